@@ -1,0 +1,52 @@
+//! Drover's control plane as one deterministic function: `agent::Agent::step`.
+//!
+//! | module | machine |
+//! |---|---|
+//! | `agent` | owns the machines, carries what one says to another |
+//! | `raft` | consensus among servers |
+//! | `wal` | the log on disk: operations out, completions in |
+//! | `gossip` | which servers exist and live |
+//! | `heartbeat` | which client nodes live |
+//! | `state`, `fsm` | the replicated tables, and the commands that change them |
+//! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
+//! | `client` | a client node's side: allocs, tasks, restarts |
+//! | `api` | what outsiders may ask and hear |
+//! | `wire` | messages between agents, and their limits |
+//!
+//! Invariants
+//! - no clock, chance, thread, file, socket, float or hash order: the same config, seed and inputs
+//!   give the same effects on every machine and build profile;
+//! - nothing is emitted before what it rests on is durable;
+//! - machines do not know each other.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::float_arithmetic,
+    clippy::wildcard_enum_match_arm,
+    clippy::iter_over_hash_type
+)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod agent;
+pub mod api;
+pub mod broker;
+pub mod client;
+pub mod digest;
+pub mod emit;
+pub mod fsm;
+pub mod gossip;
+pub mod heartbeat;
+pub mod limits;
+pub mod planner;
+pub mod raft;
+pub mod rng;
+pub mod scheduler;
+pub mod state;
+pub mod time;
+pub mod types;
+pub mod wal;
+pub mod wire;

@@ -1,0 +1,52 @@
+//! The two clocks. Neither can be read here: both only ever arrive inside an `Input`.
+//!
+//! Invariants
+//! - monotonic time is compared only with monotonic time of the same boot;
+//! - wall time is only stamped into commands, and compared only inside the state machine.
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds on a clock that counts suspend. Strictly increasing from one input to the next.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct MonoTime {
+    /// Nanoseconds since an arbitrary moment before this agent started.
+    pub ns: u64,
+}
+
+impl MonoTime {
+    /// The moment `ms` later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self { ns: self.ns.saturating_add(ms.saturating_mul(1_000_000)) }
+    }
+
+    /// Whole milliseconds since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub const fn ms_since(self, earlier: Self) -> u64 {
+        self.ns.saturating_sub(earlier.ns) / 1_000_000
+    }
+}
+
+/// Milliseconds since the Unix epoch. May jump either way between inputs.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct WallTime {
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+impl WallTime {
+    /// The moment `ms` later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self { unix_ms: self.unix_ms.saturating_add(ms) }
+    }
+
+    /// Whole milliseconds since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub const fn ms_since(self, earlier: Self) -> u64 {
+        self.unix_ms.saturating_sub(earlier.unix_ms)
+    }
+}

@@ -1,0 +1,23 @@
+//! Plain data that every machine and the outside share: ids, and the nouns of the tables.
+//!
+//! Invariants
+//! - nothing here decides: there are checks of shape, and no behaviour.
+pub mod alloc;
+pub mod client;
+pub mod constraint;
+pub mod eval;
+pub mod ids;
+pub mod job;
+pub mod node;
+pub mod plan;
+pub mod resources;
+
+pub use alloc::*;
+pub use client::*;
+pub use constraint::*;
+pub use eval::*;
+pub use ids::*;
+pub use job::*;
+pub use node::*;
+pub use plan::*;
+pub use resources::*;

@@ -1,0 +1,177 @@
+//! An allocation: one group of a job's version, placed on a node.
+//!
+//! Client status transitions:
+//!
+//! | from \ to | pending | running | complete | failed | lost |
+//! |---|---|---|---|---|---|
+//! | pending | | tasks started | stopped before start | could not start | node lost |
+//! | running | task restarting | | all tasks succeeded, or stopped | a task failed | node lost |
+//! | lost | | | the node returned: what really happened | same | |
+//!
+//! Invariants
+//! - an alloc never moves: its node, job, version and group are fixed when it is placed;
+//! - its resources are held on its node until it is terminal for the servers and, if its node is
+//!   alive, for the client too.
+use ::alloc::collections::BTreeMap;
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AllocId, EvalId, Index, JobId, NodeId};
+use super::resources::{Capacity, PortGrant};
+use crate::time::WallTime;
+
+/// A row of the table of allocs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Allocation {
+    pub id: AllocId,
+    pub job: JobId,
+    pub version: u64,
+    /// Position of its group in the version's specification.
+    pub group: u16,
+    /// Which of the group's `count` it is, from zero: `job.group[ordinal]` is its name.
+    pub ordinal: u32,
+    pub node: NodeId,
+    pub eval: EvalId,
+    pub capacity: Capacity,
+    pub ports: Vec<PortGrant>,
+    pub desired: DesiredStatus,
+    pub desired_description: String,
+    pub client_status: ClientStatus,
+    pub client_description: String,
+    pub tasks: BTreeMap<String, TaskState>,
+    /// The alloc that this one replaces.
+    pub previous: Option<AllocId>,
+    /// The alloc that replaces this one.
+    pub next: Option<AllocId>,
+    /// Reschedulings that led here, oldest first.
+    pub reschedules: Vec<RescheduleEvent>,
+    /// The delayed evaluation that will replace this failed alloc.
+    pub follow_up: Option<EvalId>,
+    pub placed: PlacementNote,
+    pub create_index: Index,
+    pub modify_index: Index,
+    /// The last entry that changed what the node must do: its assignment's sequence number.
+    pub assign_index: Index,
+    pub create_time: WallTime,
+    pub modify_time: WallTime,
+}
+
+/// What the servers want of an alloc.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum DesiredStatus {
+    Run,
+    Stop,
+}
+
+/// What the client reports of an alloc.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum ClientStatus {
+    Pending,
+    Running,
+    Complete,
+    Failed,
+    Lost,
+}
+
+impl ClientStatus {
+    /// Whether its tasks will not run again.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Complete | Self::Failed | Self::Lost)
+    }
+}
+
+/// One task of an alloc.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TaskState {
+    pub phase: TaskPhase,
+    pub failed: bool,
+    pub restarts: u32,
+    pub last_restart: Option<WallTime>,
+    pub started_at: Option<WallTime>,
+    pub finished_at: Option<WallTime>,
+    /// The last ten, oldest first.
+    pub events: Vec<TaskEvent>,
+}
+
+/// Where a task is in its life; `Dead` is final.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum TaskPhase {
+    Pending,
+    Running,
+    Dead,
+}
+
+/// One line of a task's history.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TaskEvent {
+    pub at: WallTime,
+    pub kind: TaskEventKind,
+    /// For people.
+    pub message: String,
+}
+
+/// Names as users of Nomad know them: the words of `alloc status`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum TaskEventKind {
+    Received,
+    TaskSetup,
+    Started,
+    Terminated {
+        exit_code: i32,
+        signal: i32,
+    },
+    Restarting {
+        delay_ms: u64,
+    },
+    NotRestarting,
+    Killing {
+        timeout_ms: u64,
+    },
+    Killed,
+    DriverFailure,
+    SetupFailure,
+    Signaling,
+    RestartSignaled,
+    LeaderTaskDead,
+    SiblingFailed,
+    /// The machine or the task's keeper went away while the agent was not looking.
+    Lost,
+}
+
+/// One rescheduling in the history of an alloc's chain.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RescheduleEvent {
+    pub at: WallTime,
+    pub from: AllocId,
+    pub from_node: NodeId,
+    pub delay_ms: u64,
+}
+
+/// Kept with each placement: how many nodes were looked at and what the winner scored.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PlacementNote {
+    pub nodes_evaluated: u32,
+    pub nodes_filtered: u32,
+    pub nodes_exhausted: u32,
+    /// Fixed point: 1,000 is the best possible fit.
+    pub score_permille: u32,
+}
+
+/// Why a group could not be placed, counted per reason.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PlacementFailure {
+    pub nodes_evaluated: u32,
+    /// Ready and eligible nodes per datacenter of the job.
+    pub nodes_available: BTreeMap<String, u32>,
+    /// Constraint as users write it, to the nodes it excluded.
+    pub filtered: BTreeMap<String, u32>,
+    /// `cpu`, `memory`, `disk`, `network: port 8080 is taken`, to the nodes that lacked it.
+    pub exhausted: BTreeMap<String, u32>,
+    /// Further allocs of the group that failed for the same reason.
+    pub coalesced: u32,
+    /// The largest free capacity seen on a node that met every constraint: what would have fitted.
+    pub nearest: Capacity,
+}

@@ -1,0 +1,214 @@
+//! A job's specification: what a user wrote, checked and with every default filled in.
+//!
+//! Invariants
+//! - a specification never changes: an edit is a new version;
+//! - a group runs at least zero allocs and has at least one task; names are unique within their parent.
+use ::alloc::collections::BTreeMap;
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::constraint::Constraint;
+use super::resources::{Capacity, NetworkAsk, TaskResources};
+
+/// How long a job's allocs are meant to live.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum JobKind {
+    /// Runs until stopped; an alloc that ends is replaced.
+    Service,
+    /// Runs until it has succeeded.
+    Batch,
+}
+
+/// A whole job.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct JobSpec {
+    /// What users call it; unique within its namespace.
+    pub id: String,
+    /// Shown; equal to `id` unless the file says otherwise.
+    pub name: String,
+    pub namespace: String,
+    pub region: String,
+    pub kind: JobKind,
+    /// 1 to 100; higher is scheduled first.
+    pub priority: u8,
+    /// Glob patterns are allowed (`*`, `dc?`). Never empty.
+    pub datacenters: Vec<String>,
+    pub constraints: Vec<Constraint>,
+    pub groups: Vec<Group>,
+    pub meta: BTreeMap<String, String>,
+}
+
+/// Tasks that run together on one node.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Group {
+    pub name: String,
+    pub count: u32,
+    pub constraints: Vec<Constraint>,
+    pub tasks: Vec<Task>,
+    pub network: NetworkAsk,
+    pub restart: RestartPolicy,
+    pub reschedule: ReschedulePolicy,
+    pub update: UpdatePolicy,
+    /// `ephemeral_disk.size`.
+    pub disk_mib: u32,
+    pub meta: BTreeMap<String, String>,
+    pub shutdown_delay_ms: u64,
+}
+
+/// One process, started by a driver.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Task {
+    pub name: String,
+    pub driver: String,
+    /// Empty: the agent's own user.
+    pub user: String,
+    /// The driver's own block as a JSON object, interpolation unresolved.
+    pub config_json: String,
+    pub env: BTreeMap<String, String>,
+    pub constraints: Vec<Constraint>,
+    pub resources: TaskResources,
+    pub meta: BTreeMap<String, String>,
+    pub kill_timeout_ms: u64,
+    /// A name such as `SIGTERM`; empty: the driver's default (SIGINT, as in Nomad).
+    pub kill_signal: String,
+    /// When it ends, the other tasks of its group are stopped.
+    pub leader: bool,
+    pub shutdown_delay_ms: u64,
+    pub logs: LogLimits,
+}
+
+/// When a task's log files are rotated and dropped.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct LogLimits {
+    pub files_max: u32,
+    pub file_mib_max: u32,
+}
+
+impl Default for LogLimits {
+    /// Nomad's: ten files of 10 MiB.
+    fn default() -> Self {
+        Self { files_max: 10, file_mib_max: 10 }
+    }
+}
+
+/// What happens on the node itself when a task ends badly.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct RestartPolicy {
+    pub attempts: u32,
+    pub interval_ms: u64,
+    pub delay_ms: u64,
+    pub mode: RestartMode,
+}
+
+/// What happens when `attempts` are used up within `interval_ms`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum RestartMode {
+    /// Wait for the interval to end, then go on.
+    Delay,
+    /// The alloc has failed.
+    Fail,
+}
+
+/// What the servers do about an alloc that failed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct ReschedulePolicy {
+    /// Ignored when `unlimited`.
+    pub attempts: u32,
+    pub interval_ms: u64,
+    pub delay_ms: u64,
+    pub delay_function: DelayFunction,
+    pub delay_ms_max: u64,
+    pub unlimited: bool,
+}
+
+/// How the delay grows from one rescheduling to the next.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum DelayFunction {
+    Constant,
+    Exponential,
+    Fibonacci,
+}
+
+/// How a destructive update is spread over time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct UpdatePolicy {
+    /// Allocs replaced at once; zero: all.
+    pub parallel_max: u32,
+    pub min_healthy_ms: u64,
+    pub healthy_deadline_ms: u64,
+    pub progress_deadline_ms: u64,
+}
+
+impl RestartPolicy {
+    /// Nomad's defaults: service 2 in 30 min, batch 3 in 24 h, 15 s apart, then fail.
+    #[must_use]
+    pub const fn default_of(kind: JobKind) -> Self {
+        let (attempts, interval_ms) = match kind {
+            JobKind::Service => (2, 30 * 60_000),
+            JobKind::Batch => (3, 24 * 3_600_000),
+        };
+        Self { attempts, interval_ms, delay_ms: 15_000, mode: RestartMode::Fail }
+    }
+}
+
+impl ReschedulePolicy {
+    /// Nomad's defaults: service for ever, 30 s growing exponentially to 1 h; batch once in 24 h after 5 s.
+    #[must_use]
+    pub const fn default_of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Service => Self {
+                attempts: 0,
+                interval_ms: 0,
+                delay_ms: 30_000,
+                delay_function: DelayFunction::Exponential,
+                delay_ms_max: 3_600_000,
+                unlimited: true,
+            },
+            JobKind::Batch => Self {
+                attempts: 1,
+                interval_ms: 24 * 3_600_000,
+                delay_ms: 5_000,
+                delay_function: DelayFunction::Constant,
+                delay_ms_max: 0,
+                unlimited: false,
+            },
+        }
+    }
+}
+
+impl Default for UpdatePolicy {
+    /// Nomad's.
+    fn default() -> Self {
+        Self {
+            parallel_max: 1,
+            min_healthy_ms: 10_000,
+            healthy_deadline_ms: 5 * 60_000,
+            progress_deadline_ms: 10 * 60_000,
+        }
+    }
+}
+
+impl JobSpec {
+    /// The group called `name` and its position.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<(usize, &Group)> {
+        self.groups.iter().enumerate().find(|(_, group)| group.name == name)
+    }
+}
+
+impl Group {
+    /// What one alloc of this group takes from its node; `None` when the sum overflows.
+    #[must_use]
+    pub fn capacity(&self) -> Option<Capacity> {
+        let disk = Capacity { disk_mib: self.disk_mib, ..Capacity::default() };
+        self.tasks.iter().try_fold(disk, |sum, task| {
+            sum.checked_add(Capacity {
+                cpu_mhz: task.resources.cpu_mhz,
+                memory_mib: task.resources.memory_mib,
+                disk_mib: 0,
+            })
+        })
+    }
+}

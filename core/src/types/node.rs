@@ -1,0 +1,94 @@
+//! A client machine as the servers know it.
+//!
+//! Status transitions (asserted by the state machine):
+//!
+//! | from \ to | init | ready | down |
+//! |---|---|---|---|
+//! | init | | first heartbeat | silence |
+//! | ready | registration | | silence |
+//! | down | registration | heartbeat | |
+//!
+//! Invariants
+//! - a node is placed on only while it is ready and eligible.
+use ::alloc::collections::BTreeMap;
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Index, NodeId};
+use super::resources::Capacity;
+use crate::time::WallTime;
+
+/// What a client finds out about its machine and tells the servers when it registers.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NodeSpec {
+    pub id: NodeId,
+    pub name: String,
+    pub datacenter: String,
+    /// `client.node_class`; may be empty.
+    pub class: String,
+    /// Keys without the `attr.` prefix: `kernel.name`, `unique.hostname`, `driver.raw_exec`.
+    pub attributes: BTreeMap<String, String>,
+    pub meta: BTreeMap<String, String>,
+    pub capacity: Capacity,
+    /// Kept back for the machine itself.
+    pub reserved: Capacity,
+    pub reserved_ports: Vec<u16>,
+    pub drivers: BTreeMap<String, DriverInfo>,
+    /// `address:port` of its HTTP API, reachable by users of the CLI.
+    pub http_address: String,
+}
+
+/// Whether tasks of a driver can run here.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DriverInfo {
+    pub detected: bool,
+    pub healthy: bool,
+    /// For people: `Healthy`, or why not.
+    pub description: String,
+}
+
+/// A row of the table of nodes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Node {
+    pub spec: NodeSpec,
+    pub status: NodeStatus,
+    pub eligible: bool,
+    pub status_changed_at: WallTime,
+    /// The last few things that happened to it, oldest first.
+    pub events: Vec<NodeEvent>,
+    pub create_index: Index,
+    pub modify_index: Index,
+}
+
+/// Whether the servers hear from the node.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub enum NodeStatus {
+    /// Registered, not yet heard from.
+    #[default]
+    Init,
+    Ready,
+    Down,
+}
+
+/// One line of a node's history.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NodeEvent {
+    pub at: WallTime,
+    pub message: String,
+}
+
+impl NodeSpec {
+    /// What tasks may use.
+    #[must_use]
+    pub fn usable(&self) -> Capacity {
+        Capacity {
+            cpu_mhz: self.capacity.cpu_mhz.saturating_sub(self.reserved.cpu_mhz),
+            memory_mib: self.capacity.memory_mib.saturating_sub(self.reserved.memory_mib),
+            disk_mib: self.capacity.disk_mib.saturating_sub(self.reserved.disk_mib),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A world in which any number of agents live on one thread.
