@@ -1,1 +1,81 @@
-//! To be written.
+//! What outsiders may ask of an agent, and what they hear.
+//!
+//! Reads are not here: they are served by the shadow, after a `ReadPoint` where they must be
+//! consistent. Every write that has been answered `Ok` is committed and applied.
+//!
+//! Invariants
+//! - each variant of `Rejection` asks something different of the caller.
+use ::alloc::string::String;
+use ::alloc::sync::Arc;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{
+    AllocId, AllocUpdate, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, ServerId,
+};
+
+/// Something a caller wants.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Request {
+    /// Register a job or a new version of it. With `check_index`, only if its `spec_index` is that
+    /// (zero: only if it does not exist).
+    RegisterJob {
+        spec: Arc<JobSpec>,
+        check_index: Option<Index>,
+    },
+    DeregisterJob {
+        namespace: String,
+        job: String,
+        purge: bool,
+    },
+    /// Look at the job again.
+    EvaluateJob {
+        namespace: String,
+        job: String,
+    },
+    /// Stop the alloc and place it anew.
+    StopAlloc {
+        alloc: AllocId,
+    },
+    RegisterNode {
+        spec: NodeSpec,
+    },
+    SetNodeEligible {
+        node: NodeId,
+        eligible: bool,
+    },
+    UpdateAllocs {
+        node: NodeId,
+        updates: Vec<AllocUpdate>,
+    },
+    CollectGarbage,
+    /// At which index a read that starts now must see the state.
+    ReadPoint,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Response {
+    /// Applied at `index`; `eval` is the evaluation it made, if any.
+    Applied { index: Index, eval: Option<EvalId>, job: Option<JobId> },
+    /// Read once the state has been applied this far.
+    ReadPoint { index: Index },
+}
+
+/// Why a request was turned down.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Rejection {
+    /// Ask `leader`, or, if none is known, ask again later.
+    NotLeader { leader: Option<ServerId> },
+    /// Mend `field`: `why` says what would be right.
+    Invalid { field: String, why: String },
+    /// `what` does not exist: `job`, `alloc`, `node`, `eval`.
+    NotFound { what: String },
+    /// It changed meanwhile: read it again.
+    Conflict { index: Index },
+    /// Ask again after `retry_ms`.
+    Overloaded { retry_ms: u64 },
+    /// The leader was lost before it answered: it may or may not have been done. Look before asking again.
+    Unknown,
+}

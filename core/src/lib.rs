@@ -9,6 +9,7 @@
 //! | `heartbeat` | which client nodes live |
 //! | `state`, `fsm` | the replicated tables, and the commands that change them |
 //! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
+//! | `assign` | what each node must run, told to it in order |
 //! | `client` | a client node's side: allocs, tasks, restarts |
 //! | `api` | what outsiders may ask and hear |
 //! | `wire` | messages between agents, and their limits |
@@ -33,6 +34,7 @@ extern crate std;
 
 pub mod agent;
 pub mod api;
+pub mod assign;
 pub mod broker;
 pub mod client;
 pub mod digest;

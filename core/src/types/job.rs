@@ -5,12 +5,15 @@
 //! - a group runs at least zero allocs and has at least one task; names are unique within their parent.
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
+use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
+use super::ids::{Index, JobId};
 use super::resources::{Capacity, NetworkAsk, TaskResources};
+use crate::time::WallTime;
 
 /// How long a job's allocs are meant to live.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -210,5 +213,46 @@ impl Group {
                 disk_mib: 0,
             })
         })
+    }
+}
+
+/// A row of the table of jobs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Job {
+    pub id: JobId,
+    /// Newest last, never empty, `JOB_VERSIONS_MAX` and those that allocs still point at.
+    pub versions: Vec<JobVersion>,
+    /// A stopped job runs nothing and can be registered again.
+    pub stopped: bool,
+    /// Hidden from users; the row goes when its last alloc is collected.
+    pub purged: bool,
+    pub create_index: Index,
+    /// The last change of any kind.
+    pub modify_index: Index,
+    /// The last change of its specification or of `stopped`: what `check-index` compares.
+    pub spec_index: Index,
+}
+
+/// One version of a job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct JobVersion {
+    /// From zero.
+    pub version: u64,
+    pub spec: Arc<JobSpec>,
+    pub submitted_at: WallTime,
+    pub create_index: Index,
+}
+
+impl Job {
+    /// The newest version.
+    #[must_use]
+    pub fn newest(&self) -> &JobVersion {
+        self.versions.last().expect("invariant: a job has a version")
+    }
+
+    /// The version numbered `version`, if it is still kept.
+    #[must_use]
+    pub fn version(&self, version: u64) -> Option<&JobVersion> {
+        self.versions.iter().rev().find(|kept| kept.version == version)
     }
 }
