@@ -10,6 +10,9 @@ pub const ELECTION_MS_MIN: u64 = 500;
 pub const ELECTION_MS_MAX: u64 = 1_000;
 /// How often a leader speaks when it has nothing to say: several times per shortest election.
 pub const LEADER_HEARTBEAT_MS: u64 = 100;
+/// How soon followers hear of a commit when no append carries it: soon for who reads there, late
+/// enough that a busy leader never sends it.
+pub const COMMIT_NOTICE_MS: u64 = 10;
 /// Largest body of one frame: one write and one message; a plan of 4,096 rows fits.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Frames of one append message together.
@@ -24,6 +27,9 @@ pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 /// Bytes of committed frames between two cuts.
 pub const CUT_BYTES: u64 = 16 << 20;
+/// Frames that stay in the log below a snapshot: a follower that was away for a moment needs no
+/// snapshot, and if the newest is damaged, the log reaches back to the one before it.
+pub const LOG_RETAINED_BYTES_MAX: usize = 18 << 20;
 /// A command changes at most this many rows, so that one entry cannot stall the loop.
 pub const ROWS_PER_COMMAND_MAX: usize = 4_096;
 /// Placements per scheduling step: a big job is placed in quanta.
@@ -32,8 +38,37 @@ pub const PLACEMENTS_PER_STEP_MAX: usize = 512;
 pub const SERVERS_MAX: usize = 15;
 /// Requests of outside callers that wait at once.
 pub const REQUESTS_PENDING_MAX: usize = 16_384;
+/// How long a caller's request is kept alive across changes of leader before it is answered `Unknown`.
+pub const REQUEST_PATIENCE_MS: u64 = 15_000;
+/// A request that got no answer is asked again of the leader this much later.
+pub const REQUEST_REPEAT_MS: u64 = 1_000;
+/// The same after the word of one who does not lead: most often one who is about to.
+pub const REQUEST_REFUSED_MS: u64 = 50;
+/// Frames of the leader's own proposals under way at once; more entries share the next frame.
+pub const PROPOSAL_FRAMES_IN_FLIGHT: usize = 4;
+/// Plans proposed and not yet applied at once.
+pub const PLANS_IN_FLIGHT_MAX: usize = 4;
+/// How often a server tells the leader its clock and whom it has heard from.
+pub const SIGHTING_MS: u64 = 1_000;
+/// How often a leader looks for what has ended and nobody needs any more.
+pub const GARBAGE_COLLECT_MS: u64 = 60_000;
+/// How long ended evaluations and allocs are shown (Nomad's `eval_gc_threshold`).
+pub const EVALS_KEPT_MS: u64 = 3_600_000;
+/// How long stopped jobs are shown (Nomad's `job_gc_threshold`).
+pub const JOBS_KEPT_MS: u64 = 4 * 3_600_000;
+/// How long nodes that are down are shown (Nomad's `node_gc_threshold`).
+pub const NODES_KEPT_MS: u64 = 24 * 3_600_000;
 /// A segment of the write-ahead log, zero-filled before use.
 pub const WAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// The first segment of a fresh log: small, so that a start is fast; each next one doubles.
+pub const WAL_SEGMENT_BYTES_FIRST: u64 = 128 << 10;
+/// Records of one write together, and so the longest record: a frame and what stands around it.
+pub const WAL_WRITE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// How often a leader looks whether a server should become a voter: joining is no matter of moments.
+pub const ROSTER_REVIEW_MS: u64 = 500;
+/// A write-ahead log to which nothing was added for so long confirms its last records: below what a
+/// person notices, above the pauses within one burst of writes.
+pub const WAL_QUIET_MS: u64 = 100;
 /// How long a client may be silent (`server.min_heartbeat_ttl`).
 pub const HEARTBEAT_TTL_MS: u64 = 10_000;
 /// Added before a silent node is called down (`server.heartbeat_grace`).
@@ -44,17 +79,32 @@ pub const GROUP_COUNT_MAX: u32 = 50_000;
 pub const JOB_VERSIONS_MAX: usize = 6;
 /// Task events kept per task (as Nomad).
 pub const TASK_EVENTS_MAX: usize = 10;
+/// Longest text of a task event: drivers may have much to say.
+pub const TASK_EVENT_BYTES_MAX: usize = 1_024;
+/// Allocs that have not ended on one client node: beyond what a machine's ports and processes bear.
+pub const CLIENT_ALLOCS_MAX: usize = 4_096;
+/// Ended allocs whose files a client node keeps (Nomad's `gc_max_allocs`).
+pub const CLIENT_ENDED_ALLOCS_MAX: usize = 50;
+/// Records of a client node's log that are not worth writing anew: a second's reading.
+pub const CLIENT_RECORDS_MIN: usize = 1_024;
+/// Longest time between a task's stop signal and its kill (Nomad's `max_kill_timeout`).
+pub const KILL_TIMEOUT_MS_MAX: u64 = 30_000;
+/// Tasks told of in one report: with their events it still fits into a frame.
+pub const REPORT_TASKS_MAX: usize = 80;
 /// Node events kept per node (as Nomad).
 pub const NODE_EVENTS_MAX: usize = 10;
 /// Rescheduling events kept per alloc (as Nomad).
 pub const RESCHEDULE_EVENTS_MAX: usize = 5;
-/// Furthest that the replicated clock moves at one entry.
-pub const CLOCK_STEP_MS_MAX: u64 = 60_000;
 
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(LEADER_HEARTBEAT_MS * 4 <= ELECTION_MS_MIN, "a lost heartbeat is no outage");
 const _: () = assert!(HEARTBEAT_TTL_MS > 2 * ELECTION_MS_MAX, "an election is not a dead client");
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX / 2, "a frame fits into a message");
+const _: () = assert!(
+    CUT_BYTES + (FRAME_BYTES_MAX as u64) < LOG_RETAINED_BYTES_MAX as u64,
+    "the log reaches back to the second newest snapshot: a cut may come one frame late"
+);
 const _: () = assert!(APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX);
 const _: () = assert!(PLACEMENTS_PER_STEP_MAX <= ROWS_PER_COMMAND_MAX);
+const _: () = assert!(REPORT_TASKS_MAX * TASK_EVENTS_MAX * TASK_EVENT_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(ROWS_PER_COMMAND_MAX < 1 << crate::types::ORDINAL_BITS);

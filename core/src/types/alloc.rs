@@ -9,7 +9,8 @@
 //! | lost | | | the node returned: what really happened | same | |
 //!
 //! Invariants
-//! - an alloc never moves: its node, job, version and group are fixed when it is placed;
+//! - an alloc never moves: its node and job are fixed when it is placed; its version (and with it the
+//!   position of its group) changes only by an update in place;
 //! - its resources are held on its node until it is terminal for the servers and, if its node is
 //!   alive, for the client too.
 use ::alloc::collections::BTreeMap;
@@ -80,6 +81,28 @@ impl ClientStatus {
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Complete | Self::Failed | Self::Lost)
+    }
+}
+
+impl ClientStatus {
+    /// Every change of status that there is: the module's table as data.
+    pub const TRANSITIONS: [(Self, Self); 10] = [
+        (Self::Pending, Self::Running),
+        (Self::Pending, Self::Complete),
+        (Self::Pending, Self::Failed),
+        (Self::Pending, Self::Lost),
+        (Self::Running, Self::Pending),
+        (Self::Running, Self::Complete),
+        (Self::Running, Self::Failed),
+        (Self::Running, Self::Lost),
+        (Self::Lost, Self::Complete),
+        (Self::Lost, Self::Failed),
+    ];
+
+    /// Whether a row with this status may get `next`.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        Self::TRANSITIONS.contains(&(self, next))
     }
 }
 

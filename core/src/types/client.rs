@@ -60,3 +60,73 @@ pub struct AllocUpdate {
     pub description: String,
     pub tasks: BTreeMap<String, TaskState>,
 }
+
+/// One attempt at running one task of an alloc. No two processes ever share a key.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct TaskKey {
+    pub alloc: AllocId,
+    /// Position in the group's tasks.
+    pub task: u16,
+    /// From zero; grows with every start.
+    pub attempt: u32,
+}
+
+/// Everything a driver needs to start a task.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TaskStart {
+    pub uuid: Uuid,
+    pub spec: Arc<AllocSpec>,
+    pub ports: Vec<PortGrant>,
+    /// Resolved, but for `${NOMAD_ALLOC_DIR}`, `${NOMAD_TASK_DIR}` and `${NOMAD_SECRETS_DIR}`: only
+    /// the shell knows where directories are. It adds these three and interpolates once more.
+    pub env: BTreeMap<String, String>,
+    /// The driver's block, resolved as far as `env`.
+    pub config_json: String,
+}
+
+/// What a driver reports of an attempt, after `StartTask` or `Reattach`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum TaskChange {
+    /// It runs: just started, or found running after the agent restarted.
+    Started {
+        pid: u32,
+    },
+    StartFailed {
+        why: String,
+        remedy: Remedy,
+    },
+    Exited {
+        exit_code: i32,
+        /// Zero: none.
+        signal: i32,
+    },
+    /// Nothing is known of it: its keeper is gone and left no exit status.
+    Lost,
+}
+
+/// Whether starting again may help.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Remedy {
+    /// The fault may pass: the restart policy decides.
+    Retry,
+    /// The specification is wrong for this machine: the task has failed.
+    None,
+}
+
+/// Whether the machine went down since the agent last ran; after a reboot no task can be alive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Boot {
+    #[default]
+    Same,
+    Rebooted,
+}
+
+impl Assignment {
+    /// Whether every alloc points at a specification.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        self.runs.iter().all(|run| usize::try_from(run.spec).is_ok_and(|at| at < self.specs.len()))
+    }
+}

@@ -83,3 +83,19 @@ impl EvalStatus {
         matches!(self, Self::Complete | Self::Failed | Self::Cancelled)
     }
 }
+
+impl EvalStatus {
+    /// Every change of status that there is: the module's table as data.
+    pub const TRANSITIONS: [(Self, Self); 4] = [
+        (Self::Pending, Self::Complete),
+        (Self::Pending, Self::Failed),
+        (Self::Blocked, Self::Pending),
+        (Self::Blocked, Self::Cancelled),
+    ];
+
+    /// Whether a row with this status may get `next`.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        Self::TRANSITIONS.contains(&(self, next))
+    }
+}

@@ -74,6 +74,24 @@ pub enum NodeStatus {
     Down,
 }
 
+impl NodeStatus {
+    /// Every change of status that there is: the module's table as data.
+    pub const TRANSITIONS: [(Self, Self); 6] = [
+        (Self::Init, Self::Ready),
+        (Self::Init, Self::Down),
+        (Self::Ready, Self::Init),
+        (Self::Ready, Self::Down),
+        (Self::Down, Self::Init),
+        (Self::Down, Self::Ready),
+    ];
+
+    /// Whether a row with this status may get `next`.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        Self::TRANSITIONS.contains(&(self, next))
+    }
+}
+
 /// One line of a node's history.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NodeEvent {
