@@ -1,0 +1,79 @@
+//! When enough servers have met to found a cluster, and which of them does.
+//!
+//! A server knows who else waits, and hears from each whom *it* has met. The lowest id founds the
+//! cluster once all who were met have met the very same set. Were counting enough, two servers that
+//! have not met could each found a cluster with the others' votes. So as long as nobody fails, two
+//! servers with a common acquaintance never both found one, however messages are lost, delayed or
+//! reordered: the acquaintance met one of them first and told the other, and what one server tells
+//! the other of whom it met was said either before it founded (then it founded with the other) or
+//! after (then it said so).
+//!
+//! Invariants
+//! - the cluster is founded by this server at most once, and never if a known member has a cluster;
+//! - the founding members are all alive, all expect the same number, and are at least that many.
+use alloc::vec::Vec;
+
+use super::{Gossip, Message, Output, Stage, Status};
+use crate::emit::Emit;
+use crate::limits::SERVERS_MAX;
+use crate::types::{ClusterId, ServerId};
+
+impl Gossip {
+    /// This server and those who are alive and have spoken to it, sorted.
+    pub(super) fn met(&self) -> Vec<ServerId> {
+        let others = self.others.iter().filter(|(_, known)| known.has_been_met());
+        let mut met: Vec<_> = others.map(|(id, _)| *id).collect();
+        met.push(self.own.id);
+        met.sort_unstable();
+        met
+    }
+
+    /// While a cluster is waited for, whom we met is news that others wait for.
+    pub(super) fn tell_whom_we_met(&mut self, out: &mut impl Emit<Output>) {
+        let met = self.met();
+        if self.stage == Stage::Settled || met == self.told_met {
+            return;
+        }
+        self.told_met = met;
+        let word = self.word();
+        for &peer in &self.links {
+            out.emit(Output::Send(peer, Message::Pull(word.clone())));
+        }
+    }
+
+    pub(super) fn try_bootstrap(&mut self, out: &mut impl Emit<Output>) {
+        let voters = self.met();
+        if !self.may_bootstrap(&voters) {
+            return;
+        }
+        assert!(self.own.cluster == ClusterId::default(), "who has a cluster founds none");
+        assert!(voters.len() <= SERVERS_MAX, "a configuration is bounded");
+        self.stage = Stage::Settled;
+        // Said at once: a lower id that meets us now must not found another.
+        let word = self.word();
+        for &peer in &self.links {
+            out.emit(Output::Send(peer, Message::Pull(word.clone())));
+        }
+        out.emit(Output::Bootstrap(voters));
+    }
+
+    fn may_bootstrap(&self, voters: &[ServerId]) -> bool {
+        let expect = self.own.expect;
+        let enough = usize::try_from(expect).is_ok_and(|expect| expect <= voters.len());
+        let is_lowest = voters.first() == Some(&self.own.id);
+        let is_ours = expect != 0 && self.stage == Stage::Waiting && is_lowest && enough;
+        let nobody = ClusterId::default();
+        is_ours
+            && voters.len() <= SERVERS_MAX
+            && self.others.values().all(|known| match known.member.status {
+                Status::Alive => {
+                    known.member.cluster == nobody
+                        && known.member.expect == expect
+                        && known.stage == Stage::Waiting
+                        && known.met == voters
+                }
+                // It may have founded a cluster and died before anyone heard of it.
+                Status::Failed => known.member.cluster == nobody && known.stage == Stage::Waiting,
+            })
+    }
+}
