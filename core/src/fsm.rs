@@ -1,1 +1,245 @@
-//! To be written.
+//! The commands of the log, and the one function that applies them.
+//!
+//! `apply` is total: whatever bytes decode to, it answers, and a refusal is an answer. A command
+//! checks, computes, and only then writes; each noun has its file.
+//!
+//! Invariants
+//! - the same entries in the same order give the same state, outcome and changes everywhere;
+//! - an entry that a server sends twice is applied once and answered twice;
+//! - commands are appended to and never changed: a golden test holds their bytes.
+//!
+//! It does not know who proposed an entry, nor who waits for its outcome.
+mod alloc;
+mod eval;
+mod garbage;
+mod job;
+mod node;
+mod operator;
+mod plan;
+pub mod record;
+
+use ::alloc::boxed::Box;
+use ::alloc::format;
+use ::alloc::string::{String, ToString};
+use ::alloc::sync::Arc;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::Rejection;
+use crate::limits::ROWS_PER_COMMAND_MAX;
+pub use crate::state::Session;
+use crate::state::session::Standing;
+use crate::state::txn::Txn;
+use crate::state::{Change, State};
+use crate::time::WallTime;
+use crate::types::{
+    AllocId, AllocUpdate, ClusterId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, NodeStatus,
+    Plan,
+};
+
+/// Longest text for people (a reason, a description) that a row keeps: a few lines.
+pub const TEXT_BYTES_MAX: usize = 512;
+
+/// One entry of the log.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Entry {
+    /// The leader's idea of the time.
+    pub stamp: WallTime,
+    /// Whose write it is, where it could reach the log twice.
+    pub session: Option<Session>,
+    pub command: Command,
+}
+
+/// What an entry asks for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Command {
+    Bootstrap {
+        cluster: ClusterId,
+    },
+    RegisterNode {
+        spec: NodeSpec,
+    },
+    /// Nodes were heard from, or not: `Ready` or `Down`.
+    SetNodeStatus {
+        nodes: Vec<NodeId>,
+        status: NodeStatus,
+        reason: String,
+    },
+    SetNodeEligible {
+        node: NodeId,
+        eligible: bool,
+    },
+    /// With `check_index`, only if the job's `spec_index` is that; zero: only if it does not exist.
+    RegisterJob {
+        spec: Arc<JobSpec>,
+        check_index: Option<Index>,
+    },
+    DeregisterJob {
+        namespace: String,
+        job: String,
+        purge: bool,
+    },
+    EvaluateJob {
+        namespace: String,
+        job: String,
+    },
+    /// Stop the alloc; the evaluation that follows replaces it.
+    StopAlloc {
+        alloc: AllocId,
+    },
+    ApplyPlan(Plan),
+    /// Scheduling this evaluation does not work.
+    FailEval {
+        eval: EvalId,
+        why: String,
+    },
+    UnblockEvals {
+        evals: Vec<EvalId>,
+        reason: String,
+    },
+    /// What a client reports of its allocs.
+    UpdateAllocs {
+        node: NodeId,
+        updates: Vec<AllocUpdate>,
+    },
+    /// Remove what ended before these moments.
+    CollectGarbage {
+        eval_before: WallTime,
+        job_before: WallTime,
+        node_before: WallTime,
+    },
+    /// The node has heard every assignment up to `seq`.
+    AcknowledgeAssignment {
+        node: NodeId,
+        seq: Index,
+    },
+    RaiseFeatureLevel {
+        level: u32,
+    },
+    /// Bytes of log between two cuts.
+    SetCutBytes {
+        bytes: u64,
+    },
+}
+
+/// What an entry came to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Outcome {
+    Applied {
+        /// The evaluation that was made; of several, the first.
+        eval: Option<EvalId>,
+        job: Option<JobId>,
+        /// Placements of a plan that did not hold any more; the job is evaluated again.
+        refused_placements: u32,
+        /// The command reached `ROWS_PER_COMMAND_MAX` with work left: propose it again.
+        more: bool,
+    },
+    Refused(Rejection),
+    /// It had been applied at `index` already.
+    Repeated {
+        index: Index,
+        first: Box<Self>,
+    },
+}
+
+impl Outcome {
+    /// Applied, with nothing to tell.
+    pub(crate) const DONE: Self =
+        Self::Applied { eval: None, job: None, refused_placements: 0, more: false };
+
+    /// Applied, and an evaluation of `job` was made.
+    pub(crate) const fn evaluated(job: JobId, eval: EvalId) -> Self {
+        Self::Applied { eval: Some(eval), job: Some(job), refused_placements: 0, more: false }
+    }
+
+    /// Applied, with `eval` made on the way.
+    pub(crate) const fn with_eval(eval: Option<EvalId>) -> Self {
+        Self::Applied { eval, job: None, refused_placements: 0, more: false }
+    }
+}
+
+/// Apply the entry at `index`, which is later than any applied before; say what changed.
+pub fn apply(state: &mut State, index: Index, entry: &Entry, changes: &mut Vec<Change>) -> Outcome {
+    state.advance(index, entry.stamp);
+    if let Some(answer) = entry.session.and_then(|session| earlier_answer(state, session)) {
+        return answer;
+    }
+    let mut txn = Txn::begin(state, changes);
+    let outcome = run(&mut txn, &entry.command).unwrap_or_else(Outcome::Refused);
+    if let Some(session) = entry.session {
+        txn.remember(session, to_bytes(&outcome));
+    }
+    txn.finish();
+    outcome
+}
+
+/// How a write that need not or must not be applied is answered.
+fn earlier_answer(state: &State, session: Session) -> Option<Outcome> {
+    match state.standing(session) {
+        Standing::New => None,
+        Standing::Applied(earlier) => match postcard::from_bytes(&earlier.answer) {
+            Ok(first) => Some(Outcome::Repeated { index: earlier.index, first: Box::new(first) }),
+            Err(_) => Some(Outcome::Refused(Rejection::Unknown)),
+        },
+        // Whoever sent it has given it up by now, and so have we.
+        Standing::Forgotten => Some(Outcome::Refused(Rejection::Unknown)),
+    }
+}
+
+fn to_bytes(outcome: &Outcome) -> Vec<u8> {
+    postcard::to_allocvec(outcome).expect("invariant: plain data can be written to memory")
+}
+
+fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
+    match command {
+        Command::Bootstrap { cluster } => operator::bootstrap(txn, *cluster),
+        Command::RegisterNode { spec } => node::register(txn, spec),
+        Command::SetNodeStatus { nodes, status, reason } => {
+            node::set_status(txn, nodes, *status, reason)
+        }
+        Command::SetNodeEligible { node, eligible } => node::set_eligible(txn, *node, *eligible),
+        Command::RegisterJob { spec, check_index } => job::register(txn, spec, *check_index),
+        Command::DeregisterJob { namespace, job, purge } => {
+            let fate = if *purge { job::Fate::Purged } else { job::Fate::Stopped };
+            job::deregister(txn, namespace, job, fate)
+        }
+        Command::EvaluateJob { namespace, job } => job::evaluate(txn, namespace, job),
+        Command::StopAlloc { alloc } => alloc::stop(txn, *alloc),
+        Command::ApplyPlan(plan) => plan::apply(txn, plan),
+        Command::FailEval { eval, why } => eval::fail(txn, *eval, why),
+        Command::UnblockEvals { evals, reason } => eval::unblock(txn, evals, reason),
+        Command::UpdateAllocs { node, updates } => alloc::update(txn, *node, updates),
+        Command::CollectGarbage { eval_before, job_before, node_before } => {
+            garbage::collect(txn, *eval_before, *job_before, *node_before)
+        }
+        Command::AcknowledgeAssignment { node, seq } => node::acknowledge(txn, *node, *seq),
+        Command::RaiseFeatureLevel { level } => operator::raise_feature_level(txn, *level),
+        Command::SetCutBytes { bytes } => operator::set_cut_bytes(txn, *bytes),
+    }
+}
+
+/// As much of a text for people as a row keeps. One text may be written to many rows.
+fn shortened(text: &str) -> String {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text.to_string();
+    }
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_string()
+}
+
+fn not_found(what: &str) -> Rejection {
+    Rejection::NotFound { what: what.to_string() }
+}
+
+fn invalid(field: &str, why: &str) -> Rejection {
+    Rejection::Invalid { field: field.to_string(), why: why.to_string() }
+}
+
+/// Refuse a list that would change more rows than one command may.
+fn check_length(field: &str, length: usize) -> Result<(), Rejection> {
+    if ROWS_PER_COMMAND_MAX < length {
+        let why = format!("one command changes at most {ROWS_PER_COMMAND_MAX} rows");
+        return Err(invalid(field, &why));
+    }
+    Ok(())
+}

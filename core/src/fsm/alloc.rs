@@ -1,0 +1,131 @@
+//! Allocs: what clients report of them, and an operator's wish to stop one.
+//!
+//! Invariants
+//! - what a client reports moves an alloc along its table, and a task that is dead stays dead;
+//! - a report that another has overtaken changes nothing;
+//! - a report about an alloc of another node changes nothing;
+//! - an alloc that ends without having been asked to is followed by an evaluation of its job, unless
+//!   it is a batch alloc that completed.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+
+use super::eval::{self, Cause};
+use super::{Outcome, check_length, not_found, shortened};
+use crate::api::Rejection;
+use crate::limits::TASK_EVENTS_MAX;
+use crate::state::State;
+use crate::state::txn::Txn;
+use crate::types::{
+    AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, JobKind, NodeId,
+    TaskPhase, TaskState, Trigger,
+};
+
+pub(super) fn stop(txn: &mut Txn<'_>, id: AllocId) -> Result<Outcome, Rejection> {
+    let mut alloc = txn.state().alloc(id).ok_or_else(|| not_found("alloc"))?.clone();
+    let job = alloc.job;
+    if alloc.desired == DesiredStatus::Run {
+        alloc.desired = DesiredStatus::Stop;
+        alloc.desired_description = "alloc was stopped by a user".to_string();
+        txn.put_alloc(alloc);
+    }
+    let made = eval::create(txn, job, Cause::of(Trigger::AllocStop));
+    Ok(Outcome::evaluated(job, made))
+}
+
+pub(super) fn update(
+    txn: &mut Txn<'_>,
+    node: NodeId,
+    updates: &[AllocUpdate],
+) -> Result<Outcome, Rejection> {
+    check_length("updates", updates.len())?;
+    let mut jobs = BTreeSet::new();
+    for report in updates {
+        let ours = txn.state().alloc(report.id).filter(|alloc| alloc.node == node);
+        let Some(before) = ours.cloned() else {
+            continue;
+        };
+        let Some(after) = merge(txn.state(), &before, report) else {
+            continue;
+        };
+        if needs_evaluation(txn.state(), &before, &after) {
+            jobs.insert(before.job);
+        }
+        txn.put_alloc(after);
+    }
+    let mut first = None;
+    for job in jobs {
+        let made = eval::create(txn, job, Cause::of(Trigger::AllocFailure));
+        first = first.or(Some(made));
+    }
+    Ok(Outcome::with_eval(first))
+}
+
+/// The alloc as the report has it; `None` when the report says nothing new or cannot be true.
+fn merge(state: &State, before: &Allocation, report: &AllocUpdate) -> Option<Allocation> {
+    let (from, to) = (before.client_status, report.status);
+    if (from != to && !from.may_become(to)) || is_overtaken(&before.tasks, &report.tasks) {
+        return None;
+    }
+    let mut after = before.clone();
+    after.client_status = to;
+    after.client_description = shortened(&report.description);
+    merge_tasks(&mut after.tasks, &report.tasks, group_of(state, before));
+    (after != *before).then_some(after)
+}
+
+fn group_of<'a>(state: &'a State, alloc: &Allocation) -> &'a Group {
+    let job = state.job(alloc.job).expect("invariant: an alloc's job exists");
+    let version = job.version(alloc.version);
+    let spec = &version.expect("invariant: a version that an alloc points at is kept").spec;
+    &spec.groups[usize::from(alloc.group)]
+}
+
+/// Whether the report was made before the one that is known: a report waits with the server that heard
+/// it until there is a leader, and a later one may have come by another way. A task's restarts only
+/// grow, and between two of them its phase does; dead is final, whatever was counted.
+fn is_overtaken(
+    known: &BTreeMap<String, TaskState>,
+    reported: &BTreeMap<String, TaskState>,
+) -> bool {
+    let progress = |state: &TaskState| (state.restarts, state.phase);
+    reported.iter().any(|(name, state)| {
+        known.get(name).is_some_and(|known| {
+            state.phase != TaskPhase::Dead
+                && (known.phase == TaskPhase::Dead || progress(state) < progress(known))
+        })
+    })
+}
+
+/// Only tasks of the group are kept, so that a client cannot make the row grow.
+fn merge_tasks(
+    kept: &mut BTreeMap<String, TaskState>,
+    reported: &BTreeMap<String, TaskState>,
+    group: &Group,
+) {
+    for task in &group.tasks {
+        let Some(state) = reported.get(&task.name) else {
+            continue;
+        };
+        let mut state = state.clone();
+        let old = state.events.len().saturating_sub(TASK_EVENTS_MAX);
+        state.events.drain(..old);
+        kept.insert(task.name.clone(), state);
+    }
+}
+
+/// Whether the servers must look at the job because of this change.
+fn needs_evaluation(state: &State, before: &Allocation, after: &Allocation) -> bool {
+    let ended = !before.client_status.is_terminal() && after.client_status.is_terminal();
+    let job = state.job(after.job).expect("invariant: an alloc's job exists");
+    if !ended || job.stopped || after.desired == DesiredStatus::Stop {
+        return false;
+    }
+    match after.client_status {
+        ClientStatus::Failed | ClientStatus::Lost => true,
+        ClientStatus::Complete => match job.newest().spec.kind {
+            JobKind::Service => true,
+            JobKind::Batch => false,
+        },
+        ClientStatus::Pending | ClientStatus::Running => false,
+    }
+}

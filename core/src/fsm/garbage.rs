@@ -1,0 +1,111 @@
+//! Collecting what has ended and nobody needs any more.
+//!
+//! Invariants
+//! - an alloc is collected only when its client is done with it and no scheduling looks at it;
+//! - a job goes only after everything that names it, and only when it is stopped;
+//! - a node that may still run a collected alloc is remembered until it has heard that it must not.
+use alloc::vec::Vec;
+
+use super::Outcome;
+use crate::api::Rejection;
+use crate::state::State;
+use crate::state::txn::{Txn, holds_room};
+use crate::time::WallTime;
+use crate::types::{AllocId, Allocation, ClientStatus, EvalId, Index, JobId, NodeId, NodeStatus};
+
+/// At most one command's rows; what is left is said in the outcome.
+pub(super) fn collect(
+    txn: &mut Txn<'_>,
+    eval_before: WallTime,
+    job_before: WallTime,
+    node_before: WallTime,
+) -> Result<Outcome, Rejection> {
+    collect_jobs(txn, eval_before, job_before);
+    collect_evals(txn, eval_before);
+    collect_allocs(txn, eval_before);
+    collect_nodes(txn, node_before);
+    let more = txn.rows_left() == 0;
+    Ok(Outcome::Applied { eval: None, job: None, refused_placements: 0, more })
+}
+
+fn collect_evals(txn: &mut Txn<'_>, before: WallTime) {
+    let evals: Vec<EvalId> = txn.state().final_evals(before).take(txn.rows_left()).collect();
+    for id in evals {
+        txn.remove_eval(id);
+    }
+}
+
+fn collect_allocs(txn: &mut Txn<'_>, before: WallTime) {
+    let spent = txn.state().spent_allocs(before).take(txn.rows_left());
+    let spent: Vec<AllocId> = spent.map(|alloc| alloc.id).collect();
+    for id in spent {
+        forget_alloc(txn, id);
+    }
+}
+
+fn forget_alloc(txn: &mut Txn<'_>, id: AllocId) {
+    let state = txn.state();
+    let alloc = state.alloc(id).expect("invariant: looked up before");
+    let told_at = untold(state, alloc);
+    txn.remove_alloc(id, told_at);
+}
+
+/// The entry that the alloc's node must hear of before the alloc can be forgotten altogether.
+fn untold(state: &State, alloc: &Allocation) -> Option<Index> {
+    let believed = alloc.client_status == ClientStatus::Lost;
+    let heard = state.acknowledged(alloc.node)?;
+    (believed && heard < alloc.assign_index).then_some(alloc.assign_index)
+}
+
+/// A purged job waits for nothing but its last alloc and evaluation.
+fn collect_jobs(txn: &mut Txn<'_>, eval_before: WallTime, job_before: WallTime) {
+    let stopped = txn.state().jobs().filter(|job| job.stopped);
+    let stopped: Vec<(JobId, WallTime)> = stopped
+        .map(|job| (job.id, if job.purged { eval_before.max(job_before) } else { job_before }))
+        .collect();
+    for (job, before) in stopped {
+        if !is_over(txn.state(), job, before) {
+            continue;
+        }
+        let evals: Vec<EvalId> = txn.state().evals_of_job(job).map(|eval| eval.id).collect();
+        for id in evals.into_iter().take(txn.rows_left()) {
+            txn.remove_eval(id);
+        }
+        let allocs: Vec<AllocId> = txn.state().allocs_of_job(job).map(|alloc| alloc.id).collect();
+        for id in allocs.into_iter().take(txn.rows_left()) {
+            forget_alloc(txn, id);
+        }
+        if txn.rows_left() == 0 {
+            return;
+        }
+        txn.remove_job(job);
+    }
+}
+
+/// Whether nothing of the job has happened since `before` or can happen any more.
+fn is_over(state: &State, job: JobId, before: WallTime) -> bool {
+    let changed = state.job_row(job).map(|row| row.modify_time);
+    changed.is_some_and(|at| at < before)
+        && state.evals_of_job(job).all(|eval| eval.status.is_final() && eval.modify_time < before)
+        && state
+            .allocs_of_job(job)
+            .all(|alloc| alloc.client_status.is_terminal() && alloc.modify_time < before)
+}
+
+fn collect_nodes(txn: &mut Txn<'_>, before: WallTime) {
+    let gone = txn.state().nodes().filter(|node| {
+        node.status == NodeStatus::Down
+            && node.status_changed_at < before
+            && !is_awaited(txn.state(), node.spec.id)
+    });
+    let gone: Vec<NodeId> = gone.map(|node| node.spec.id).take(txn.rows_left()).collect();
+    for id in gone {
+        txn.remove_node(id);
+    }
+}
+
+/// Whether the node may run what it must not: then it must be told when it returns, and so be known.
+fn is_awaited(state: &State, node: NodeId) -> bool {
+    let may_run = |alloc: &Allocation| holds_room(alloc) || untold(state, alloc).is_some();
+    state.tombstones_of_node(node).next().is_some() || state.allocs_of_node(node).any(may_run)
+}

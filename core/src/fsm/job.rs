@@ -1,0 +1,151 @@
+//! Jobs: registered, registered again, stopped, purged.
+//!
+//! Invariants
+//! - a name belongs to one job that is not purged;
+//! - a specification never changes: what differs is a new version;
+//! - a version is kept while it is among the newest or an alloc points at it.
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec;
+
+use super::eval::{self, Cause};
+use super::{Outcome, invalid, not_found};
+use crate::api::Rejection;
+use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
+use crate::state::State;
+use crate::state::txn::Txn;
+use crate::types::{Index, Job, JobId, JobSpec, JobVersion, Trigger};
+
+/// What becomes of a job's row when the job is deregistered.
+pub(super) enum Fate {
+    /// Users still see it, and can register it again.
+    Stopped,
+    /// Its name is free at once.
+    Purged,
+}
+
+pub(super) fn register(
+    txn: &mut Txn<'_>,
+    spec: &Arc<JobSpec>,
+    check_index: Option<Index>,
+) -> Result<Outcome, Rejection> {
+    check_spec(spec)?;
+    let known = txn.state().job_named(&spec.namespace, &spec.id);
+    let found = known.map_or(Index(0), |job| job.spec_index);
+    if check_index.is_some_and(|expected| expected != found) {
+        return Err(Rejection::Conflict { index: found });
+    }
+    let id = match known {
+        None => create(txn, spec),
+        Some(job) if !job.stopped && *job.newest().spec == **spec => job.id,
+        Some(job) => {
+            let job = job.clone();
+            add_version(txn, job, spec)
+        }
+    };
+    let made = eval::create(txn, id, Cause::of(Trigger::JobRegister));
+    Ok(Outcome::evaluated(id, made))
+}
+
+fn create(txn: &mut Txn<'_>, spec: &Arc<JobSpec>) -> JobId {
+    let (id, index) = (JobId(txn.new_id()), txn.state().index());
+    let version = new_version(txn.state(), 0, spec);
+    txn.put_job(Job {
+        id,
+        versions: vec![version],
+        stopped: false,
+        purged: false,
+        create_index: index,
+        modify_index: index,
+        spec_index: index,
+    });
+    id
+}
+
+fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) -> JobId {
+    let (id, index) = (job.id, txn.state().index());
+    // Versions count entries of the log, so this cannot reach the end of 64 bits.
+    let number = job.newest().version + 1;
+    job.versions.push(new_version(txn.state(), number, spec));
+    let newest = job.versions.len().saturating_sub(JOB_VERSIONS_MAX);
+    let mut position = 0;
+    job.versions.retain(|version| {
+        position += 1;
+        newest < position || 0 < txn.state().uses_of_version(id, version.version)
+    });
+    job.stopped = false;
+    job.spec_index = index;
+    txn.put_job(job);
+    id
+}
+
+fn new_version(state: &State, version: u64, spec: &Arc<JobSpec>) -> JobVersion {
+    let (submitted_at, create_index) = (state.clock(), state.index());
+    JobVersion { version, spec: Arc::clone(spec), submitted_at, create_index }
+}
+
+/// What the tables rely on. What users are told in detail is checked before a command is proposed.
+fn check_spec(spec: &JobSpec) -> Result<(), Rejection> {
+    if spec.id.is_empty() {
+        return Err(invalid("id", "a job has a name"));
+    }
+    if spec.namespace.is_empty() {
+        return Err(invalid("namespace", "a job has a namespace"));
+    }
+    if !(1..=100).contains(&spec.priority) {
+        return Err(invalid("priority", "a priority lies between 1 and 100"));
+    }
+    if spec.groups.is_empty() || usize::from(u16::MAX) < spec.groups.len() {
+        return Err(invalid("group", "a job has between one and 65,535 groups"));
+    }
+    let mut names = BTreeSet::new();
+    for group in &spec.groups {
+        if !names.insert(group.name.as_str()) {
+            return Err(invalid("group", "a group's name is unique within its job"));
+        }
+        if GROUP_COUNT_MAX < group.count {
+            return Err(invalid("count", "a group runs at most 50,000 allocs"));
+        }
+        if group.tasks.is_empty() {
+            return Err(invalid("task", "a group has a task"));
+        }
+        if group.capacity().is_none() {
+            return Err(invalid("resources", "a group's resources add up to less than 2^32"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn deregister(
+    txn: &mut Txn<'_>,
+    namespace: &str,
+    job: &str,
+    fate: Fate,
+) -> Result<Outcome, Rejection> {
+    let known = txn.state().job_named(namespace, job).ok_or_else(|| not_found("job"))?;
+    let (mut job, index) = (known.clone(), txn.state().index());
+    let id = job.id;
+    if !job.stopped {
+        job.stopped = true;
+        job.spec_index = index;
+    }
+    match fate {
+        Fate::Stopped => {}
+        Fate::Purged => job.purged = true,
+    }
+    txn.put_job(job);
+    eval::cancel_blocked(txn, id, "job was deregistered");
+    let made = eval::create(txn, id, Cause::of(Trigger::JobDeregister));
+    Ok(Outcome::evaluated(id, made))
+}
+
+pub(super) fn evaluate(
+    txn: &mut Txn<'_>,
+    namespace: &str,
+    job: &str,
+) -> Result<Outcome, Rejection> {
+    let known = txn.state().job_named(namespace, job).ok_or_else(|| not_found("job"))?;
+    let id = known.id;
+    let made = eval::create(txn, id, Cause::of(Trigger::Manual));
+    Ok(Outcome::evaluated(id, made))
+}

@@ -1,0 +1,44 @@
+//! What concerns the cluster as a whole.
+//!
+//! Invariants
+//! - a cluster is given its identity once;
+//! - the feature level only rises.
+use super::{Outcome, invalid};
+use crate::api::Rejection;
+use crate::state::txn::Txn;
+use crate::types::ClusterId;
+
+pub(super) fn bootstrap(txn: &mut Txn<'_>, cluster: ClusterId) -> Result<Outcome, Rejection> {
+    let known = txn.state().cluster();
+    if cluster == ClusterId(0) {
+        return Err(invalid("cluster", "zero stands for a cluster that is not bootstrapped"));
+    }
+    if known == cluster {
+        return Ok(Outcome::DONE);
+    }
+    if known != ClusterId(0) {
+        return Err(Rejection::Conflict { index: txn.state().index() });
+    }
+    txn.set_cluster(cluster);
+    Ok(Outcome::DONE)
+}
+
+pub(super) fn raise_feature_level(txn: &mut Txn<'_>, level: u32) -> Result<Outcome, Rejection> {
+    if level < txn.state().feature_level() {
+        return Err(invalid("level", "the feature level only rises"));
+    }
+    if txn.state().feature_level() < level {
+        txn.raise_feature_level(level);
+    }
+    Ok(Outcome::DONE)
+}
+
+pub(super) fn set_cut_bytes(txn: &mut Txn<'_>, bytes: u64) -> Result<Outcome, Rejection> {
+    if bytes == 0 {
+        return Err(invalid("bytes", "a cut has something to cut"));
+    }
+    if txn.state().cut_bytes() != bytes {
+        txn.set_cut_bytes(bytes);
+    }
+    Ok(Outcome::DONE)
+}

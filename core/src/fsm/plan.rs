@@ -1,0 +1,289 @@
+//! Applying a plan: the only door through which allocs come into being.
+//!
+//! The scheduler looked at an older state; everything it relied on is looked at again here. What does
+//! not hold any more is left out and the job is evaluated again, so that a drain, a death or a new
+//! version that reached the log first always wins.
+//!
+//! Invariants
+//! - an alloc is placed only on a node that is ready, eligible, older than the plan and has room;
+//! - an alloc is replaced at most once;
+//! - a plan of an evaluation that is not pending changes nothing;
+//! - a job has at most one blocked evaluation: the newest.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::eval::{self, Cause};
+use super::{Outcome, check_length, invalid, not_found};
+use crate::api::Rejection;
+use crate::limits::RESCHEDULE_EVENTS_MAX;
+use crate::state::State;
+use crate::state::txn::{Txn, holds_room};
+use crate::time::WallTime;
+use crate::types::{
+    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job,
+    JobSpec, NodeId, NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop,
+    StopReason, Trigger, Verdict,
+};
+
+pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
+    let eval = check(txn.state(), plan)?.clone();
+    for &alloc in &plan.in_place {
+        move_to_version(txn, plan, alloc);
+    }
+    let (mut refused_placements, mut abandoned) = (0, BTreeSet::new());
+    for placement in &plan.placements {
+        if place(txn, plan, placement).is_none() {
+            refused_placements += 1;
+            let left = placement.previous.filter(|&id| has_no_successor(txn.state(), id));
+            abandoned.extend(left);
+        }
+    }
+    for stop in &plan.stops {
+        if !(awaits_successor(stop.reason) && abandoned.contains(&stop.alloc)) {
+            stop_alloc(txn, plan, stop);
+        }
+    }
+    let mut next = (0 < refused_placements).then(|| evaluate_again(txn, &eval)).flatten();
+    match &plan.verdict {
+        Verdict::More => {}
+        Verdict::Done { failures, queued, later } => {
+            next = next.or(later_eval(txn, plan, later));
+            complete(txn, Evaluation { next, ..eval }, failures, queued);
+            eval::settle_older(txn, plan.job, plan.based_on);
+        }
+    }
+    Ok(Outcome::Applied { eval: next, job: Some(plan.job), refused_placements, more: false })
+}
+
+/// The evaluation that the plan is of, if the plan may be applied at all.
+fn check<'a>(state: &'a State, plan: &Plan) -> Result<&'a Evaluation, Rejection> {
+    // A placement writes two rows: the alloc and the one that it replaces.
+    let later_rows = match &plan.verdict {
+        Verdict::More => 0,
+        Verdict::Done { later, .. } => later.len(),
+    };
+    let placed_rows = plan.placements.len().saturating_mul(2);
+    let rows = plan.stops.len().saturating_add(plan.in_place.len());
+    check_length("plan", rows.saturating_add(placed_rows).saturating_add(later_rows))?;
+    let eval = state.eval(plan.eval).ok_or_else(|| not_found("eval"))?;
+    if eval.status != EvalStatus::Pending {
+        return Err(Rejection::Conflict { index: eval.modify_index });
+    }
+    if eval.job != plan.job {
+        return Err(invalid("job", "a plan is for the job of its evaluation"));
+    }
+    Ok(eval)
+}
+
+/// Whether an alloc stopped for this reason runs on when its successor was refused.
+const fn awaits_successor(reason: StopReason) -> bool {
+    match reason {
+        StopReason::Updated | StopReason::Rescheduled => true,
+        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Migrating => false,
+    }
+}
+
+fn stop_alloc(txn: &mut Txn<'_>, plan: &Plan, stop: &Stop) {
+    let of_job = txn.state().alloc(stop.alloc).filter(|alloc| alloc.job == plan.job);
+    let Some(mut alloc) = of_job.cloned() else {
+        return;
+    };
+    let lost = stop.reason == StopReason::NodeLost
+        && holds_room(&alloc)
+        && !may_hear(txn.state(), alloc.node);
+    if alloc.desired == DesiredStatus::Stop && !lost {
+        return;
+    }
+    if lost {
+        alloc.client_status = ClientStatus::Lost;
+        alloc.client_description = "the node is down".to_string();
+    }
+    if alloc.desired == DesiredStatus::Run {
+        alloc.desired = DesiredStatus::Stop;
+        alloc.desired_description = description(stop.reason).to_string();
+    }
+    txn.put_alloc(alloc);
+}
+
+/// Whether the node is there and can say itself what became of its allocs.
+fn may_hear(state: &State, node: NodeId) -> bool {
+    state.node(node).is_some_and(|node| node.status != NodeStatus::Down)
+}
+
+/// As users of Nomad read it.
+const fn description(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::NotNeeded => "alloc not needed due to job update",
+        StopReason::Updated => "alloc is being updated due to job update",
+        StopReason::NodeLost => "alloc is lost since its node is down",
+        StopReason::Rescheduled => "alloc was rescheduled because it failed",
+        StopReason::Migrating => "alloc is being migrated",
+    }
+}
+
+/// The alloc takes the plan's version without a restart; its group is looked up by name there.
+fn move_to_version(txn: &mut Txn<'_>, plan: &Plan, id: AllocId) {
+    let Some(mut alloc) = txn.state().alloc(id).cloned() else {
+        return;
+    };
+    if alloc.job != plan.job || alloc.desired == DesiredStatus::Stop {
+        return;
+    }
+    let Some(group) = group_in_version(txn.state(), &alloc, plan.version) else {
+        return;
+    };
+    if alloc.version != plan.version {
+        alloc.version = plan.version;
+        alloc.group = group;
+        txn.put_alloc(alloc);
+    }
+}
+
+fn group_in_version(state: &State, alloc: &Allocation, version: u64) -> Option<u16> {
+    let job = state.job(alloc.job)?;
+    let old = &job.version(alloc.version)?.spec;
+    let name = &old.groups.get(usize::from(alloc.group))?.name;
+    let (position, _) = job.version(version)?.spec.group(name)?;
+    u16::try_from(position).ok()
+}
+
+/// Create one alloc; `None` when what the scheduler relied on does not hold any more.
+fn place(txn: &mut Txn<'_>, plan: &Plan, placement: &Placement) -> Option<()> {
+    let alloc = plan_alloc(txn.state(), plan, placement)?;
+    let previous = match placement.previous {
+        Some(id) => Some(replaceable(txn.state(), plan, id)?.clone()),
+        None => None,
+    };
+    let id = AllocId(txn.new_id());
+    let reschedules = history(previous.as_ref(), placement, txn.state().clock());
+    txn.put_alloc(Allocation { id, reschedules, ..alloc });
+    if let Some(mut previous) = previous {
+        previous.next = Some(id);
+        txn.put_alloc(previous);
+    }
+    Some(())
+}
+
+/// The alloc that the placement asks for, without an id.
+fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Allocation> {
+    let spec = open_version(state.job(plan.job)?, plan.version)?;
+    let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
+    let node = state.node_at(placement.slot)?;
+    // The slot may have been another node's when the scheduler looked.
+    if plan.based_on < node.create_index {
+        return None;
+    }
+    state.fleet().fits(placement.slot, capacity, &placement.ports).ok()?;
+    let clock = state.clock();
+    Some(Allocation {
+        id: AllocId(0),
+        job: plan.job,
+        version: plan.version,
+        group: placement.group,
+        ordinal: placement.ordinal,
+        node: node.spec.id,
+        eval: plan.eval,
+        capacity,
+        ports: placement.ports.clone(),
+        desired: DesiredStatus::Run,
+        desired_description: String::new(),
+        client_status: ClientStatus::Pending,
+        client_description: String::new(),
+        tasks: BTreeMap::new(),
+        previous: placement.previous,
+        next: None,
+        reschedules: Vec::new(),
+        follow_up: None,
+        placed: placement.note,
+        create_index: Index(0),
+        modify_index: Index(0),
+        assign_index: Index(0),
+        create_time: clock,
+        modify_time: clock,
+    })
+}
+
+/// The version's specification, if the job still runs anything.
+fn open_version(job: &Job, version: u64) -> Option<&JobSpec> {
+    let kept = job.version(version).filter(|_| !job.stopped)?;
+    Some(&kept.spec)
+}
+
+fn has_no_successor(state: &State, id: AllocId) -> bool {
+    state.alloc(id).is_some_and(|alloc| alloc.next.is_none())
+}
+
+fn replaceable<'a>(state: &'a State, plan: &Plan, id: AllocId) -> Option<&'a Allocation> {
+    state.alloc(id).filter(|alloc| alloc.job == plan.job && alloc.next.is_none())
+}
+
+/// The reschedulings that led to the new alloc. Only a rescheduling inherits them: an alloc that is
+/// replaced for another reason begins anew.
+fn history(
+    previous: Option<&Allocation>,
+    placement: &Placement,
+    at: WallTime,
+) -> Vec<RescheduleEvent> {
+    let (Some(previous), Some(delay_ms)) = (previous, placement.rescheduled_after_ms) else {
+        return Vec::new();
+    };
+    let mut events = previous.reschedules.clone();
+    events.push(RescheduleEvent { at, from: previous.id, from_node: previous.node, delay_ms });
+    let old = events.len().saturating_sub(RESCHEDULE_EVENTS_MAX);
+    events.drain(..old);
+    events
+}
+
+/// Placements were refused: look at the job again, from the state as it is now.
+fn evaluate_again(txn: &mut Txn<'_>, eval: &Evaluation) -> Option<EvalId> {
+    if txn.state().job(eval.job)?.stopped {
+        return None;
+    }
+    let cause = Cause { previous: Some(eval.id), ..Cause::of(Trigger::PlanRefused) };
+    Some(eval::create(txn, eval.job, cause))
+}
+
+/// The evaluation is done; what found no room waits in a blocked one, which replaces an older one.
+fn complete(
+    txn: &mut Txn<'_>,
+    mut eval: Evaluation,
+    failures: &BTreeMap<String, PlacementFailure>,
+    queued: &BTreeMap<String, u32>,
+) {
+    eval::cancel_blocked(txn, eval.job, "a newer evaluation has looked at the job");
+    let runs = txn.state().job(eval.job).is_some_and(|job| !job.stopped);
+    if runs && queued.values().any(|&count| 0 < count) {
+        let cause = Cause {
+            status: EvalStatus::Blocked,
+            previous: Some(eval.id),
+            failures: failures.clone(),
+            queued: queued.clone(),
+            ..Cause::of(Trigger::QueuedAllocs)
+        };
+        eval.blocked = Some(eval::create(txn, eval.job, cause));
+    }
+    eval.status = EvalStatus::Complete;
+    eval.failures.clone_from(failures);
+    eval.queued.clone_from(queued);
+    txn.put_eval(eval);
+}
+
+/// One delayed evaluation for all failed allocs that are to be replaced later.
+fn later_eval(txn: &mut Txn<'_>, plan: &Plan, later: &[(AllocId, WallTime)]) -> Option<EvalId> {
+    let waiting = |&&(id, _): &&(AllocId, WallTime)| replaceable(txn.state(), plan, id).is_some();
+    let waiting: Vec<(AllocId, WallTime)> = later.iter().filter(waiting).copied().collect();
+    let wait_until = waiting.iter().map(|&(_, at)| at).min()?;
+    let cause = Cause {
+        previous: Some(plan.eval),
+        wait_until: Some(wait_until),
+        ..Cause::of(Trigger::FailedFollowUp)
+    };
+    let made = eval::create(txn, plan.job, cause);
+    for (id, _) in waiting {
+        let mut alloc = txn.state().alloc(id).expect("invariant: looked up before").clone();
+        alloc.follow_up = Some(made);
+        txn.put_alloc(alloc);
+    }
+    Some(made)
+}

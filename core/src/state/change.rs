@@ -1,0 +1,35 @@
+//! What an entry changed, told to whoever keeps something that follows from the tables.
+//!
+//! A change names a row and says nothing of its content: the listener looks it up, and a row that
+//! is not there any more has been removed.
+//!
+//! Invariants
+//! - every row that an entry writes or removes is named by a change of that entry.
+use serde::{Deserialize, Serialize};
+
+use crate::types::{AllocId, EvalId, JobId, NodeId};
+
+/// One thing that an entry changed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Change {
+    Node(NodeId),
+    Job(JobId),
+    Eval(EvalId),
+    Alloc(AllocId),
+    /// What this node must run or stop is no longer what it was; once per entry.
+    Assigned(NodeId),
+    /// The node may hold something now that it did not before: blocked evaluations may go on; once
+    /// per entry.
+    Room(NodeId),
+    /// Cluster id or feature level.
+    Operator,
+}
+
+/// The tables that outsiders can wait on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum TableKind {
+    Nodes,
+    Jobs,
+    Evals,
+    Allocs,
+}

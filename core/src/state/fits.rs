@@ -1,0 +1,226 @@
+//! The one truth about fit: whether a node has room for an ask.
+//!
+//! The scheduler, the planner and the state machine all ask `Fleet::fits` (or `fits_over`, which adds
+//! what the leader has proposed and not yet applied), so none can disagree with another.
+//!
+//! Invariants
+//! - quantities are exact whole units: what was held and released leaves nothing behind;
+//! - a node that holds more than it has (it registered again, smaller) fits nothing;
+//! - a port that is reserved or held is granted to nobody else.
+use ::alloc::collections::BTreeMap;
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Capacity, PortGrant};
+
+/// Sums of capacities: wide enough that a node's allocs cannot overflow them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Amounts {
+    pub cpu_mhz: u64,
+    pub memory_mib: u64,
+    pub disk_mib: u64,
+}
+
+impl From<Capacity> for Amounts {
+    fn from(capacity: Capacity) -> Self {
+        Self {
+            cpu_mhz: u64::from(capacity.cpu_mhz),
+            memory_mib: u64::from(capacity.memory_mib),
+            disk_mib: u64::from(capacity.disk_mib),
+        }
+    }
+}
+
+impl Amounts {
+    /// Count `more` in.
+    pub fn add(&mut self, more: Self) {
+        self.cpu_mhz += more.cpu_mhz;
+        self.memory_mib += more.memory_mib;
+        self.disk_mib += more.disk_mib;
+    }
+
+    /// Count `less` out again.
+    pub fn remove(&mut self, less: Self) {
+        assert!(less.cpu_mhz <= self.cpu_mhz, "only cpu that was held is released");
+        assert!(less.memory_mib <= self.memory_mib, "only memory that was held is released");
+        assert!(less.disk_mib <= self.disk_mib, "only disk that was held is released");
+        self.cpu_mhz -= less.cpu_mhz;
+        self.memory_mib -= less.memory_mib;
+        self.disk_mib -= less.disk_mib;
+    }
+
+    /// What is left of `self` when `used` is taken; nothing where more is used than there is.
+    #[must_use]
+    pub fn left_after(self, used: Self) -> Self {
+        Self {
+            cpu_mhz: self.cpu_mhz.saturating_sub(used.cpu_mhz),
+            memory_mib: self.memory_mib.saturating_sub(used.memory_mib),
+            disk_mib: self.disk_mib.saturating_sub(used.disk_mib),
+        }
+    }
+
+    /// As the 32-bit quantities of the tables; what does not fit is cut to the largest.
+    #[must_use]
+    pub fn to_capacity(self) -> Capacity {
+        let narrow = |wide: u64| u32::try_from(wide).unwrap_or(u32::MAX);
+        Capacity {
+            cpu_mhz: narrow(self.cpu_mhz),
+            memory_mib: narrow(self.memory_mib),
+            disk_mib: narrow(self.disk_mib),
+        }
+    }
+}
+
+/// What some allocs hold on one node.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Usage {
+    pub amounts: Amounts,
+    /// How many hold each port. More than one only after a lost node came back with its tasks.
+    pub(super) ports: BTreeMap<u16, u32>,
+}
+
+impl Usage {
+    /// Nobody holds anything.
+    pub const NOTHING: Self = Self {
+        amounts: Amounts { cpu_mhz: 0, memory_mib: 0, disk_mib: 0 },
+        ports: BTreeMap::new(),
+    };
+
+    /// Count an alloc in.
+    pub fn hold(&mut self, capacity: Capacity, ports: &[PortGrant]) {
+        self.amounts.add(capacity.into());
+        for port in ports {
+            *self.ports.entry(port.value).or_default() += 1;
+        }
+    }
+
+    /// Count an alloc out again.
+    pub fn release(&mut self, capacity: Capacity, ports: &[PortGrant]) {
+        self.amounts.remove(capacity.into());
+        for port in ports {
+            let holders =
+                self.ports.get_mut(&port.value).expect("invariant: a released port was held");
+            *holders -= 1;
+            if *holders == 0 {
+                self.ports.remove(&port.value);
+            }
+        }
+    }
+
+    /// How many allocs hold `port`.
+    #[must_use]
+    pub fn holders(&self, port: u16) -> u32 {
+        self.ports.get(&port).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.amounts == Amounts::default() && self.ports.is_empty()
+    }
+}
+
+/// What is to be counted beside a node's own usage when fit is asked.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Overlay {
+    /// Placed in plans that are not applied yet.
+    pub held: Usage,
+    /// Would be released by stops whose tasks have not ended yet.
+    pub freed: Usage,
+}
+
+impl Overlay {
+    /// Nothing to count.
+    pub const NOTHING: Self = Self { held: Usage::NOTHING, freed: Usage::NOTHING };
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.freed.is_empty()
+    }
+}
+
+/// What a node lacked, the first thing found.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Shortage {
+    /// Unknown, not ready, or not eligible.
+    NotPlaceable,
+    Cpu,
+    Memory,
+    Disk,
+    /// Reserved or held by another.
+    Port {
+        label: String,
+        value: u16,
+    },
+    /// None of the dynamic range is free.
+    DynamicPorts,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPlaceable => f.write_str("node is not ready and eligible"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Memory => f.write_str("memory"),
+            Self::Disk => f.write_str("disk"),
+            Self::Port { label, value } => {
+                write!(f, "network: reserved port collision {label}={value}")
+            }
+            Self::DynamicPorts => f.write_str("network: dynamic port selection failed"),
+        }
+    }
+}
+
+/// `Amounts` of every node, one column per quantity, indexed by slot.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Columns {
+    cpu_mhz: Vec<u64>,
+    memory_mib: Vec<u64>,
+    disk_mib: Vec<u64>,
+}
+
+impl Columns {
+    pub(super) fn at(&self, at: usize) -> Amounts {
+        Amounts {
+            cpu_mhz: self.cpu_mhz[at],
+            memory_mib: self.memory_mib[at],
+            disk_mib: self.disk_mib[at],
+        }
+    }
+
+    pub(super) fn set(&mut self, at: usize, amounts: Amounts) {
+        self.cpu_mhz[at] = amounts.cpu_mhz;
+        self.memory_mib[at] = amounts.memory_mib;
+        self.disk_mib[at] = amounts.disk_mib;
+    }
+
+    pub(super) fn resize(&mut self, len: usize) {
+        self.cpu_mhz.resize(len, 0);
+        self.memory_mib.resize(len, 0);
+        self.disk_mib.resize(len, 0);
+    }
+}
+
+/// The first quantity of `ask` that `total` lacks once `used` is taken and `freed` given back.
+pub(super) fn shortage(
+    total: Amounts,
+    used: Amounts,
+    freed: Amounts,
+    ask: Capacity,
+) -> Option<Shortage> {
+    let ask = Amounts::from(ask);
+    // Written as `used + ask <= total + freed`: nothing is subtracted, so nothing can go below zero.
+    if total.cpu_mhz + freed.cpu_mhz < used.cpu_mhz + ask.cpu_mhz {
+        Some(Shortage::Cpu)
+    } else if total.memory_mib + freed.memory_mib < used.memory_mib + ask.memory_mib {
+        Some(Shortage::Memory)
+    } else if total.disk_mib + freed.disk_mib < used.disk_mib + ask.disk_mib {
+        Some(Shortage::Disk)
+    } else {
+        None
+    }
+}

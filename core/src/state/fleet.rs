@@ -1,0 +1,475 @@
+//! The nodes as the scheduler sees them: a column per quantity, indexed by a dense slot.
+//!
+//! Derived from the tables of nodes and allocs and kept true by `Txn`; `check_invariants` of the state
+//! computes it anew and compares. Nodes that cannot be told apart by anything but their name, id or
+//! `unique.` attributes share a class (Nomad's computed class), so that a constraint is tried once per
+//! class instead of once per node.
+//!
+//! Invariants
+//! - a node keeps its slot until it is removed; a new node takes the lowest free slot;
+//! - usage of a slot is the sum of what was held and not released since the node was put there;
+//! - placeable means ready and eligible;
+//! - two nodes have the same class if and only if their class keys are equal.
+//!
+//! It does not know which alloc holds what, and class numbers mean nothing outside one process.
+use ::alloc::collections::{BTreeMap, BTreeSet};
+use ::alloc::string::String;
+use ::alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::fits::{Amounts, Columns, Overlay, Shortage, Usage, shortage};
+use crate::types::{
+    Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Node, NodeId, NodeSlot, NodeStatus, PortGrant,
+};
+
+/// A set of nodes that meet the same constraints; a dense number of this process.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct ClassId(pub u32);
+
+/// Everything that a constraint can see and that is not a node's alone.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+struct ClassKey {
+    datacenter: String,
+    class: String,
+    attributes: BTreeMap<String, String>,
+    meta: BTreeMap<String, String>,
+    drivers: BTreeSet<String>,
+}
+
+impl ClassKey {
+    fn of(node: &Node) -> Self {
+        let shared = |map: &BTreeMap<String, String>| {
+            let kept = map.iter().filter(|(key, _)| !key.starts_with("unique."));
+            kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let healthy = node.spec.drivers.iter().filter(|(_, info)| info.detected && info.healthy);
+        Self {
+            datacenter: node.spec.datacenter.clone(),
+            class: node.spec.class.clone(),
+            attributes: shared(&node.spec.attributes),
+            meta: shared(&node.spec.meta),
+            drivers: healthy.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+/// Class keys to numbers; a number is free again when its last node has left it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Classes {
+    ids: BTreeMap<ClassKey, ClassId>,
+    node_count: Vec<u32>,
+    free: Vec<ClassId>,
+}
+
+impl Classes {
+    fn enter(&mut self, key: ClassKey) -> ClassId {
+        let id = match self.ids.get(&key) {
+            Some(&known) => known,
+            None => {
+                let fresh = self.free.pop().unwrap_or_else(|| {
+                    self.node_count.push(0);
+                    ClassId(slot_number(self.node_count.len() - 1))
+                });
+                self.ids.insert(key, fresh);
+                fresh
+            }
+        };
+        self.node_count[id.0 as usize] += 1;
+        id
+    }
+
+    fn leave(&mut self, id: ClassId) {
+        let count = &mut self.node_count[id.0 as usize];
+        assert!(0 < *count, "only a node of a class leaves it");
+        *count -= 1;
+        if *count == 0 {
+            self.ids.retain(|_, kept| *kept != id);
+            self.free.push(id);
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Fleet {
+    slots: BTreeMap<NodeId, NodeSlot>,
+    free: BTreeSet<NodeSlot>,
+    /// `None` in a free slot.
+    ids: Vec<Option<NodeId>>,
+    total: Columns,
+    used: Columns,
+    placeable: Vec<bool>,
+    class: Vec<ClassId>,
+    reserved_ports: Vec<Vec<u16>>,
+    held_ports: Vec<BTreeMap<u16, u32>>,
+    classes: Classes,
+}
+
+impl PartialEq for Fleet {
+    /// Equal for everyone who looks: class numbers may differ where the classes are the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.ids == other.ids
+            && self.total == other.total
+            && self.used == other.used
+            && self.placeable == other.placeable
+            && self.reserved_ports == other.reserved_ports
+            && self.held_ports == other.held_ports
+            && self.same_classes(other)
+    }
+}
+
+impl Eq for Fleet {}
+
+fn slot_number(at: usize) -> u32 {
+    u32::try_from(at).expect("invariant: fewer than 2^32 nodes")
+}
+
+impl Fleet {
+    /// Take in a new node (at the lowest free slot) or a changed one (its usage stays).
+    pub fn put_node(&mut self, node: &Node) -> NodeSlot {
+        let slot = self
+            .slot_of(node.spec.id)
+            .or_else(|| self.free.first().copied())
+            .unwrap_or(NodeSlot(slot_number(self.ids.len())));
+        self.put_node_at(node, slot);
+        slot
+    }
+
+    /// Take in a node at the slot that a snapshot names for it.
+    pub fn put_node_at(&mut self, node: &Node, slot: NodeSlot) {
+        let at = slot.0 as usize;
+        let first_free = self.ids.len();
+        if first_free <= at {
+            self.resize(at + 1);
+            self.free.extend((first_free..at).map(|free| NodeSlot(slot_number(free))));
+        }
+        match self.ids[at] {
+            Some(id) => {
+                assert!(id == node.spec.id, "a slot has one node");
+                self.classes.leave(self.class[at]);
+            }
+            None => {
+                assert!(self.slot_of(node.spec.id).is_none(), "a node has one slot");
+                self.free.remove(&slot);
+                self.slots.insert(node.spec.id, slot);
+                self.ids[at] = Some(node.spec.id);
+            }
+        }
+        self.total.set(at, node.spec.usable().into());
+        self.placeable[at] = node.eligible && node.status == NodeStatus::Ready;
+        self.class[at] = self.classes.enter(ClassKey::of(node));
+        self.reserved_ports[at].clone_from(&node.spec.reserved_ports);
+        self.reserved_ports[at].sort_unstable();
+    }
+
+    /// Forget a node and what is held on it; its slot is free for the next. Nothing if it is unknown.
+    pub fn remove_node(&mut self, id: NodeId) {
+        let Some(slot) = self.slots.remove(&id) else {
+            return;
+        };
+        let at = slot.0 as usize;
+        self.classes.leave(self.class[at]);
+        self.ids[at] = None;
+        self.total.set(at, Amounts::default());
+        self.used.set(at, Amounts::default());
+        self.placeable[at] = false;
+        self.class[at] = ClassId::default();
+        self.reserved_ports[at].clear();
+        self.held_ports[at].clear();
+        self.free.insert(slot);
+        // The columns end at the last node, so that they are a function of who is where.
+        let len = self.ids.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.free.retain(|free| (free.0 as usize) < len);
+        self.resize(len);
+    }
+
+    fn resize(&mut self, len: usize) {
+        self.ids.resize(len, None);
+        self.total.resize(len);
+        self.used.resize(len);
+        self.placeable.resize(len, false);
+        self.class.resize(len, ClassId::default());
+        self.reserved_ports.resize(len, Vec::new());
+        self.held_ports.resize(len, BTreeMap::new());
+    }
+
+    /// Count an alloc in. Nothing if the node is unknown.
+    pub fn hold(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
+        self.change_usage(id, |usage| usage.hold(capacity, ports));
+    }
+
+    /// Count an alloc out again. Nothing if the node is unknown.
+    pub fn release(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
+        self.change_usage(id, |usage| usage.release(capacity, ports));
+    }
+
+    fn change_usage(&mut self, id: NodeId, change: impl FnOnce(&mut Usage)) {
+        let Some(slot) = self.slot_of(id) else {
+            return;
+        };
+        let at = slot.0 as usize;
+        let ports = core::mem::take(&mut self.held_ports[at]);
+        let mut usage = Usage { amounts: self.used.at(at), ports };
+        change(&mut usage);
+        self.used.set(at, usage.amounts);
+        self.held_ports[at] = usage.ports;
+    }
+
+    /// Whether the node at `slot` has room for `ask` and each of `ports`; if not, what it lacks first.
+    ///
+    /// # Errors
+    /// The first shortage, in the order of `Shortage`.
+    pub fn fits(&self, slot: NodeSlot, ask: Capacity, ports: &[PortGrant]) -> Result<(), Shortage> {
+        self.fits_over(slot, &Overlay::default(), ask, ports)
+    }
+
+    /// `fits`, with `overlay` counted beside the node's own usage.
+    ///
+    /// # Errors
+    /// The first shortage, in the order of `Shortage`.
+    pub fn fits_over(
+        &self,
+        slot: NodeSlot,
+        overlay: &Overlay,
+        ask: Capacity,
+        ports: &[PortGrant],
+    ) -> Result<(), Shortage> {
+        if !self.is_placeable(slot) {
+            return Err(Shortage::NotPlaceable);
+        }
+        let at = slot.0 as usize;
+        let mut used = self.used.at(at);
+        used.add(overlay.held.amounts);
+        if let Some(lacking) = shortage(self.total.at(at), used, overlay.freed.amounts, ask) {
+            return Err(lacking);
+        }
+        for (nth, port) in ports.iter().enumerate() {
+            let twice = ports[..nth].iter().any(|other| other.value == port.value);
+            if twice || !self.port_is_free_over(slot, overlay, port.value) {
+                return Err(Shortage::Port { label: port.label.clone(), value: port.value });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody has `port` on the node and it is not reserved.
+    #[must_use]
+    pub fn port_is_free(&self, slot: NodeSlot, port: u16) -> bool {
+        self.port_is_free_over(slot, &Overlay::default(), port)
+    }
+
+    /// `port_is_free`, with `overlay` counted beside the node's own usage.
+    #[must_use]
+    pub fn port_is_free_over(&self, slot: NodeSlot, overlay: &Overlay, port: u16) -> bool {
+        let at = slot.0 as usize;
+        let holders = self.held_ports[at].get(&port).copied().unwrap_or(0);
+        self.reserved_ports[at].binary_search(&port).is_err()
+            && holders + overlay.held.holders(port) <= overlay.freed.holders(port)
+    }
+
+    /// The first free port of the dynamic range at or after `start` (going round once) that is not
+    /// in `taken`. A start that differs from alloc to alloc keeps a port that is stuck on one
+    /// machine from being handed out again at once.
+    #[must_use]
+    pub fn free_dynamic_port(
+        &self,
+        slot: NodeSlot,
+        overlay: &Overlay,
+        start: u16,
+        taken: &[u16],
+    ) -> Option<u16> {
+        let start = start.clamp(DYNAMIC_PORT_MIN, DYNAMIC_PORT_MAX);
+        (start..=DYNAMIC_PORT_MAX)
+            .chain(DYNAMIC_PORT_MIN..start)
+            .find(|port| !taken.contains(port) && self.port_is_free_over(slot, overlay, *port))
+    }
+
+    /// Where the node is in the columns.
+    #[must_use]
+    pub fn slot_of(&self, id: NodeId) -> Option<NodeSlot> {
+        self.slots.get(&id).copied()
+    }
+
+    /// Who is at `slot`.
+    #[must_use]
+    pub fn node_at(&self, slot: NodeSlot) -> Option<NodeId> {
+        self.ids.get(slot.0 as usize).copied().flatten()
+    }
+
+    /// One more than the highest slot that has a node.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no node at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Every slot that has a node, in order.
+    pub fn slots(&self) -> impl Iterator<Item = NodeSlot> + '_ {
+        let taken = self.ids.iter().enumerate().filter(|(_, id)| id.is_some());
+        taken.map(|(at, _)| NodeSlot(slot_number(at)))
+    }
+
+    /// Whether new allocs may go there.
+    #[must_use]
+    pub fn is_placeable(&self, slot: NodeSlot) -> bool {
+        self.placeable.get(slot.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// The class of the node at `slot`, and only of a slot that has one.
+    #[must_use]
+    pub fn class(&self, slot: NodeSlot) -> ClassId {
+        self.class[slot.0 as usize]
+    }
+
+    /// One more than the highest class number in use.
+    #[must_use]
+    pub const fn class_count(&self) -> usize {
+        self.classes.node_count.len()
+    }
+
+    /// What tasks may use on the node.
+    #[must_use]
+    pub fn usable(&self, slot: NodeSlot) -> Amounts {
+        self.total.at(slot.0 as usize)
+    }
+
+    /// What is held on the node; may be more than is usable.
+    #[must_use]
+    pub fn used(&self, slot: NodeSlot) -> Amounts {
+        self.used.at(slot.0 as usize)
+    }
+
+    /// What is left; nothing where more is held than usable.
+    #[must_use]
+    pub fn free(&self, slot: NodeSlot) -> Amounts {
+        self.usable(slot).left_after(self.used(slot))
+    }
+
+    /// Whether each slot's class is the same set of demands on both sides.
+    fn same_classes(&self, other: &Self) -> bool {
+        let mine: BTreeMap<ClassId, &ClassKey> =
+            self.classes.ids.iter().map(|(key, &id)| (id, key)).collect();
+        let theirs: BTreeMap<ClassId, &ClassKey> =
+            other.classes.ids.iter().map(|(key, &id)| (id, key)).collect();
+        self.slots().all(|slot| mine.get(&self.class(slot)) == theirs.get(&other.class(slot)))
+    }
+
+    /// The columns agree with each other and with the map of slots.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn check_invariants(&self) {
+        assert!(self.ids.last().is_none_or(Option::is_some), "the columns end at the last node");
+        let taken: BTreeMap<NodeId, NodeSlot> =
+            self.slots().filter_map(|slot| Some((self.node_at(slot)?, slot))).collect();
+        assert!(taken == self.slots, "a node has one slot, and a slot one node");
+        let free = (0..self.ids.len()).filter(|&at| self.ids[at].is_none());
+        let free: BTreeSet<NodeSlot> = free.map(|at| NodeSlot(slot_number(at))).collect();
+        assert!(free == self.free, "a slot without a node is free");
+        for &slot in &free {
+            assert!(self.used(slot) == Amounts::default(), "a free slot holds nothing");
+            assert!(!self.is_placeable(slot), "a free slot is not placed on");
+        }
+        for &class in self.classes.ids.values() {
+            let members = self.slots().filter(|&slot| self.class(slot) == class).count();
+            let counted = self.classes.node_count[class.0 as usize] as usize;
+            assert!(members == counted, "a class counts its nodes");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+    use crate::time::WallTime;
+    use crate::types::{Index, NodeSpec};
+
+    fn node(id: u128, cpu_mhz: u32) -> Node {
+        let capacity = Capacity { cpu_mhz, memory_mib: 1_000, disk_mib: 1_000 };
+        let mut attributes = BTreeMap::new();
+        attributes.insert("unique.hostname".to_string(), id.to_string());
+        Node {
+            spec: NodeSpec { id: NodeId(id), capacity, attributes, ..NodeSpec::default() },
+            status: NodeStatus::Ready,
+            eligible: true,
+            status_changed_at: WallTime::default(),
+            events: vec![],
+            create_index: Index(1),
+            modify_index: Index(1),
+        }
+    }
+
+    const ASK: Capacity = Capacity { cpu_mhz: 400, memory_mib: 10, disk_mib: 10 };
+
+    fn port(value: u16) -> PortGrant {
+        PortGrant { label: "http".to_string(), value, to: 0 }
+    }
+
+    #[test]
+    fn a_new_node_takes_the_lowest_free_slot_and_a_known_one_keeps_its_own() {
+        let mut fleet = Fleet::default();
+        for id in 1..=3 {
+            fleet.put_node(&node(id, 1_000));
+        }
+        fleet.remove_node(NodeId(2));
+        fleet.check_invariants();
+        assert_eq!(fleet.put_node(&node(3, 500)), NodeSlot(2));
+        assert_eq!(fleet.put_node(&node(4, 500)), NodeSlot(1));
+        fleet.remove_node(NodeId(3));
+        fleet.check_invariants();
+        assert_eq!(fleet.len(), 2);
+    }
+
+    #[test]
+    fn a_node_that_returns_smaller_than_its_usage_fits_nothing_until_it_is_released() {
+        let mut fleet = Fleet::default();
+        let slot = fleet.put_node(&node(1, 1_000));
+        fleet.hold(NodeId(1), ASK, &[]);
+        fleet.hold(NodeId(1), ASK, &[]);
+        assert_eq!(fleet.fits(slot, ASK, &[]), Err(Shortage::Cpu));
+        fleet.put_node(&node(1, 500));
+        assert_eq!(fleet.free(slot).cpu_mhz, 0);
+        fleet.release(NodeId(1), ASK, &[]);
+        assert_eq!(fleet.fits(slot, ASK, &[]), Err(Shortage::Cpu));
+        fleet.release(NodeId(1), ASK, &[]);
+        assert_eq!(fleet.fits(slot, ASK, &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_port_is_granted_once_and_a_reserved_one_never() {
+        let mut fleet = Fleet::default();
+        let mut machine = node(1, 1_000);
+        machine.spec.reserved_ports = vec![443, 22];
+        let slot = fleet.put_node(&machine);
+        let taken = |value| Err(Shortage::Port { label: "http".to_string(), value });
+        assert_eq!(fleet.fits(slot, ASK, &[port(22)]), taken(22));
+        assert_eq!(fleet.fits(slot, ASK, &[port(80), port(80)]), taken(80));
+        fleet.hold(NodeId(1), ASK, &[port(80)]);
+        assert_eq!(fleet.fits(slot, ASK, &[port(80)]), taken(80));
+        fleet.release(NodeId(1), ASK, &[port(80)]);
+        assert_eq!(fleet.fits(slot, ASK, &[port(80)]), Ok(()));
+    }
+
+    #[test]
+    fn a_class_does_not_see_what_is_unique_to_a_node() {
+        let mut fleet = Fleet::default();
+        let (one, two) = (fleet.put_node(&node(1, 1_000)), fleet.put_node(&node(2, 500)));
+        assert_eq!(fleet.class(one), fleet.class(two));
+        let mut other = node(2, 500);
+        other.spec.meta.insert("rack".to_string(), "r2".to_string());
+        fleet.put_node(&other);
+        assert_ne!(fleet.class(one), fleet.class(two));
+        fleet.check_invariants();
+    }
+}

@@ -1,0 +1,156 @@
+//! Which rows belong together: everything here follows from the tables and could be rebuilt.
+//!
+//! Invariants
+//! - each index holds exactly what its comment says of the tables, nothing more.
+//!
+//! It decides nothing; `Txn` tells it of every row that comes, changes or goes.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use crate::time::WallTime;
+use crate::types::{
+    AllocId, Allocation, DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobId, NodeId,
+    Uuid,
+};
+
+/// The upper half of a UUID, in whose order prefixes are looked up.
+pub(crate) fn upper_half(uuid: Uuid) -> u64 {
+    u64::try_from(uuid.0 >> 64).expect("invariant: 64 bits remain")
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Indexes {
+    /// Namespace and name of every job that is not purged.
+    pub(crate) job_names: BTreeMap<String, BTreeMap<String, JobId>>,
+    pub(crate) evals_of_job: BTreeSet<(JobId, EvalId)>,
+    pub(crate) pending_evals: BTreeSet<EvalId>,
+    pub(crate) pending_evals_of_job: BTreeSet<(JobId, EvalId)>,
+    pub(crate) blocked_evals: BTreeMap<JobId, EvalId>,
+    pub(crate) evals_by_uuid: BTreeSet<(u64, EvalId)>,
+    /// Final evaluations by their last change: what the garbage collector looks at.
+    pub(crate) ended_evals: BTreeSet<(WallTime, EvalId)>,
+    pub(crate) allocs_of_job: BTreeSet<(JobId, AllocId)>,
+    pub(crate) allocs_of_node: BTreeSet<(NodeId, AllocId)>,
+    /// Allocs of a node by the entry that last changed what the node must do.
+    pub(crate) assigned: BTreeSet<(NodeId, Index, AllocId)>,
+    pub(crate) allocs_by_uuid: BTreeSet<(u64, AllocId)>,
+    /// How many allocs point at a version of a job; never zero.
+    pub(crate) version_uses: BTreeMap<(JobId, u64), u32>,
+    /// Allocs that ended and that no scheduling will look at again, by their last change.
+    pub(crate) ended_allocs: BTreeSet<(WallTime, AllocId)>,
+}
+
+/// Whether the alloc has ended and was stopped or replaced. One that ended without either still
+/// speaks for its ordinal: a batch alloc that is complete must not run again.
+pub(crate) fn is_spent(alloc: &Allocation) -> bool {
+    let settled = alloc.desired == DesiredStatus::Stop || alloc.next.is_some();
+    alloc.client_status.is_terminal() && settled
+}
+
+impl Indexes {
+    /// A job's row went from `before` to `after`.
+    pub(crate) fn on_job(&mut self, before: Option<&Job>, after: Option<&Job>) {
+        let listed = |job: &&Job| !job.purged;
+        if let Some(job) = before.filter(listed) {
+            let spec = &job.newest().spec;
+            let names = self.job_names.get_mut(&spec.namespace);
+            let names = names.expect("invariant: a listed job's namespace is indexed");
+            let removed = names.remove(&spec.id);
+            assert!(removed == Some(job.id), "a name leads to its job");
+            if names.is_empty() {
+                self.job_names.remove(&spec.namespace);
+            }
+        }
+        if let Some(job) = after.filter(listed) {
+            let spec = &job.newest().spec;
+            let names = self.job_names.entry(spec.namespace.clone()).or_default();
+            let other = names.insert(spec.id.clone(), job.id);
+            assert!(other.is_none(), "a name belongs to one job");
+        }
+    }
+
+    /// An evaluation's row went from `before` to `after`.
+    pub(crate) fn on_eval(
+        &mut self,
+        before: Option<&Evaluation>,
+        after: Option<&Evaluation>,
+        key: u64,
+    ) {
+        let of_job = |eval: &Evaluation| (eval.job, eval.id);
+        shift(&mut self.evals_of_job, before.map(of_job), after.map(of_job));
+        let uuid = |eval: &Evaluation| (upper_half(Uuid::of_object(eval.id.0, key)), eval.id);
+        shift(&mut self.evals_by_uuid, before.map(uuid), after.map(uuid));
+        let pending = |eval: &Evaluation| (eval.status == EvalStatus::Pending).then_some(eval.id);
+        shift(&mut self.pending_evals, before.and_then(pending), after.and_then(pending));
+        let of_job = |eval: &Evaluation| pending(eval).map(|id| (eval.job, id));
+        shift(&mut self.pending_evals_of_job, before.and_then(of_job), after.and_then(of_job));
+        let ended =
+            |eval: &Evaluation| eval.status.is_final().then_some((eval.modify_time, eval.id));
+        shift(&mut self.ended_evals, before.and_then(ended), after.and_then(ended));
+
+        let is_blocked = |eval: &&Evaluation| eval.status == EvalStatus::Blocked;
+        if let Some(eval) = before.filter(is_blocked) {
+            let removed = self.blocked_evals.remove(&eval.job);
+            assert!(removed == Some(eval.id), "a job's blocked evaluation is indexed");
+        }
+        if let Some(eval) = after.filter(is_blocked) {
+            let other = self.blocked_evals.insert(eval.job, eval.id);
+            assert!(other.is_none(), "a job has at most one blocked evaluation");
+        }
+    }
+
+    /// An alloc's row went from `before` to `after`.
+    pub(crate) fn on_alloc(
+        &mut self,
+        before: Option<&Allocation>,
+        after: Option<&Allocation>,
+        key: u64,
+    ) {
+        let of_job = |alloc: &Allocation| (alloc.job, alloc.id);
+        shift(&mut self.allocs_of_job, before.map(of_job), after.map(of_job));
+        let of_node = |alloc: &Allocation| (alloc.node, alloc.id);
+        shift(&mut self.allocs_of_node, before.map(of_node), after.map(of_node));
+        let assigned = |alloc: &Allocation| (alloc.node, alloc.assign_index, alloc.id);
+        shift(&mut self.assigned, before.map(assigned), after.map(assigned));
+        let uuid = |alloc: &Allocation| (upper_half(Uuid::of_object(alloc.id.0, key)), alloc.id);
+        shift(&mut self.allocs_by_uuid, before.map(uuid), after.map(uuid));
+        let ended = |alloc: &Allocation| is_spent(alloc).then_some((alloc.modify_time, alloc.id));
+        shift(&mut self.ended_allocs, before.and_then(ended), after.and_then(ended));
+
+        let version = |alloc: &Allocation| (alloc.job, alloc.version);
+        let (from, to) = (before.map(version), after.map(version));
+        if from != to {
+            self.count_version(from, to);
+        }
+    }
+
+    fn count_version(&mut self, from: Option<(JobId, u64)>, to: Option<(JobId, u64)>) {
+        if let Some(version) = from {
+            let uses = self.version_uses.get_mut(&version);
+            let uses = uses.expect("invariant: a version that an alloc points at is counted");
+            *uses -= 1;
+            if *uses == 0 {
+                self.version_uses.remove(&version);
+            }
+        }
+        if let Some(version) = to {
+            *self.version_uses.entry(version).or_default() += 1;
+        }
+    }
+}
+
+/// Replace one entry of an ordered set by another, doing nothing when they are the same.
+fn shift<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        let removed = set.remove(&before);
+        assert!(removed, "an index holds every row of its tables");
+    }
+    if let Some(after) = after {
+        let added = set.insert(after);
+        assert!(added, "an index holds a row once");
+    }
+}

@@ -1,0 +1,209 @@
+//! Reading the tables: by id, by what they belong to, by name, and by the start of a UUID.
+//!
+//! Invariants
+//! - every list comes in the order of ids, which is the order of age;
+//! - a prefix finds exactly the objects whose UUID begins with it.
+use super::indexes::upper_half;
+use super::{JobRow, State};
+use crate::time::WallTime;
+use crate::types::{
+    AllocId, Allocation, EvalId, Evaluation, Index, Job, JobId, Node, NodeId, NodeSlot, Uuid,
+};
+
+impl State {
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.row(id).map(|row| &row.node)
+    }
+
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = &Node> {
+        self.nodes.iter().map(|(_, row)| &row.node)
+    }
+
+    /// The node that has this slot of the scheduler's columns.
+    #[must_use]
+    pub fn node_at(&self, slot: NodeSlot) -> Option<&Node> {
+        self.fleet.node_at(slot).and_then(|id| self.node(id))
+    }
+
+    /// The node's slot in the scheduler's columns.
+    #[must_use]
+    pub fn slot_of(&self, id: NodeId) -> Option<NodeSlot> {
+        self.nodes.row(id).map(|row| row.slot)
+    }
+
+    /// The last assignment that the node is known to have heard.
+    #[must_use]
+    pub fn acknowledged(&self, id: NodeId) -> Option<Index> {
+        self.nodes.row(id).map(|row| row.acknowledged)
+    }
+
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.row(id).map(|row| &row.job)
+    }
+
+    /// Every job, purged ones that still have allocs included.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.iter().map(|(_, row)| &row.job)
+    }
+
+    /// The job that users know by this name. A purged job has none.
+    #[must_use]
+    pub fn job_named(&self, namespace: &str, job: &str) -> Option<&Job> {
+        let id = *self.by.job_names.get(namespace)?.get(job)?;
+        self.job(id)
+    }
+
+    #[must_use]
+    pub fn eval(&self, id: EvalId) -> Option<&Evaluation> {
+        self.evals.row(id)
+    }
+
+    pub fn evals(&self) -> impl DoubleEndedIterator<Item = &Evaluation> {
+        self.evals.iter().map(|(_, eval)| eval)
+    }
+
+    pub fn evals_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Evaluation> {
+        let range = (job, EvalId(0))..=(job, EvalId(u64::MAX));
+        self.by.evals_of_job.range(range).map(|&(_, id)| self.known_eval(id))
+    }
+
+    pub fn pending_evals(&self) -> impl DoubleEndedIterator<Item = &Evaluation> {
+        self.by.pending_evals.iter().map(|&id| self.known_eval(id))
+    }
+
+    pub fn pending_evals_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Evaluation> {
+        let range = (job, EvalId(0))..=(job, EvalId(u64::MAX));
+        self.by.pending_evals_of_job.range(range).map(|&(_, id)| self.known_eval(id))
+    }
+
+    pub fn blocked_evals(&self) -> impl DoubleEndedIterator<Item = &Evaluation> {
+        self.by.blocked_evals.values().map(|&id| self.known_eval(id))
+    }
+
+    #[must_use]
+    pub fn blocked_eval_of_job(&self, job: JobId) -> Option<&Evaluation> {
+        self.by.blocked_evals.get(&job).map(|&id| self.known_eval(id))
+    }
+
+    #[must_use]
+    pub fn alloc(&self, id: AllocId) -> Option<&Allocation> {
+        self.allocs.row(id)
+    }
+
+    pub fn allocs(&self) -> impl DoubleEndedIterator<Item = &Allocation> {
+        self.allocs.iter().map(|(_, alloc)| alloc)
+    }
+
+    pub fn allocs_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Allocation> {
+        let range = (job, AllocId(0))..=(job, AllocId(u64::MAX));
+        self.by.allocs_of_job.range(range).map(|&(_, id)| self.known_alloc(id))
+    }
+
+    pub fn allocs_of_node(&self, node: NodeId) -> impl DoubleEndedIterator<Item = &Allocation> {
+        let range = (node, AllocId(0))..=(node, AllocId(u64::MAX));
+        self.by.allocs_of_node.range(range).map(|&(_, id)| self.known_alloc(id))
+    }
+
+    /// How many allocs point at the version.
+    #[must_use]
+    pub fn uses_of_version(&self, job: JobId, version: u64) -> u32 {
+        self.by.version_uses.get(&(job, version)).copied().unwrap_or(0)
+    }
+
+    /// The alloc with this UUID.
+    #[must_use]
+    pub fn alloc_by_uuid(&self, uuid: Uuid) -> Option<&Allocation> {
+        self.alloc(AllocId(uuid.object(self.uuid_key())?))
+    }
+
+    /// The evaluation with this UUID.
+    #[must_use]
+    pub fn eval_by_uuid(&self, uuid: Uuid) -> Option<&Evaluation> {
+        self.eval(EvalId(uuid.object(self.uuid_key())?))
+    }
+
+    /// The allocs whose UUID begins with `prefix`, in the order of UUIDs.
+    pub fn allocs_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Allocation> {
+        let (first, last) = prefix.upper_halves();
+        let range = (first, AllocId(0))..=(last, AllocId(u64::MAX));
+        let matching = self.by.allocs_by_uuid.range(range);
+        matching
+            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
+            .map(|&(_, id)| self.known_alloc(id))
+    }
+
+    /// The evaluations whose UUID begins with `prefix`, in the order of UUIDs.
+    pub fn evals_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Evaluation> {
+        let (first, last) = prefix.upper_halves();
+        let range = (first, EvalId(0))..=(last, EvalId(u64::MAX));
+        let matching = self.by.evals_by_uuid.range(range);
+        matching
+            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
+            .map(|&(_, id)| self.known_eval(id))
+    }
+
+    /// The nodes whose UUID begins with `prefix`. A node's id is its UUID.
+    pub fn nodes_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Node> {
+        let range = NodeId(prefix.first)..=NodeId(prefix.last);
+        self.nodes.range(range).map(|(_, row)| &row.node)
+    }
+
+    pub(crate) fn job_row(&self, id: JobId) -> Option<&JobRow> {
+        self.jobs.row(id)
+    }
+
+    /// Spent allocs whose last change was before `before`, oldest first.
+    pub(crate) fn spent_allocs(&self, before: WallTime) -> impl Iterator<Item = &Allocation> {
+        let ended = self.by.ended_allocs.range(..(before, AllocId(0)));
+        ended.map(|&(_, id)| self.known_alloc(id))
+    }
+
+    /// Final evaluations whose last change was before `before`, oldest first.
+    pub(crate) fn final_evals(&self, before: WallTime) -> impl Iterator<Item = EvalId> {
+        self.by.ended_evals.range(..(before, EvalId(0))).map(|&(_, id)| id)
+    }
+
+    fn known_eval(&self, id: EvalId) -> &Evaluation {
+        self.evals.row(id).expect("invariant: an index names rows that exist")
+    }
+
+    fn known_alloc(&self, id: AllocId) -> &Allocation {
+        self.allocs.row(id).expect("invariant: an index names rows that exist")
+    }
+}
+
+/// The first digits of a UUID, and so a range of UUIDs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UuidPrefix {
+    first: u128,
+    last: u128,
+}
+
+impl UuidPrefix {
+    /// Reads up to 32 hex digits, with or without dashes. No digits at all begin every UUID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut first, mut digits) = (0_u128, 0_u32);
+        for c in text.chars().filter(|&c| c != '-') {
+            if digits == 32 {
+                return None;
+            }
+            first = (first << 4) | u128::from(c.to_digit(16)?);
+            digits += 1;
+        }
+        let open_bits = 128 - 4 * digits;
+        let first = first.checked_shl(open_bits).unwrap_or(0);
+        let open = u128::MAX.checked_shr(128 - open_bits).unwrap_or(0);
+        Some(Self { first, last: first | open })
+    }
+
+    const fn begins(self, uuid: Uuid) -> bool {
+        self.first <= uuid.0 && uuid.0 <= self.last
+    }
+
+    fn upper_halves(self) -> (u64, u64) {
+        (upper_half(Uuid(self.first)), upper_half(Uuid(self.last)))
+    }
+}

@@ -1,0 +1,153 @@
+//! The whole state as bytes.
+//!
+//! Canonical: rows in the order of their keys and nothing derived, so that servers with the same
+//! state write the same bytes. The digest at the end is compared before anything is derived.
+//!
+//! Invariants
+//! - decoding what was encoded gives the same digest and the same behaviour;
+//! - bytes that were not encoded by us are refused, never believed in part.
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::indexes::Indexes;
+use super::session::{Remembered, SessionHead};
+use super::table::{Table, Tag};
+use super::txn::holds_room;
+use super::{Header, JobRow, NodeRow, State};
+use crate::digest::Digest;
+use crate::types::{AllocId, Allocation, EvalId, Evaluation, Index, JobId, NodeId, ServerId};
+
+/// Why bytes are not a snapshot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SnapshotFault {
+    /// They do not read as any version of the format.
+    Malformed,
+    /// They read, and then go on.
+    TrailingBytes,
+    /// The rows are not those that the digest names.
+    DigestDiffers { named: Digest, found: Digest },
+    /// Two nodes claim one slot.
+    SlotTakenTwice,
+}
+
+/// What is written. Variants are appended and never changed.
+#[derive(Serialize)]
+enum Written<'a> {
+    V1(BodyWritten<'a>),
+}
+
+#[derive(Serialize)]
+struct BodyWritten<'a> {
+    header: &'a Header,
+    sessions: &'a Table<ServerId, SessionHead>,
+    remembered: &'a Table<(ServerId, u64), Remembered>,
+    nodes: &'a Table<NodeId, NodeRow>,
+    jobs: &'a Table<JobId, JobRow>,
+    evals: &'a Table<EvalId, Evaluation>,
+    allocs: &'a Table<AllocId, Allocation>,
+    tombstones: &'a Table<(NodeId, AllocId), Index>,
+    digest: Digest,
+}
+
+/// The same, as it is read.
+#[derive(Deserialize)]
+enum Read {
+    V1(BodyRead),
+}
+
+#[derive(Deserialize)]
+struct BodyRead {
+    header: Header,
+    sessions: Vec<(ServerId, SessionHead)>,
+    remembered: Vec<((ServerId, u64), Remembered)>,
+    nodes: Vec<(NodeId, NodeRow)>,
+    jobs: Vec<(JobId, JobRow)>,
+    evals: Vec<(EvalId, Evaluation)>,
+    allocs: Vec<(AllocId, Allocation)>,
+    tombstones: Vec<((NodeId, AllocId), Index)>,
+    digest: Digest,
+}
+
+impl State {
+    /// The state as bytes: the same on every server that has applied the same log.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let body = BodyWritten {
+            header: &self.header,
+            sessions: &self.sessions,
+            remembered: &self.remembered,
+            nodes: &self.nodes,
+            jobs: &self.jobs,
+            evals: &self.evals,
+            allocs: &self.allocs,
+            tombstones: &self.tombstones,
+            digest: self.digest(),
+        };
+        let bytes = postcard::to_allocvec(&Written::V1(body));
+        bytes.expect("invariant: plain data can be written to memory")
+    }
+
+    /// The state that was encoded.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotFault> {
+        let (Read::V1(body), rest) =
+            postcard::take_from_bytes(bytes).map_err(|_| SnapshotFault::Malformed)?;
+        if !rest.is_empty() {
+            return Err(SnapshotFault::TrailingBytes);
+        }
+        let mut state = Self {
+            header: body.header,
+            sessions: table(Tag::Session, body.sessions),
+            remembered: table(Tag::Remembered, body.remembered),
+            nodes: table(Tag::Node, body.nodes),
+            jobs: table(Tag::Job, body.jobs),
+            evals: table(Tag::Eval, body.evals),
+            allocs: table(Tag::Alloc, body.allocs),
+            tombstones: table(Tag::Tombstone, body.tombstones),
+            ..Self::new()
+        };
+        let (named, found) = (body.digest, state.digest());
+        if named != found {
+            return Err(SnapshotFault::DigestDiffers { named, found });
+        }
+        state.derive()?;
+        Ok(state)
+    }
+
+    /// Make indexes and fleet from the tables.
+    fn derive(&mut self) -> Result<(), SnapshotFault> {
+        for (id, row) in self.nodes.iter() {
+            if self.fleet.node_at(row.slot).is_some_and(|other| other != id) {
+                return Err(SnapshotFault::SlotTakenTwice);
+            }
+            self.fleet.put_node_at(&row.node, row.slot);
+        }
+        for (_, alloc) in self.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
+            self.fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
+        }
+        self.by = Indexes::of(self);
+        Ok(())
+    }
+}
+
+impl Indexes {
+    /// The indexes of these tables, from nothing.
+    pub(crate) fn of(state: &State) -> Self {
+        let (mut by, key) = (Self::default(), state.uuid_key());
+        state.jobs.iter().for_each(|(_, row)| by.on_job(None, Some(&row.job)));
+        state.evals.iter().for_each(|(_, eval)| by.on_eval(None, Some(eval), key));
+        state.allocs.iter().for_each(|(_, alloc)| by.on_alloc(None, Some(alloc), key));
+        by
+    }
+}
+
+fn table<K: Copy + Ord + Serialize, V: Serialize>(tag: Tag, rows: Vec<(K, V)>) -> Table<K, V> {
+    let mut table = Table::new(tag);
+    for (key, row) in rows {
+        table.put(key, row);
+    }
+    table
+}

@@ -1,0 +1,276 @@
+//! The only writer of tables.
+//!
+//! A command checks first and writes then, so there is nothing to roll back: what is put here stays.
+//!
+//! Invariants
+//! - a row's `create_index` is the entry that made it, its `modify_index` the last that wrote it;
+//! - status moves only along the transition tables of the types;
+//! - indexes, fleet and digest follow each write at once;
+//! - every row written is named by a `Change`; a node whose duties or room changed by one as well.
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::indexes::Indexes;
+use super::session::{Remembered, SessionHead};
+use super::{Change, JobRow, NodeRow, State, TableKind};
+use crate::limits::ROWS_PER_COMMAND_MAX;
+use crate::types::{
+    AllocId, Allocation, ClusterId, EvalId, Evaluation, Index, Job, JobId, Node, NodeId,
+    NodeStatus, ServerId, object_id,
+};
+
+/// The writes of one entry.
+pub(crate) struct Txn<'a> {
+    state: &'a mut State,
+    changes: &'a mut Vec<Change>,
+    /// Nodes whose duties changed.
+    assigned: BTreeSet<NodeId>,
+    /// Nodes that may hold more than before.
+    roomier: BTreeSet<NodeId>,
+    objects: u32,
+    rows: usize,
+}
+
+impl<'a> Txn<'a> {
+    /// Writes of the entry that `state` was last advanced to.
+    pub(crate) const fn begin(state: &'a mut State, changes: &'a mut Vec<Change>) -> Self {
+        Self {
+            state,
+            changes,
+            assigned: BTreeSet::new(),
+            roomier: BTreeSet::new(),
+            objects: 0,
+            rows: 0,
+        }
+    }
+
+    /// The state with everything that was written so far.
+    pub(crate) const fn state(&self) -> &State {
+        self.state
+    }
+
+    /// Rows that the command may still write.
+    pub(crate) const fn rows_left(&self) -> usize {
+        ROWS_PER_COMMAND_MAX.saturating_sub(self.rows)
+    }
+
+    /// An id that no object has had. Ids of all kinds share the entry's ordinals.
+    pub(crate) fn new_id(&mut self) -> u64 {
+        let ordinal = self.objects;
+        self.objects += 1;
+        object_id(self.state.header.index, ordinal)
+    }
+
+    /// Say what the entry changed about nodes as a whole.
+    pub(crate) fn finish(self) {
+        self.changes.extend(self.assigned.into_iter().map(Change::Assigned));
+        self.changes.extend(self.roomier.into_iter().map(Change::Room));
+    }
+
+    /// Give the cluster its identity, and with it every object its UUID.
+    pub(crate) fn set_cluster(&mut self, cluster: ClusterId) {
+        assert!(self.state.header.cluster == ClusterId(0), "a cluster is bootstrapped once");
+        self.state.header.cluster = cluster;
+        self.state.by = Indexes::of(self.state);
+        self.changes.push(Change::Operator);
+    }
+
+    /// Cut after so many bytes of log from now on.
+    pub(crate) fn set_cut_bytes(&mut self, bytes: u64) {
+        assert!(0 < bytes, "a cut has something to cut");
+        self.state.header.cut_bytes = bytes;
+        self.changes.push(Change::Operator);
+    }
+
+    /// Let commands of this level be used.
+    pub(crate) fn raise_feature_level(&mut self, level: u32) {
+        assert!(self.state.header.feature_level < level, "the feature level only rises");
+        self.state.header.feature_level = level;
+        self.changes.push(Change::Operator);
+    }
+
+    pub(crate) fn put_node(&mut self, mut node: Node) {
+        let (id, index) = (node.spec.id, self.state.header.index);
+        let before = self.state.nodes.row(id);
+        node.create_index = before.map_or(index, |row| row.node.create_index);
+        node.modify_index = index;
+        if let Some(row) = before {
+            let (from, to) = (row.node.status, node.status);
+            assert!(from == to || from.may_become(to), "a node's status moves along its table");
+        }
+        if is_placeable(&node) && before.is_none_or(|row| offers_less(&row.node, &node)) {
+            self.roomier.insert(id);
+        }
+        let acknowledged = before.map_or(Index(0), |row| row.acknowledged);
+        let slot_before = before.map(|row| row.slot);
+        let slot = self.state.fleet.put_node(&node);
+        assert!(slot_before.is_none_or(|kept| kept == slot), "a node keeps its slot");
+        self.state.nodes.put(id, NodeRow { node, slot, acknowledged });
+        self.touch(TableKind::Nodes, Change::Node(id));
+    }
+
+    /// Forget a node, and with it what it had still to be told.
+    pub(crate) fn remove_node(&mut self, id: NodeId) {
+        let before = self.state.nodes.remove(id);
+        assert!(before.is_some(), "only a node that exists is removed");
+        self.state.fleet.remove_node(id);
+        self.drop_tombstones(id, Index(u64::MAX));
+        self.touch(TableKind::Nodes, Change::Node(id));
+    }
+
+    /// The node has heard every assignment up to `seq`.
+    pub(crate) fn acknowledge(&mut self, id: NodeId, seq: Index) {
+        let row = self.state.nodes.row(id).expect("invariant: only a known node acknowledges");
+        assert!(row.acknowledged < seq, "what a node has heard only grows");
+        let row = NodeRow { acknowledged: seq, ..row.clone() };
+        self.state.nodes.put(id, row);
+        self.rows += 1;
+        self.drop_tombstones(id, seq);
+    }
+
+    fn drop_tombstones(&mut self, node: NodeId, told_until: Index) {
+        let heard = self.state.tombstones_of_node(node).filter(|&(_, at)| at <= told_until);
+        let heard: Vec<AllocId> = heard.map(|(alloc, _)| alloc).collect();
+        for alloc in heard {
+            self.state.tombstones.remove((node, alloc));
+        }
+    }
+
+    pub(crate) fn put_job(&mut self, mut job: Job) {
+        let (id, index) = (job.id, self.state.header.index);
+        let before = self.state.jobs.row(id);
+        job.create_index = before.map_or(index, |row| row.job.create_index);
+        job.modify_index = index;
+        let row = JobRow { job, modify_time: self.state.header.clock };
+        self.state.by.on_job(before.map(|row| &row.job), Some(&row.job));
+        self.state.jobs.put(id, row);
+        self.touch(TableKind::Jobs, Change::Job(id));
+    }
+
+    pub(crate) fn remove_job(&mut self, id: JobId) {
+        assert!(self.state.evals_of_job(id).next().is_none(), "a job outlives its evaluations");
+        assert!(self.state.allocs_of_job(id).next().is_none(), "a job outlives its allocs");
+        let row = self.state.jobs.remove(id);
+        let row = row.expect("invariant: only a job that exists is removed");
+        self.state.by.on_job(Some(&row.job), None);
+        self.touch(TableKind::Jobs, Change::Job(id));
+    }
+
+    pub(crate) fn put_eval(&mut self, mut eval: Evaluation) {
+        let (id, header) = (eval.id, &self.state.header);
+        let before = self.state.evals.row(id);
+        (eval.create_index, eval.create_time) = before
+            .map_or((header.index, header.clock), |kept| (kept.create_index, kept.create_time));
+        (eval.modify_index, eval.modify_time) = (header.index, header.clock);
+        if let Some(kept) = before {
+            let (from, to) = (kept.status, eval.status);
+            assert!(from == to || from.may_become(to), "an evaluation moves along its table");
+        }
+        assert!(self.state.jobs.has(eval.job), "an evaluation's job exists");
+        let key = self.state.uuid_key();
+        self.state.by.on_eval(before, Some(&eval), key);
+        self.state.evals.put(id, eval);
+        self.touch(TableKind::Evals, Change::Eval(id));
+    }
+
+    pub(crate) fn remove_eval(&mut self, id: EvalId) {
+        let eval = self.state.evals.remove(id);
+        let eval = eval.expect("invariant: only an evaluation that exists is removed");
+        assert!(eval.status.is_final(), "only a final evaluation is collected");
+        let key = self.state.uuid_key();
+        self.state.by.on_eval(Some(&eval), None, key);
+        self.touch(TableKind::Evals, Change::Eval(id));
+    }
+
+    pub(crate) fn put_alloc(&mut self, mut alloc: Allocation) {
+        let (id, node, header) = (alloc.id, alloc.node, &self.state.header);
+        let before = self.state.allocs.row(id);
+        let (index, clock) = (header.index, header.clock);
+        (alloc.create_index, alloc.create_time) =
+            before.map_or((index, clock), |kept| (kept.create_index, kept.create_time));
+        (alloc.modify_index, alloc.modify_time) = (index, clock);
+        alloc.assign_index = before.map_or(index, |kept| kept.assign_index);
+        if before.is_none_or(|kept| asks_otherwise(kept, &alloc)) {
+            alloc.assign_index = index;
+            self.assigned.insert(node);
+        }
+        if let Some(kept) = before {
+            let (from, to) = (kept.client_status, alloc.client_status);
+            assert!(from == to || from.may_become(to), "an alloc moves along its table");
+            assert!(kept.node == node, "an alloc never moves");
+        }
+        let (held, holds) = (before.is_some_and(holds_room), holds_room(&alloc));
+        if !held && holds {
+            assert!(self.state.nodes.has(node), "an alloc is placed on a node that exists");
+            self.state.fleet.hold(node, alloc.capacity, &alloc.ports);
+        }
+        if held && !holds && !cfg!(feature = "mutant_usage_not_released") {
+            self.state.fleet.release(node, alloc.capacity, &alloc.ports);
+            self.roomier.insert(node);
+        }
+        let key = self.state.uuid_key();
+        let before = self.state.allocs.row(id);
+        self.state.by.on_alloc(before, Some(&alloc), key);
+        self.state.allocs.put(id, alloc);
+        self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    /// Forget an alloc that has ended. With `told_at`, remember that its node must be told to stop it.
+    pub(crate) fn remove_alloc(&mut self, id: AllocId, told_at: Option<Index>) {
+        let alloc = self.state.allocs.remove(id);
+        let alloc = alloc.expect("invariant: only an alloc that exists is removed");
+        assert!(!holds_room(&alloc), "an alloc that may be running is not collected");
+        let key = self.state.uuid_key();
+        self.state.by.on_alloc(Some(&alloc), None, key);
+        if let Some(told_at) = told_at {
+            self.state.tombstones.put((alloc.node, id), told_at);
+        }
+        self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    pub(super) fn put_session(&mut self, origin: ServerId, head: SessionHead) {
+        self.state.sessions.put(origin, head);
+    }
+
+    pub(super) fn remove_session(&mut self, origin: ServerId) {
+        self.state.sessions.remove(origin);
+    }
+
+    pub(super) fn put_remembered(
+        &mut self,
+        origin: ServerId,
+        seq: u64,
+        what: Remembered,
+    ) -> Option<Remembered> {
+        self.state.remembered.put((origin, seq), what)
+    }
+
+    pub(super) fn remove_remembered(&mut self, origin: ServerId, seq: u64) {
+        self.state.remembered.remove((origin, seq));
+    }
+
+    fn touch(&mut self, table: TableKind, change: Change) {
+        self.state.header.table_indexes[table as usize] = self.state.header.index;
+        self.rows += 1;
+        self.changes.push(change);
+    }
+}
+
+/// Whether the alloc's resources are taken on its node.
+pub(crate) const fn holds_room(alloc: &Allocation) -> bool {
+    !alloc.client_status.is_terminal()
+}
+
+fn is_placeable(node: &Node) -> bool {
+    node.status == NodeStatus::Ready && node.eligible
+}
+
+/// Whether something may fit on the node as it is `after` that did not `before`.
+fn offers_less(before: &Node, after: &Node) -> bool {
+    !is_placeable(before) || before.spec != after.spec
+}
+
+/// Whether the node has something else to do for the alloc than it had.
+fn asks_otherwise(before: &Allocation, after: &Allocation) -> bool {
+    before.desired != after.desired || before.version != after.version
+}
