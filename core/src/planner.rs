@@ -1,1 +1,175 @@
-//! To be written.
+//! What the leader has proposed and not yet seen applied, and the last check before it proposes more.
+//!
+//! The scheduler lays these plans over the state's columns, so that two evaluations in a row do not
+//! take the same room, without waiting for the first to be applied.
+//!
+//! Invariants
+//! - an evaluation has at most one plan in flight;
+//! - the overlay of a slot is the sum of the placements in flight there;
+//! - a plan that was checked fits on the state it was checked against, whatever it was made from.
+//!
+//! Whether a placement still holds when it is applied is decided there (`fsm`), by the same `fits`.
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::State;
+use crate::state::fits::Overlay;
+use crate::types::{
+    AllocId, Capacity, EvalId, Group, JobId, NodeId, NodeSlot, Placement, Plan, PortGrant,
+    StopReason, Verdict,
+};
+
+/// What the scheduler looks at: the state, and what the leader has proposed on top of it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub state: &'a State,
+    pub in_flight: &'a InFlight,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InFlight {
+    plans: BTreeMap<EvalId, Vec<Held>>,
+    overlays: BTreeMap<NodeSlot, Overlay>,
+}
+
+/// What one placement in flight takes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Held {
+    slot: NodeSlot,
+    capacity: Capacity,
+    ports: Vec<PortGrant>,
+}
+
+impl InFlight {
+    /// `plan`, made from `state`, was proposed.
+    pub fn on_proposed(&mut self, state: &State, plan: &Plan) {
+        let held: Vec<Held> =
+            plan.placements.iter().filter_map(|placement| held(state, plan, placement)).collect();
+        for one in &held {
+            self.overlays.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
+        }
+        let other = self.plans.insert(plan.eval, held);
+        assert!(other.is_none(), "an evaluation has at most one plan in flight");
+    }
+
+    /// The evaluation's plan was applied, or will never be. Nothing if it has none in flight.
+    pub fn on_applied(&mut self, eval: EvalId) {
+        for one in self.plans.remove(&eval).unwrap_or_default() {
+            let overlay = self.overlays.get_mut(&one.slot);
+            let overlay = overlay.expect("invariant: what is in flight is laid over its slot");
+            overlay.held.release(one.capacity, &one.ports);
+            if overlay.is_empty() {
+                self.overlays.remove(&one.slot);
+            }
+        }
+    }
+
+    /// Nothing is in flight any more: the leader's term has ended.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What the plans in flight take on a node.
+    #[must_use]
+    pub fn on_slot(&self, slot: NodeSlot) -> Option<&Overlay> {
+        self.overlays.get(&slot)
+    }
+
+    /// How many plans are in flight.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// Whether no plan is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.plans.is_empty()
+    }
+
+    /// The overlays are the sum of the plans.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn check_invariants(&self) {
+        let mut sum: BTreeMap<NodeSlot, Overlay> = BTreeMap::new();
+        for one in self.plans.values().flatten() {
+            sum.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
+        }
+        sum.retain(|_, overlay| !overlay.is_empty());
+        assert!(sum == self.overlays, "an overlay is the sum of what is in flight");
+    }
+}
+
+fn held(state: &State, plan: &Plan, placement: &Placement) -> Option<Held> {
+    let spec = &state.job(plan.job)?.version(plan.version)?.spec;
+    let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
+    Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
+}
+
+/// The plan without what does not fit on the newest state. If anything was left out, the evaluation
+/// is not done: it is scheduled again.
+#[must_use]
+pub fn check(view: &View<'_>, mut plan: Plan) -> Plan {
+    let mut own: BTreeMap<NodeSlot, Overlay> = BTreeMap::new();
+    let mut abandoned: BTreeSet<AllocId> = BTreeSet::new();
+    let placements = core::mem::take(&mut plan.placements);
+    let before = placements.len();
+    for placement in placements {
+        let fits = held(view.state, &plan, &placement).is_some_and(|held| {
+            let in_flight = view.in_flight.on_slot(held.slot);
+            let overlay =
+                own.entry(held.slot).or_insert_with(|| in_flight.cloned().unwrap_or_default());
+            let fleet = view.state.fleet();
+            let fits = fleet.fits_over(held.slot, overlay, held.capacity, &held.ports).is_ok();
+            if fits {
+                overlay.held.hold(held.capacity, &held.ports);
+            }
+            fits
+        });
+        if fits {
+            plan.placements.push(placement);
+        } else {
+            abandoned.extend(placement.previous);
+        }
+    }
+    // What has lost its successor runs on; what is lost or not needed is stopped all the same.
+    plan.stops.retain(|stop| !awaits_successor(stop.reason) || !abandoned.contains(&stop.alloc));
+    if plan.placements.len() < before {
+        plan.verdict = Verdict::More;
+    }
+    plan
+}
+
+/// Whether the node has room for an alloc of one of the job's groups: what the broker asks when room
+/// appears. Constraints are left to the scheduler.
+#[must_use]
+pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
+    let (Some(job), Some(slot)) = (state.job(job), state.slot_of(node)) else {
+        return false;
+    };
+    job.newest().spec.groups.iter().any(|group| {
+        let capacity = group.capacity().unwrap_or_default();
+        state.fleet().fits(slot, capacity, &fixed_ports(group)).is_ok()
+    })
+}
+
+/// Whether an alloc stopped for this reason is stopped only because another takes its place.
+const fn awaits_successor(reason: StopReason) -> bool {
+    match reason {
+        StopReason::Updated | StopReason::Rescheduled => true,
+        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Migrating => false,
+    }
+}
+
+/// The ports that the group names itself.
+#[must_use]
+pub fn fixed_ports(group: &Group) -> Vec<PortGrant> {
+    let fixed = group.network.ports.iter().filter_map(|port| {
+        Some(PortGrant { label: port.label.clone(), value: port.fixed?, to: port.to })
+    });
+    fixed.collect()
+}

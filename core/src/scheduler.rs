@@ -1,1 +1,51 @@
-//! To be written.
+//! From an evaluation to a plan: what a job needs, and where it goes.
+//!
+//! `schedule` is a pure function of the view, the evaluation, a seed and a budget. It reconciles each
+//! group (`bucket`, `reconcile`), then finds the best of all nodes for each alloc to place
+//! (`feasible`, `rank`, `score`).
+//!
+//! An alloc holds its room until its client says that it has ended, so an update or a rescheduling
+//! needs room beside the old alloc. Where there is none, but will be once the old one has ended, the
+//! old one is stopped and the new one waits; otherwise the old one runs on.
+//!
+//! Invariants
+//! - the same arguments give the same plan;
+//! - a plan changes at most `budget` allocs; what is left over is said by `Verdict::More`;
+//! - every placement fits on the view, next to the others of its plan;
+//! - a second scheduling of what was applied asks for nothing new.
+//!
+//! It proposes nothing itself, and knows no clock but the replicated one.
+mod bucket;
+mod change;
+mod compare;
+mod draft;
+mod feasible;
+mod rank;
+mod reconcile;
+mod retry;
+mod room;
+mod score;
+
+use self::bucket::Sorter;
+use self::draft::Draft;
+pub use crate::planner::View;
+use crate::types::{Evaluation, Plan};
+
+/// What `eval` asks for, changing at most `budget` allocs.
+#[must_use]
+pub fn schedule(view: &View<'_>, eval: &Evaluation, seed: u64, budget: usize) -> Plan {
+    assert!(0 < budget, "each plan gets some work done");
+    let state = view.state;
+    let job = state.job(eval.job);
+    // An evaluation that waited for a moment runs at that moment, even if no entry has moved the
+    // replicated clock there.
+    let now = state.clock().max(eval.wait_until.unwrap_or_default());
+    let sorter = Sorter { state, job, now, eval: eval.id };
+    let buckets = sorter.sort(state.allocs_of_job(eval.job));
+    let mut draft = Draft::of(*view, eval, budget);
+    draft.stop(reconcile::stop_strays(&buckets));
+    if let (Some(job), true) = (job, sorter.wanted().is_some()) {
+        draft.fill(job, &buckets, now, seed);
+    }
+    draft.into_plan()
+}

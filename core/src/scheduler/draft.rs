@@ -1,0 +1,298 @@
+//! A plan while it is being made: outlines of groups turned into stops and placements.
+//!
+//! Invariants
+//! - what is stopped for a successor is stopped by the plan that places it, or that will once the old
+//!   one's room is free;
+//! - `budget` bounds what the plan changes; only when it is used up does `Verdict::More` follow, so a plan
+//!   that says so has changed something;
+//! - the job's allocs of all groups are counted before the first one is placed.
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::View;
+use super::bucket::Buckets;
+use super::change::{self, Change};
+use super::feasible::{Feasibility, Judgement};
+use super::rank::{Chosen, Crowd, Ranking, Subject};
+use super::reconcile::{Cause, Goal, Outline, Pace, Want};
+use super::retry::{SLACK_MS, delay};
+use super::room::{Ask, Room};
+use crate::rng::mix;
+use crate::time::WallTime;
+use crate::types::{
+    AllocId, Allocation, ClientStatus, EvalStatus, Evaluation, Group, Job, NodeSlot, Placement,
+    PlacementFailure, Plan, Stop, StopReason, Verdict,
+};
+
+/// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
+const LATER_MAX: usize = 1_024;
+
+/// See the module.
+pub(super) struct Draft<'a> {
+    view: View<'a>,
+    eval: &'a Evaluation,
+    room: Room<'a>,
+    stops: Vec<Stop>,
+    in_place: Vec<AllocId>,
+    placements: Vec<Placement>,
+    failures: BTreeMap<String, PlacementFailure>,
+    queued: BTreeMap<String, u32>,
+    later: Vec<(&'a Allocation, WallTime)>,
+    /// Allocs that this plan may still change.
+    left: usize,
+    progress: Progress,
+}
+
+/// Whether there was more to do than the budget allowed.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Progress {
+    Complete,
+    CutShort,
+}
+
+/// One group on its way to being placed.
+struct Work<'a> {
+    at: usize,
+    group: &'a Group,
+    feasibility: Feasibility<'a>,
+    outline: Outline<'a>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(view: View<'a>, eval: &'a Evaluation, budget: usize) -> Self {
+        Self {
+            view,
+            eval,
+            room: Room::of(view),
+            stops: Vec::new(),
+            in_place: Vec::new(),
+            placements: Vec::new(),
+            failures: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            later: Vec::new(),
+            left: budget,
+            progress: Progress::Complete,
+        }
+    }
+
+    /// How many of `wanted` changes the budget still allows, taken from it.
+    fn spend(&mut self, wanted: usize) -> usize {
+        let granted = wanted.min(self.left);
+        if granted < wanted {
+            self.progress = Progress::CutShort;
+        }
+        self.left -= granted;
+        granted
+    }
+
+    /// Stop these whatever else happens.
+    pub(super) fn stop(&mut self, mut stops: Vec<Stop>) {
+        stops.truncate(self.spend(stops.len()));
+        self.stops.append(&mut stops);
+    }
+
+    /// Bring every group of the job's newest version to what it should be.
+    pub(super) fn fill(&mut self, job: &'a Job, buckets: &Buckets<'a>, now: WallTime, seed: u64) {
+        let (spec, fleet) = (&job.newest().spec, self.view.state.fleet());
+        let mut crowd = Crowd::of(spec.groups.len());
+        let mut works = Vec::with_capacity(spec.groups.len());
+        for (at, group) in spec.groups.iter().enumerate() {
+            let mut work = self.outline(job, at, buckets, now);
+            self.stop(core::mem::take(&mut work.outline.stops));
+            let mut in_place = core::mem::take(&mut work.outline.in_place);
+            in_place.truncate(self.spend(in_place.len()));
+            self.in_place.append(&mut in_place);
+            let kept = work.outline.kept.iter().map(|alloc| fleet.slot_of(alloc.node));
+            let old = work.outline.wants.iter().map(|want| self.old_slot(want));
+            kept.chain(old).flatten().for_each(|slot| crowd.join(at, slot));
+            assert!(work.group.name == group.name, "a bucket is of its group");
+            works.push(work);
+        }
+        for work in works {
+            self.fill_group(work, &mut crowd, seed);
+        }
+    }
+
+    fn outline(&self, job: &'a Job, at: usize, buckets: &Buckets<'a>, now: WallTime) -> Work<'a> {
+        let newest = job.newest();
+        let group = &newest.spec.groups[at];
+        let fleet = self.view.state.fleet();
+        let mut feasibility = Feasibility::of(&newest.spec, group, fleet.class_count());
+        let goal = Goal { group, kind: newest.spec.kind, version: newest.version, now };
+        let mut known: BTreeMap<u64, Change> = BTreeMap::new();
+        let mut change = |alloc: &Allocation| {
+            let step = known.entry(alloc.version).or_insert_with(|| step(job, alloc, group));
+            match *step {
+                Change::InPlace if self.still_fits(&mut feasibility, alloc) => Change::InPlace,
+                Change::InPlace | Change::Destructive => Change::Destructive,
+            }
+        };
+        let outline = goal.reconcile(&buckets.groups[at], &mut change);
+        Work { at, group, feasibility, outline }
+    }
+
+    /// Whether the new version may run where the alloc is.
+    fn still_fits(&self, feasibility: &mut Feasibility<'_>, alloc: &Allocation) -> bool {
+        let fleet = self.view.state.fleet();
+        let (slot, node) = (fleet.slot_of(alloc.node), self.view.state.node(alloc.node));
+        let (Some(slot), Some(node)) = (slot, node) else {
+            return false;
+        };
+        feasibility.judge(fleet.class(slot), node) == Judgement::Fit
+    }
+
+    fn fill_group(&mut self, work: Work<'a>, crowd: &mut Crowd, seed: u64) {
+        let Work { at, group, mut feasibility, outline } = work;
+        let placed_before = self.placements.len();
+        self.later.extend(&outline.later);
+        let mut ranking = None;
+        for want in &outline.wants {
+            if self.spend(1) == 0 {
+                return;
+            }
+            let ranking = ranking.get_or_insert_with(|| {
+                let subject = Subject { at, ask: Ask::of(group), distinct: feasibility.distinct };
+                Ranking::of(self.view, subject, &mut feasibility, &self.room, crowd)
+            });
+            let old = self.old_slot(want);
+            if let Some(slot) = old {
+                ranking.vacate(slot, &self.room, crowd);
+            }
+            let draw = seed ^ mix((at as u64) << 32 | u64::from(want.ordinal)) ^ self.eval.id.0;
+            match ranking.place(&self.avoided(want), draw, &mut self.room, crowd) {
+                Some(chosen) => self.place(at, group, want, chosen),
+                None if self.makes_way(ranking, want, crowd) => {}
+                None => {
+                    // Nothing was changed; what runs on is in the way of others.
+                    self.left += 1;
+                    old.into_iter().for_each(|slot| crowd.join(at, slot));
+                }
+            }
+        }
+        let placed = placed_before < self.placements.len();
+        if let Some(step) = outline.next_step.filter(|step| placed || step.pace == Pace::Settling) {
+            self.later.push((step.carrier, step.at));
+        }
+    }
+
+    /// Nodes where the chain of allocs failed before.
+    fn avoided(&self, want: &Want<'_>) -> Vec<NodeSlot> {
+        let (Cause::Reschedules { .. }, Some(previous)) = (want.cause, want.previous) else {
+            return Vec::new();
+        };
+        let earlier = previous.reschedules.iter().map(|event| event.from_node);
+        let nodes = core::iter::once(previous.node).chain(earlier);
+        nodes.filter_map(|node| self.view.state.fleet().slot_of(node)).collect()
+    }
+
+    fn place(&mut self, at: usize, group: &Group, want: &Want<'_>, chosen: Chosen) {
+        let rescheduled_after_ms = match (want.cause, want.previous) {
+            (Cause::Reschedules { delay_ms }, _) => Some(delay_ms),
+            // A rescheduling whose placement was refused when its plan was applied.
+            (Cause::Missing, Some(failed)) if failed.client_status == ClientStatus::Failed => {
+                Some(delay(&group.reschedule, &failed.reschedules, failed.modify_time))
+            }
+            (Cause::Missing | Cause::Replaces | Cause::Updates, _) => None,
+        };
+        let reason = match want.cause {
+            Cause::Missing | Cause::Replaces => None,
+            Cause::Reschedules { .. } => Some(StopReason::Rescheduled),
+            Cause::Updates => Some(StopReason::Updated),
+        };
+        if let (Some(reason), Some(previous)) = (reason, want.previous) {
+            self.stops.push(Stop { alloc: previous.id, reason });
+        }
+        self.placements.push(Placement {
+            slot: chosen.slot,
+            group: u16::try_from(at).expect("invariant: a job has fewer than 65,536 groups"),
+            ordinal: want.ordinal,
+            ports: chosen.ports,
+            previous: want.previous.map(|previous| previous.id),
+            rescheduled_after_ms,
+            note: chosen.note,
+        });
+    }
+
+    /// Where the alloc runs that is to be replaced by an update.
+    fn old_slot(&self, want: &Want<'_>) -> Option<NodeSlot> {
+        let (Cause::Updates, Some(old)) = (want.cause, want.previous) else {
+            return None;
+        };
+        let running = Some(old).filter(|old| !old.client_status.is_terminal());
+        running.and_then(|old| self.view.state.fleet().slot_of(old.node))
+    }
+
+    /// There is no room. Whether an old alloc that holds the room its successor needs is stopped for
+    /// it now, so that the successor can be placed when it has ended.
+    fn makes_way(&mut self, ranking: &Ranking<'_>, want: &Want<'_>, crowd: &Crowd) -> bool {
+        let group = ranking.ask().group;
+        *self.queued.entry(group.name.clone()).or_default() += 1;
+        match self.failures.get_mut(&group.name) {
+            Some(known) => known.coalesced += 1,
+            None => {
+                self.failures.insert(group.name.clone(), ranking.failure(&self.room));
+            }
+        }
+        let slot = self.old_slot(want).filter(|&slot| ranking.may_follow(slot, crowd));
+        let (Some(slot), Some(old)) = (slot, want.previous) else {
+            return false;
+        };
+        let enough = self.room.reserve_after(slot, ranking.ask(), old);
+        if enough {
+            self.stops.push(Stop { alloc: old.id, reason: StopReason::Updated });
+        }
+        enough
+    }
+
+    pub(super) fn into_plan(self) -> Plan {
+        let later = self.follow_ups();
+        let verdict = match self.progress {
+            Progress::CutShort => Verdict::More,
+            Progress::Complete => {
+                Verdict::Done { failures: self.failures, queued: self.queued, later }
+            }
+        };
+        let job = self.view.state.job(self.eval.job);
+        Plan {
+            eval: self.eval.id,
+            job: self.eval.job,
+            version: job.map_or(0, |job| job.newest().version),
+            based_on: self.view.state.index(),
+            stops: self.stops,
+            placements: self.placements,
+            in_place: self.in_place,
+            verdict,
+        }
+    }
+
+    /// The earliest moments to look again, of allocs that no other evaluation waits for. Later ones
+    /// are seen to when the earliest has come.
+    fn follow_ups(&self) -> Vec<(AllocId, WallTime)> {
+        let unattended = self.later.iter().filter(|(alloc, _)| !self.is_waited_for(alloc));
+        let unattended: Vec<(AllocId, WallTime)> =
+            unattended.map(|&(alloc, at)| (alloc.id, at)).collect();
+        let Some(first) = unattended.iter().map(|&(_, at)| at).min() else {
+            return Vec::new();
+        };
+        let together = unattended.into_iter().filter(|&(_, at)| at <= first.plus_ms(SLACK_MS));
+        together.take(LATER_MAX).collect()
+    }
+
+    fn is_waited_for(&self, alloc: &Allocation) -> bool {
+        let follow_up = alloc.follow_up.filter(|&id| id != self.eval.id);
+        let follow_up = follow_up.and_then(|id| self.view.state.eval(id));
+        follow_up.is_some_and(|eval| eval.status == EvalStatus::Pending)
+    }
+}
+
+/// What the step from the alloc's version to the newest means for allocs of `group`.
+fn step(job: &Job, alloc: &Allocation, group: &Group) -> Change {
+    let Some(old) = job.version(alloc.version) else {
+        return Change::Destructive;
+    };
+    match old.spec.groups.get(usize::from(alloc.group)) {
+        Some(before) => change::between(&old.spec, before, &job.newest().spec, group),
+        None => Change::Destructive,
+    }
+}

@@ -1,0 +1,131 @@
+//! What is free on each node while one plan is being made.
+//!
+//! Invariants
+//! - room is the state's columns, less the leader's plans in flight, less this plan's own placements;
+//! - whether something fits is asked of `Fleet` only.
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::planner::{View, fixed_ports};
+use crate::rng::mix;
+use crate::state::fits::{Amounts, Overlay, Shortage};
+use crate::state::fleet::Fleet;
+use crate::types::{
+    Allocation, Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Group, NodeSlot, PortGrant,
+};
+
+static NOTHING: Overlay = Overlay::NOTHING;
+
+/// What one alloc of a group takes.
+pub(super) struct Ask<'a> {
+    pub(super) group: &'a Group,
+    pub(super) capacity: Capacity,
+    /// Ports that the group names itself.
+    pub(super) fixed: Vec<PortGrant>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn of(group: &'a Group) -> Self {
+        // A sum that overflows is more than any node has.
+        let endless = Capacity { cpu_mhz: u32::MAX, memory_mib: u32::MAX, disk_mib: u32::MAX };
+        Self { group, capacity: group.capacity().unwrap_or(endless), fixed: fixed_ports(group) }
+    }
+}
+
+/// See the module.
+pub(super) struct Room<'a> {
+    view: View<'a>,
+    /// Of slots that this plan touches: everything beside the columns, plans in flight included.
+    touched: BTreeMap<NodeSlot, Overlay>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) const fn of(view: View<'a>) -> Self {
+        Self { view, touched: BTreeMap::new() }
+    }
+
+    const fn fleet(&self) -> &'a Fleet {
+        self.view.state.fleet()
+    }
+
+    fn overlay(&self, slot: NodeSlot) -> &Overlay {
+        let in_flight = || self.view.in_flight.on_slot(slot);
+        self.touched.get(&slot).or_else(in_flight).unwrap_or(&NOTHING)
+    }
+
+    fn touch(&mut self, slot: NodeSlot) -> &mut Overlay {
+        let in_flight = self.view.in_flight.on_slot(slot);
+        self.touched.entry(slot).or_insert_with(|| in_flight.cloned().unwrap_or_default())
+    }
+
+    /// What is taken on the node.
+    pub(super) fn used(&self, slot: NodeSlot) -> Amounts {
+        let mut used = self.fleet().used(slot);
+        used.add(self.overlay(slot).held.amounts);
+        used
+    }
+
+    /// What tasks may use on the node.
+    pub(super) fn usable(&self, slot: NodeSlot) -> Amounts {
+        self.fleet().usable(slot)
+    }
+
+    /// What is left on the node.
+    pub(super) fn free(&self, slot: NodeSlot) -> Amounts {
+        self.fleet().usable(slot).left_after(self.used(slot))
+    }
+
+    /// Whether the node has what `ask` names itself; dynamic ports are found when it is chosen.
+    pub(super) fn fits(&self, slot: NodeSlot, ask: &Ask<'_>) -> Result<(), Shortage> {
+        self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed)
+    }
+
+    /// Take what `ask` needs on the node, and hand out its ports. Where dynamic ports are looked for
+    /// first depends on `draw`, so that a port just given up is not handed out again at once.
+    pub(super) fn take(
+        &mut self,
+        slot: NodeSlot,
+        ask: &Ask<'_>,
+        draw: u64,
+    ) -> Result<Vec<PortGrant>, Shortage> {
+        self.fits(slot, ask)?;
+        let mut taken: Vec<u16> = ask.fixed.iter().map(|port| port.value).collect();
+        let mut grants = Vec::with_capacity(ask.group.network.ports.len());
+        for port in &ask.group.network.ports {
+            let value = match port.fixed {
+                Some(value) => value,
+                None => self
+                    .fleet()
+                    .free_dynamic_port(slot, self.overlay(slot), first_port(draw), &taken)
+                    .ok_or(Shortage::DynamicPorts)?,
+            };
+            taken.push(value);
+            grants.push(PortGrant { label: port.label.clone(), value, to: port.to });
+        }
+        self.touch(slot).held.hold(ask.capacity, &grants);
+        Ok(grants)
+    }
+
+    /// If `ask` will fit in the place of `old` once that has ended, keep the place for it.
+    pub(super) fn reserve_after(
+        &mut self,
+        slot: NodeSlot,
+        ask: &Ask<'_>,
+        old: &Allocation,
+    ) -> bool {
+        let mut overlay = self.overlay(slot).clone();
+        overlay.freed.hold(old.capacity, &old.ports);
+        let fits = self.fleet().fits_over(slot, &overlay, ask.capacity, &ask.fixed).is_ok();
+        if fits {
+            overlay.held.hold(ask.capacity, &ask.fixed);
+            self.touched.insert(slot, overlay);
+        }
+        fits
+    }
+}
+
+fn first_port(draw: u64) -> u16 {
+    let span = u64::from(DYNAMIC_PORT_MAX - DYNAMIC_PORT_MIN) + 1;
+    let offset = u16::try_from(mix(draw) % span).expect("invariant: a remainder of a 16-bit span");
+    DYNAMIC_PORT_MIN + offset
+}

@@ -1,0 +1,125 @@
+//! How good a node is for a group, as an integer.
+//!
+//! Source: Nomad's best fit (after Google's BestFit v3): `20 - (10^freeCpu + 10^freeMemory)`, where the
+//! exponents are the shares left free once the alloc is there, cut to 0..=18 and divided by 18; its
+//! job anti-affinity `-(collisions + 1) / count`; its penalty of -1 for a node where the alloc failed
+//! before. The score is the mean of those that are present.
+//!
+//! Invariants
+//! - the same usage gives the same score on every machine: no float takes part;
+//! - the score lies in -1..=1, and grows with what is used as long as nothing collides;
+//! - a penalty never raises a score.
+use crate::state::fits::Amounts;
+
+/// Fixed point: this is 1.
+pub(super) const ONE: i64 = 1 << 32;
+/// The exponent's fixed point: this is 1. Ten bits choose a step of the table, ten lie between steps.
+const EXPONENT_ONE: u64 = 1 << 20;
+const STEPS: usize = 1 << 10;
+const STEP: u64 = EXPONENT_ONE >> 10;
+/// 10^(1/1024) in 60 binary digits.
+const RATIO: u128 = 1_155_516_901_883_805_270;
+
+/// 10^(n/1024), in `ONE`ths.
+static POWERS: [u64; STEPS + 2] = powers();
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "10^(1026/1024) in 32 binary digits is 36 bits"
+)]
+const fn powers() -> [u64; STEPS + 2] {
+    let mut table = [0; STEPS + 2];
+    let mut power: u128 = 1 << 60;
+    let mut at = 0;
+    while at < table.len() {
+        table[at] = ((power + (1 << 27)) >> 28) as u64;
+        power = (power * RATIO + (1 << 59)) >> 60;
+        at += 1;
+    }
+    table
+}
+
+/// 10 to the power of `exponent / EXPONENT_ONE`, in `ONE`ths.
+fn power_of_ten(exponent: u64) -> u64 {
+    assert!(exponent <= EXPONENT_ONE, "a free share is at most the whole");
+    let at = usize::try_from(exponent / STEP).expect("invariant: at most 1,024");
+    let between = exponent % STEP;
+    POWERS[at] + (POWERS[at + 1] - POWERS[at]) * between / STEP
+}
+
+/// The share of `total` that stays free under `used`, as an exponent.
+fn free_share(total: u64, used: u64) -> u64 {
+    // A node without any of it has none free.
+    (total.saturating_sub(used) * EXPONENT_ONE).checked_div(total).unwrap_or(0)
+}
+
+/// What is there already that speaks against a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Against {
+    /// Allocs of the same group on the node.
+    pub(super) collisions: u32,
+    /// The group's count.
+    pub(super) count: u32,
+    /// The alloc to be replaced failed there.
+    pub(super) failed_before: bool,
+}
+
+/// The score of a node with `total` once `used` is taken, the new alloc included.
+pub(super) fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
+    let spread = power_of_ten(free_share(total.cpu_mhz, used.cpu_mhz))
+        + power_of_ten(free_share(total.memory_mib, used.memory_mib));
+    let spread = i64::try_from(spread).expect("invariant: at most 20");
+    let mut sum = (20 * ONE - spread).clamp(0, 18 * ONE) / 18;
+    let mut present = 1;
+    if 0 < against.collisions {
+        let collisions = i64::from(against.collisions) + 1;
+        // At most one, where Nomad has no bound: a penalty must never raise the mean.
+        sum -= (collisions * ONE / i64::from(against.count.max(1))).min(ONE);
+        present += 1;
+    }
+    if against.failed_before {
+        sum -= ONE;
+        present += 1;
+    }
+    sum / present
+}
+
+/// A score as it is shown: thousandths, and nothing below zero.
+pub(super) fn permille(score: i64) -> u32 {
+    u32::try_from(score.max(0) * 1_000 / ONE).expect("invariant: a score is at most one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTAL: Amounts = Amounts { cpu_mhz: 4_000, memory_mib: 8_000, disk_mib: 0 };
+
+    fn at(cpu_mhz: u64, memory_mib: u64, collisions: u32) -> u32 {
+        let used = Amounts { cpu_mhz, memory_mib, disk_mib: 0 };
+        let against = Against { collisions, count: 10, failed_before: false };
+        permille(score(TOTAL, used, against))
+    }
+
+    #[test]
+    fn a_full_node_scores_one_and_an_empty_one_nothing() {
+        assert_eq!(at(4_000, 8_000, 0), 1_000);
+        assert_eq!(at(0, 0, 0), 0);
+    }
+
+    #[test]
+    fn half_a_node_scores_what_the_formula_says() {
+        // (20 - 2 * sqrt(10)) / 18 = 0.7597...
+        assert_eq!(at(2_000, 4_000, 0), 759);
+        // The mean of that and -(1 + 1) / 10.
+        assert_eq!(at(2_000, 4_000, 1), 279);
+    }
+
+    #[test]
+    fn collisions_and_an_earlier_failure_are_averaged_in() {
+        let against = Against { collisions: 2, count: 4, failed_before: true };
+        let score = score(TOTAL, Amounts::default(), against);
+        // (0 - 0.75 - 1) / 3
+        assert_eq!(score * 1_000 / ONE, -583);
+    }
+}
