@@ -1,0 +1,126 @@
+//! What a server says must run here.
+//!
+//! Invariants
+//! - an assignment with a sequence number already heard changes nothing;
+//! - an alloc whose id was made by an entry that was already heard is known, or was forgotten: it is
+//!   not started again;
+//! - only a tombstone stops an alloc.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::alloc_run::AllocRun;
+use super::report::Urgency;
+use super::{Client, ClientRecord, Moment, NodeMessage, Output};
+use crate::emit::Emit;
+use crate::limits::CLIENT_ALLOCS_MAX;
+use crate::types::{
+    AllocId, AllocSpec, AssignedAlloc, Assignment, Index, ORDINAL_BITS, ServerId, WriteSeq,
+};
+
+impl Client {
+    pub(super) fn on_assignment(
+        &mut self,
+        at: Moment,
+        from: ServerId,
+        assignment: Assignment,
+        out: &mut impl Emit<Output>,
+    ) {
+        // `wire` refuses what is malformed; whoever lets it through must not stop the node.
+        if !assignment.is_well_formed() {
+            return;
+        }
+        if assignment.after.is_some_and(|after| self.heard.latest < after) {
+            out.emit(Output::Send { to: from, message: NodeMessage::AskFullSet });
+            return;
+        }
+        self.heard.acknowledge.insert(from);
+        if self.heard.latest < assignment.seq {
+            self.take_assignment(at, assignment, out);
+        } else if assignment.seq < self.heard.latest {
+            // It says nothing about now: whether a lost task was replaced is not known from it.
+            return;
+        }
+        if !self.ground.has_heard_servers {
+            self.ground.has_heard_servers = true;
+            self.look_at_ready(at, out);
+        }
+    }
+
+    fn take_assignment(&mut self, at: Moment, assignment: Assignment, out: &mut impl Emit<Output>) {
+        let Assignment { seq, after: _, specs, runs, tombstones } = assignment;
+        let runs: Vec<_> = runs.into_iter().filter(|run| self.is_news(run, &specs)).collect();
+        let tombstones: Vec<_> = tombstones
+            .into_iter()
+            .filter(|&alloc| self.is_to_stop(alloc) || runs.iter().any(|run| run.id == alloc))
+            .collect();
+        let record = ClientRecord::Assigned {
+            seq,
+            specs: specs.clone(),
+            runs: runs.clone(),
+            tombstones: tombstones.clone(),
+        };
+        let written = self.journal.write(record, out);
+        self.heard.latest = seq;
+        self.heard.written = written;
+        for run in runs {
+            let spec = usize::try_from(run.spec).expect("invariant: a well-formed assignment");
+            self.take_run(at, run, Arc::clone(&specs[spec]), written);
+        }
+        for alloc in tombstones {
+            if cfg!(feature = "mutant_tombstone_ignored") {
+                break;
+            }
+            let run = self.allocs.get_mut(&alloc).expect("invariant: filtered above");
+            run.on_tombstoned(written);
+        }
+        let touched: Vec<_> = self
+            .allocs
+            .iter()
+            .filter(|(_, run)| run.written() == written)
+            .map(|(&id, _)| id)
+            .collect();
+        for alloc in touched {
+            self.look_at(at, alloc, out);
+        }
+    }
+
+    fn take_run(
+        &mut self,
+        at: Moment,
+        run: AssignedAlloc,
+        spec: Arc<AllocSpec>,
+        written: WriteSeq,
+    ) {
+        let id = run.id;
+        if let Some(known) = self.allocs.get_mut(&id) {
+            known.on_updated(spec, written);
+            return;
+        }
+        let live = self.allocs.len() - self.ended.len();
+        let mut alloc = AllocRun::new(at, run, spec, written);
+        if CLIENT_ALLOCS_MAX <= live {
+            alloc.refuse(at);
+        }
+        self.allocs.insert(id, alloc);
+        self.reports.on_changed(at.now, id, Urgency::Batched);
+    }
+
+    /// Whether an assigned alloc is new, or is known and changed in a way that needs no new process.
+    fn is_news(&self, run: &AssignedAlloc, specs: &[Arc<AllocSpec>]) -> bool {
+        let spec = usize::try_from(run.spec).ok().and_then(|spec| specs.get(spec));
+        let spec = spec.expect("invariant: a well-formed assignment");
+        match self.allocs.get(&run.id) {
+            Some(known) => known.spec != *spec && known.has_tasks_of(spec),
+            None => self.heard.latest < made_by(run.id),
+        }
+    }
+
+    fn is_to_stop(&self, alloc: AllocId) -> bool {
+        self.allocs.get(&alloc).is_some_and(|known| !known.is_tombstoned)
+    }
+}
+
+/// The entry of the log that made the alloc.
+const fn made_by(alloc: AllocId) -> Index {
+    Index(alloc.0 >> ORDINAL_BITS)
+}

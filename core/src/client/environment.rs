@@ -1,0 +1,172 @@
+//! What a task finds in its environment, and what `${...}` stands for in a job.
+//!
+//! The core knows all but where directories are: `${NOMAD_ALLOC_DIR}`, `${NOMAD_TASK_DIR}` and
+//! `${NOMAD_SECRETS_DIR}` stay as they are, for the shell to resolve with a second `interpolate`.
+//!
+//! Invariants
+//! - what has no meaning here is left as it was written;
+//! - no value can break out of the JSON string it is put into.
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use crate::types::{AllocSpec, AssignedAlloc, NodeSpec, PortGrant, TaskStart};
+
+/// What names in `${...}` may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// `node.*`, `attr.*` and `meta.*`.
+    pub node: Option<&'a NodeSpec>,
+    pub region: &'a str,
+    /// Variables by their own name, or as `env.NAME` or `env["NAME"]`.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+/// `text` with every `${name}` that means something replaced.
+#[must_use]
+pub fn interpolate(text: &str, lookup: &Lookup<'_>) -> String {
+    replace(text, |name| lookup.value(name))
+}
+
+/// The same for a JSON text: names are unescaped, and values are escaped.
+#[must_use]
+pub fn interpolate_json(text: &str, lookup: &Lookup<'_>) -> String {
+    replace(text, |name| lookup.value(&name.replace("\\\"", "\"")).map(|value| escape(&value)))
+}
+
+/// Everything a driver needs to start one task of an alloc.
+pub(super) fn task_start(
+    run: &AssignedAlloc,
+    spec: &Arc<AllocSpec>,
+    task: usize,
+    node: &NodeSpec,
+) -> TaskStart {
+    let mut env = variables(run, spec, task, node);
+    let task = &spec.group.tasks[task];
+    let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
+    let own: BTreeMap<_, _> = task
+        .env
+        .iter()
+        .map(|(name, value)| (interpolate(name, &lookup), interpolate(value, &lookup)))
+        .collect();
+    env.extend(own);
+    let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
+    let config_json = interpolate_json(&task.config_json, &lookup);
+    let (uuid, ports) = (run.uuid, run.ports.clone());
+    TaskStart { uuid, spec: Arc::clone(spec), ports, env, config_json }
+}
+
+/// The variables that every task gets.
+fn variables(
+    run: &AssignedAlloc,
+    spec: &AllocSpec,
+    task: usize,
+    node: &NodeSpec,
+) -> BTreeMap<String, String> {
+    let group = &spec.group;
+    let task = &group.tasks[task];
+    let uuid = run.uuid.to_string();
+    let name = format!("{}.{}[{}]", spec.job_id, group.name, run.ordinal);
+    let mut env = BTreeMap::new();
+    let mut set = |name: &str, value: &str| env.insert(format!("NOMAD_{name}"), value.to_string());
+    set("ALLOC_ID", &uuid);
+    set("SHORT_ALLOC_ID", &uuid[..8]);
+    set("ALLOC_NAME", &name);
+    set("ALLOC_INDEX", &run.ordinal.to_string());
+    set("TASK_NAME", &task.name);
+    set("GROUP_NAME", &group.name);
+    set("JOB_ID", &spec.job_id);
+    set("JOB_NAME", &spec.job_name);
+    set("NAMESPACE", &spec.namespace);
+    set("REGION", &spec.region);
+    set("DC", &node.datacenter);
+    set("CPU_LIMIT", &task.resources.cpu_mhz.to_string());
+    set("MEMORY_LIMIT", &task.resources.memory_mib.to_string());
+    for (key, value) in spec.job_meta.iter().chain(&group.meta).chain(&task.meta) {
+        let key = clean(key);
+        set(&format!("META_{key}"), value);
+        set(&format!("META_{}", key.to_uppercase()), value);
+    }
+    let ip = node.attributes.get("unique.network.ip-address").map_or("127.0.0.1", String::as_str);
+    for PortGrant { label, value, .. } in &run.ports {
+        let label = clean(label);
+        // Tasks live in the host's own network: inside and outside are the same.
+        for place in ["", "HOST_"] {
+            set(&format!("{place}IP_{label}"), ip);
+            set(&format!("{place}PORT_{label}"), &value.to_string());
+            set(&format!("{place}ADDR_{label}"), &address(ip, *value));
+        }
+        set(&format!("ALLOC_PORT_{label}"), &value.to_string());
+    }
+    env
+}
+
+fn address(ip: &str, port: u16) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+/// Only letters, digits and underscores are safe in a variable's name.
+fn clean(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+fn replace(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let Some(length) = rest[start..].find('}') else {
+            break;
+        };
+        let end = start + length;
+        done.push_str(&rest[..start]);
+        match value(rest[start + 2..end].trim()) {
+            Some(value) => done.push_str(&value),
+            None => done.push_str(&rest[start..=end]),
+        }
+        rest = &rest[end + 1..];
+    }
+    done.push_str(rest);
+    done
+}
+
+impl Lookup<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        let quoted = name.strip_prefix("env[\"").and_then(|rest| rest.strip_suffix("\"]"));
+        if let Some(name) = quoted.or_else(|| name.strip_prefix("env.")) {
+            return self.env.get(name).cloned();
+        }
+        if let Some(value) = self.env.get(name) {
+            return Some(value.clone());
+        }
+        let node = self.node?;
+        if let Some(key) = name.strip_prefix("attr.") {
+            return node.attributes.get(key).cloned();
+        }
+        if let Some(key) = name.strip_prefix("meta.") {
+            return node.meta.get(key).cloned();
+        }
+        match name {
+            "node.unique.id" => Some(node.id.uuid().to_string()),
+            "node.unique.name" => Some(node.name.clone()),
+            "node.datacenter" => Some(node.datacenter.clone()),
+            "node.class" => Some(node.class.clone()),
+            "node.region" => Some(self.region.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// The inside of a JSON string.
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '"' => escaped.push_str("\\\""),
+            '\\' => escaped.push_str("\\\\"),
+            c if c < ' ' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

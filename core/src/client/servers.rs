@@ -1,0 +1,197 @@
+//! Which server this node talks to, its registration, and its heartbeats.
+//!
+//! Of the connected servers one is current, drawn by chance so that a fleet spreads. A server that
+//! does not answer in time is left for another. Registration comes first; the first heartbeat follows
+//! it at once, the next ones every half time-to-live, a little early each, so that a fleet that
+//! registered together does not beat together.
+//!
+//! Invariants
+//! - the current server is connected;
+//! - while a server is current, the next word to it has its time;
+//! - heartbeats are sent only while registered.
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{HEARTBEAT_TTL_MS, SERVERS_MAX};
+use crate::rng::Rng;
+use crate::time::MonoTime;
+use crate::types::ServerId;
+
+/// How long a server may take to answer, at least and at most: by chance, so that a fleet that was
+/// left by its server does not return in step.
+const ANSWER_MS_MIN: u64 = 1_000;
+/// See `ANSWER_MS_MIN`.
+const ANSWER_MS_MAX: u64 = 2_000;
+
+/// Connected servers, and how this node stands with them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Servers {
+    up: BTreeSet<ServerId>,
+    current: Option<ServerId>,
+    registration: Registration,
+    /// When the next word is due; `None`: no server, or nothing to say yet.
+    due: Option<MonoTime>,
+    /// Whether the last word is still unanswered.
+    is_answer_awaited: bool,
+    rng: Rng,
+}
+
+/// Whether the servers know this node.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Registration {
+    /// The machine was not looked at yet.
+    Unknown,
+    Needed,
+    /// Asked for, and the machine has changed since.
+    Outdated,
+    Done,
+}
+
+/// What must be said now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Word {
+    Register,
+    Heartbeat,
+}
+
+impl Servers {
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self {
+            up: BTreeSet::new(),
+            current: None,
+            registration: Registration::Unknown,
+            due: None,
+            is_answer_awaited: false,
+            rng,
+        }
+    }
+
+    pub(super) const fn current(&self) -> Option<ServerId> {
+        self.current
+    }
+
+    /// The server to report to: none before the registration.
+    pub(super) const fn registered_with(&self) -> Option<ServerId> {
+        match self.registration {
+            Registration::Done => self.current,
+            Registration::Unknown | Registration::Needed | Registration::Outdated => None,
+        }
+    }
+
+    pub(super) fn on_up(&mut self, now: MonoTime, server: ServerId) {
+        if self.up.len() < SERVERS_MAX {
+            self.up.insert(server);
+        }
+        if self.current.is_none() {
+            self.choose(now);
+        }
+    }
+
+    /// Answers whether it was the current one.
+    pub(super) fn on_down(&mut self, now: MonoTime, server: ServerId) -> bool {
+        self.up.remove(&server);
+        let was_current = self.current == Some(server);
+        if was_current {
+            self.choose(now);
+        }
+        was_current
+    }
+
+    /// There is something to register. If that was just asked for, once more after the answer: the
+    /// answer may be to what was true before.
+    pub(super) fn on_registration_needed(&mut self, now: MonoTime) {
+        if self.is_answer_awaited && self.registration != Registration::Done {
+            self.registration = Registration::Outdated;
+            return;
+        }
+        self.registration = Registration::Needed;
+        self.is_answer_awaited = false;
+        self.due = self.current.map(|_| now);
+    }
+
+    /// The servers do not know this node.
+    pub(super) fn on_unregistered(&mut self, now: MonoTime, from: ServerId) {
+        if self.registered_with() == Some(from) {
+            self.is_answer_awaited = false;
+            self.on_registration_needed(now);
+        }
+    }
+
+    pub(super) fn on_registered(&mut self, now: MonoTime, from: ServerId) {
+        if self.current != Some(from) || !self.is_answer_awaited {
+            return;
+        }
+        self.registration = match self.registration {
+            Registration::Unknown | Registration::Done => return,
+            Registration::Needed => Registration::Done,
+            Registration::Outdated => Registration::Needed,
+        };
+        self.is_answer_awaited = false;
+        self.due = Some(now);
+    }
+
+    pub(super) fn on_heartbeat_ack(&mut self, now: MonoTime, from: ServerId, ttl_ms: u64) {
+        if self.registered_with() != Some(from) || !self.is_answer_awaited {
+            return;
+        }
+        self.is_answer_awaited = false;
+        // However odd the server's answer, a node speaks neither all the time nor never.
+        let half_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100) / 2;
+        let early_ms = self.rng.between(0, half_ms / 10);
+        self.due = Some(now.plus_ms(half_ms - early_ms));
+    }
+
+    /// What must be said now, if anything. Answers also whether the current server was left.
+    pub(super) fn take_due(&mut self, now: MonoTime) -> Option<(Word, Left)> {
+        self.due.filter(|&due| due <= now)?;
+        let before = self.current;
+        if self.is_answer_awaited {
+            self.choose(now);
+        }
+        self.is_answer_awaited = true;
+        self.due = Some(now.plus_ms(self.rng.between(ANSWER_MS_MIN, ANSWER_MS_MAX)));
+        let word = match self.registration {
+            Registration::Done => Word::Heartbeat,
+            Registration::Unknown | Registration::Needed | Registration::Outdated => {
+                self.registration = Registration::Needed;
+                Word::Register
+            }
+        };
+        Some((word, if before == self.current { Left::No } else { Left::Yes }))
+    }
+
+    pub(super) const fn next_deadline(&self) -> Option<MonoTime> {
+        self.due
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let is_up = self.current.is_none_or(|current| self.up.contains(&current));
+        assert!(is_up, "the current server is connected");
+        assert!(self.current.is_some() || self.due.is_none(), "words need a server");
+    }
+
+    /// Another server than the current one, if there is one.
+    fn choose(&mut self, now: MonoTime) {
+        let others: Vec<_> =
+            self.up.iter().copied().filter(|&up| Some(up) != self.current).collect();
+        self.is_answer_awaited = false;
+        if others.is_empty() {
+            self.current = self.current.filter(|current| self.up.contains(current));
+        } else {
+            let last = others.len() - 1;
+            let at = self.rng.between(0, u64::try_from(last).expect("invariant: few servers"));
+            self.current = Some(others[usize::try_from(at).expect("invariant: few servers")]);
+        }
+        let has_words = self.registration != Registration::Unknown;
+        self.due = self.current.filter(|_| has_words).map(|_| now);
+    }
+}
+
+/// Whether the current server is another than before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Left {
+    No,
+    Yes,
+}
