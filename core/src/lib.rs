@@ -6,11 +6,14 @@
 //! | `raft` | consensus among servers |
 //! | `wal` | the log on disk: operations out, completions in |
 //! | `gossip` | which servers exist and live |
+//! | `roster` | which servers should vote |
 //! | `heartbeat` | which client nodes live |
 //! | `state`, `fsm` | the replicated tables, and the commands that change them |
 //! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
 //! | `assign` | what each node must run, told to it in order |
 //! | `client` | a client node's side: allocs, tasks, restarts |
+//! | `requests`, `proposals` | a caller's wish on its way to the leader, and into the log |
+//! | `stamp`, `sightings`, `cuts` | the leader's clock; who was heard; agreement on the state |
 //! | `api` | what outsiders may ask and hear |
 //! | `wire` | messages between agents, and their limits |
 //!
@@ -37,6 +40,7 @@ pub mod api;
 pub mod assign;
 pub mod broker;
 pub mod client;
+pub mod cuts;
 pub mod digest;
 pub mod emit;
 pub mod fsm;
@@ -44,9 +48,14 @@ pub mod gossip;
 pub mod heartbeat;
 pub mod limits;
 pub mod planner;
+pub mod proposals;
 pub mod raft;
+pub mod requests;
 pub mod rng;
+pub mod roster;
 pub mod scheduler;
+pub mod sightings;
+pub mod stamp;
 pub mod state;
 pub mod time;
 pub mod types;

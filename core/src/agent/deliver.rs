@@ -1,0 +1,172 @@
+//! An event, to the machine it is for.
+//!
+//! Invariants
+//! - an event for a part that this agent does not have changes nothing.
+use alloc::sync::Arc;
+
+use super::{Agent, Effect, Effects, Event, TaskAsk};
+use crate::api::{Rejection, Request};
+use crate::client::{self, Moment};
+use crate::requests::Caller;
+use crate::types::{AllocId, RequestId, ServerId};
+use crate::wire::{Message, PeerId};
+use crate::{assign, gossip};
+
+impl Agent {
+    pub(super) const fn moment(&self) -> Moment {
+        Moment { now: self.now, wall: self.wall }
+    }
+
+    pub(super) fn deliver(&mut self, event: Event, effects: &mut Effects) {
+        let at = self.moment();
+        match event {
+            Event::Booted(recovered) => self.boot(recovered, effects),
+            Event::Received { from, message } => self.receive(from, message),
+            Event::LinkChanged { peer, up } => self.note_link(peer, up),
+            Event::DiskDone { op } => {
+                if let Some(disk) = &mut self.disk {
+                    disk.wal.on_done(op, &mut self.pending);
+                }
+            }
+            Event::DiskFailed { op, fault } => {
+                if let Some(disk) = &mut self.disk {
+                    disk.wal.on_failed(op, fault, &mut self.pending);
+                }
+            }
+            Event::Requested { id, request } => self.take_request(id, request, effects),
+            Event::Abandoned { id } => {
+                if let Some(server) = &mut self.server {
+                    server.requests.on_abandoned(id);
+                }
+            }
+            Event::TaskChanged { key, change } => {
+                if let Some(client) = &mut self.client {
+                    client.on_task(at, key, &change, &mut self.pending);
+                }
+            }
+            Event::TaskAsked { alloc, task, ask } => self.ask_task(alloc, task.as_deref(), ask),
+            Event::Fingerprinted(spec) => {
+                if let Some(client) = &mut self.client {
+                    client.on_fingerprint(at, Arc::new(spec), &mut self.pending);
+                }
+            }
+            Event::SnapshotSaved(mark) => {
+                if let Some(server) = &mut self.server {
+                    server.raft.on_snapshot_saved(self.now, mark, &mut self.pending);
+                }
+            }
+            Event::ChunkRead { to, chunk } => {
+                if let Some(server) = &mut self.server {
+                    server.raft.on_chunk_read(self.now, to, chunk, &mut self.pending);
+                }
+            }
+            Event::ChunkMissing { to, snapshot } => {
+                if let Some(server) = &mut self.server {
+                    server.raft.on_chunk_missing(self.now, to, snapshot, &mut self.pending);
+                }
+            }
+            Event::SnapshotLoaded { mark, bytes } => self.adopt_snapshot(mark, &bytes, effects),
+            Event::SnapshotRefused { mark } => {
+                if let Some(server) = &mut self.server {
+                    server.raft.on_snapshot_refused(self.now, &mark);
+                }
+            }
+            Event::Woken => (),
+        }
+    }
+
+    /// A message that `wire` has let through.
+    pub(super) fn receive(&mut self, from: PeerId, message: Message) {
+        match (from, message) {
+            (PeerId::Server(from), Message::ToNode(message)) => {
+                let at = self.moment();
+                if let Some(client) = &mut self.client {
+                    client.on_message(at, from, message, &mut self.pending);
+                }
+            }
+            (PeerId::Client(node), Message::FromNode(message)) => self.hear_node(node, message),
+            (PeerId::Server(from), message) => self.hear_server(from, message),
+            // `wire` refuses all else that a client might say.
+            (PeerId::Client(_), _) => (),
+        }
+    }
+
+    fn hear_server(&mut self, from: ServerId, message: Message) {
+        let Some(server) = &mut self.server else { return };
+        let (now, out) = (self.now, &mut self.pending);
+        match message {
+            Message::Raft(message) => server.raft.on_message(now, from, message, out),
+            Message::Gossip(message) => server.gossip.on_message(now, from, message, out),
+            Message::Ask { incarnation, seq, request } => {
+                self.take_ask(from, incarnation, seq, request);
+            }
+            Message::Answer { seq, answer } => server.requests.on_answer(now, seq, answer, out),
+            Message::Sighting { wall, seen } => {
+                if let Some(leader) = &mut server.leader {
+                    leader.stamper.on_reading(now, from, wall);
+                    for seen in seen {
+                        leader.heartbeats.on_relayed(now, seen.node, seen.age_ms, out);
+                    }
+                }
+            }
+            Message::Cut { index, digest } => server.cuts.on_digest(from, index, digest),
+            Message::FromNode(_) | Message::ToNode(_) => (),
+        }
+    }
+
+    fn note_link(&mut self, peer: PeerId, up: bool) {
+        let at = self.moment();
+        match peer {
+            PeerId::Server(id) => {
+                if let Some(server) = &mut self.server {
+                    let link = if up { gossip::Link::Up } else { gossip::Link::Down };
+                    server.gossip.on_link(self.now, id, link, &mut self.pending);
+                }
+                if let Some(client) = &mut self.client {
+                    let link = if up { client::Link::Up } else { client::Link::Down };
+                    client.on_link(at, id, link, &mut self.pending);
+                }
+            }
+            PeerId::Client(node) => {
+                if let Some(server) = &mut self.server {
+                    let link = if up { assign::Link::Up } else { assign::Link::Down };
+                    server.assign.on_node_link(self.now, node, link, &mut self.pending);
+                }
+            }
+        }
+    }
+
+    fn take_request(&mut self, id: RequestId, request: Request, effects: &mut Effects) {
+        let Some(server) = &mut self.server else {
+            let answer = Err(Rejection::NotLeader { leader: None });
+            return effects.list.push(Effect::Reply { id, answer });
+        };
+        if request == Request::ReadPoint {
+            server.raft.on_read(self.now, id.0, &mut self.pending);
+        } else {
+            let caller = Caller::Outside(id);
+            server.requests.on_requested(self.now, caller, request, &mut self.pending);
+        }
+    }
+
+    /// What an operator asks of a task that is not here, or does not run, was refused by the shell;
+    /// if it ended meanwhile there is nothing left to do.
+    fn ask_task(&mut self, alloc: AllocId, task: Option<&str>, ask: TaskAsk) {
+        let at = self.moment();
+        let Some(client) = &mut self.client else { return };
+        let out = &mut self.pending;
+        let _too_late = match (ask, task) {
+            (TaskAsk::Restart, task) => client.on_restart_asked(at, (alloc, task), out),
+            (TaskAsk::Signal(signal), Some(task)) => {
+                client.on_signal_asked(at, (alloc, task), signal, out)
+            }
+            (TaskAsk::Signal(signal), None) => {
+                let mut answer = Ok(());
+                for task in client.task_names(alloc) {
+                    answer = client.on_signal_asked(at, (alloc, &task), signal.clone(), out);
+                }
+                answer
+            }
+        };
+    }
+}

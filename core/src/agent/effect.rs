@@ -1,0 +1,125 @@
+//! What an agent wants done. Effects may run in any order or at once across kinds: whatever must wait
+//! for something is not emitted until it may go.
+//!
+//! Invariants
+//! - operations of one disk are ordered by their `op`; operations on one task by their position.
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::api::{Rejection, Response};
+use crate::digest::Digest;
+use crate::raft::{Configuration, Frame, Position, SnapshotMark};
+use crate::time::MonoTime;
+use crate::types::{
+    AllocId, AllocSpec, ClusterId, Index, RequestId, ServerId, TaskKey, TaskStart, Uuid,
+};
+use crate::wal;
+use crate::wire::{Message, PeerId};
+
+/// Something the shell must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand to the transport. May be lost.
+    Send {
+        to: PeerId,
+        message: Message,
+    },
+    /// Carry out, then say so with `DiskDone` or `DiskFailed`.
+    Disk {
+        op: wal::OpId,
+        operation: wal::Operation,
+    },
+    /// Answer an outside caller.
+    Reply {
+        id: RequestId,
+        answer: Result<Response, Rejection>,
+    },
+    /// Keep a link to this address.
+    Dial {
+        address: String,
+    },
+    HangUp {
+        peer: PeerId,
+    },
+    StartTask {
+        key: TaskKey,
+        start: Arc<TaskStart>,
+    },
+    /// Find the task that an earlier start of this agent left running.
+    ReattachTask {
+        key: TaskKey,
+        uuid: Uuid,
+        spec: Arc<AllocSpec>,
+    },
+    /// Send the signal; if it has not ended after that long, kill it, even if the agent is gone by then.
+    StopTask {
+        key: TaskKey,
+        signal: String,
+        kill_after_ms: u64,
+    },
+    SignalTask {
+        key: TaskKey,
+        signal: String,
+    },
+    KillTask {
+        key: TaskKey,
+    },
+    /// Its directory may go.
+    DestroyAlloc {
+        alloc: AllocId,
+        uuid: Uuid,
+    },
+    /// This server belongs to that cluster, for good: write it down, and greet with it.
+    Joined {
+        cluster: ClusterId,
+    },
+    /// For the shadow: this frame is committed and was applied here.
+    Committed {
+        frame: Arc<Frame>,
+    },
+    /// For the shadow: write a snapshot of the state, which is here; say `SnapshotSaved`.
+    Cut {
+        position: Position,
+        configuration: Configuration,
+        digest: Digest,
+    },
+    /// Read a part of the snapshot at this index; say `ChunkRead` or `ChunkMissing`.
+    ReadChunk {
+        to: ServerId,
+        snapshot: Index,
+        offset: u64,
+        bytes_max: u64,
+    },
+    /// Keep a part of a snapshot that is being received; offset zero begins a new one.
+    StoreChunk {
+        mark: SnapshotMark,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    /// The snapshot is whole: make it safe, verify it, show it to the shadow, say `SnapshotLoaded`
+    /// or `SnapshotRefused`.
+    LoadSnapshot {
+        mark: SnapshotMark,
+    },
+    /// Stop at once: going on could do harm.
+    Halt {
+        reason: String,
+    },
+}
+
+/// Where a step puts what it wants done. Owned and emptied by the caller.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub list: Vec<Effect>,
+    /// When to come back even if nothing happens. Set by every step.
+    pub wake: Option<Wake>,
+}
+
+/// A deadline and whose it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wake {
+    pub at: MonoTime,
+    /// For people and traces.
+    pub why: &'static str,
+}

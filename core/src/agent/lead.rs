@@ -1,0 +1,361 @@
+//! All that exists only while this server leads, and what it does of its own accord.
+//!
+//! Made when the lead is won, opened when the first entry of the own term has been applied (only then
+//! does the state hold everything that earlier leaders promised), dropped whole when the lead is lost.
+//!
+//! Invariants
+//! - nothing is scheduled before the office is open;
+//! - one evaluation's quantum is scheduled per step, so that nothing else waits long.
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Agent, Effects, Output};
+use crate::api::Rejection;
+use crate::broker::{self, Broker};
+use crate::emit::Emit;
+use crate::fsm::record::encode_entry;
+use crate::fsm::{Command, Entry, Outcome};
+use crate::heartbeat::{self, Heartbeats};
+use crate::limits::{
+    CUT_BYTES, EVALS_KEPT_MS, GARBAGE_COLLECT_MS, JOBS_KEPT_MS, NODES_KEPT_MS,
+    PLACEMENTS_PER_STEP_MAX, PLANS_IN_FLIGHT_MAX, REQUEST_REPEAT_MS,
+};
+use crate::planner::{self, InFlight};
+use crate::proposals::{Origin, Proposals};
+use crate::raft::Payload;
+use crate::scheduler::{View, schedule};
+use crate::stamp::Stamper;
+use crate::state::Session;
+use crate::state::{Change, State};
+use crate::time::{MonoTime, WallTime};
+use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, ServerId, Term};
+
+/// A leader's machines.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Leader {
+    term: Term,
+    office: Office,
+    pub(super) broker: Broker,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) in_flight: InFlight,
+    pub(super) proposals: Proposals,
+    pub(super) stamper: Stamper,
+    /// When it is next looked at who should vote.
+    pub(super) roster_at: MonoTime,
+    /// When it is next looked for what can be forgotten.
+    garbage_at: MonoTime,
+    /// What an entry would be stamped with at this step.
+    clock: WallTime,
+}
+
+/// What became of a plan.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Settled {
+    /// Every placement held.
+    Whole,
+    /// Some did not, or it never reached the log.
+    Refused,
+}
+
+/// Whether the state is known to hold all that earlier leaders promised.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Office {
+    Closed,
+    Open,
+}
+
+impl Leader {
+    fn new(term: Term, config: heartbeat::Config, now: MonoTime, state: &State) -> Self {
+        let nodes = state.nodes().map(|node| (node.spec.id, node.status));
+        Self {
+            term,
+            office: Office::Closed,
+            broker: Broker::default(),
+            heartbeats: Heartbeats::new(config, now, nodes),
+            in_flight: InFlight::default(),
+            proposals: Proposals::default(),
+            stamper: Stamper::new(state.clock()),
+            roster_at: now,
+            garbage_at: now.plus_ms(GARBAGE_COLLECT_MS),
+            clock: state.clock(),
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.office, Office::Open)
+    }
+
+    /// What an entry changed, to the machines that follow the state.
+    pub(super) fn on_change(
+        &mut self,
+        now: MonoTime,
+        state: &State,
+        change: Change,
+        out: &mut impl Emit<broker::Output>,
+    ) {
+        let fits = |job, node| planner::may_fit(state, job, node);
+        match change {
+            Change::Node(id) => match state.node(id) {
+                Some(node) if node.status == NodeStatus::Init => {
+                    self.heartbeats.on_registered(now, id, node.status);
+                }
+                Some(node) => self.heartbeats.on_status(now, id, node.status),
+                None => self.heartbeats.on_node_removed(id),
+            },
+            Change::Eval(id) if self.is_open() => {
+                if let Some(eval) = state.eval(id) {
+                    self.broker.on_eval(eval, self.clock, &fits, out);
+                }
+            }
+            Change::Room(node) if self.is_open() => {
+                self.broker.on_room(node, state.index(), &fits, out);
+            }
+            // A closed office is filled from the whole state when it opens.
+            Change::Eval(_) | Change::Room(_) => (),
+            Change::Job(_) | Change::Alloc(_) | Change::Assigned(_) | Change::Operator => (),
+        }
+    }
+
+    pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
+        if self.has_work() {
+            return Some(now);
+        }
+        let until = self.broker.next_deadline();
+        let until = until.map(|until| now.plus_ms(until.ms_since(self.clock).max(1)));
+        let garbage = self.is_open().then_some(self.garbage_at);
+        until.into_iter().chain(garbage).min()
+    }
+
+    fn has_work(&self) -> bool {
+        self.is_open() && self.in_flight.len() < PLANS_IN_FLIGHT_MAX && self.broker.is_ready()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.broker.check_invariants();
+        self.heartbeats.check_invariants();
+    }
+}
+
+impl Agent {
+    pub(super) fn take_office(&mut self, term: Term) {
+        let config = self.config.server.as_ref().map(|config| config.heartbeat);
+        let Some((server, config)) = self.server.as_mut().zip(config) else { return };
+        assert!(server.leader.is_none(), "a server leads once at a time");
+        server.leader = Some(Leader::new(term, config, self.now, &server.state));
+    }
+
+    pub(super) fn open_office(&mut self, term: Term) {
+        let cluster = self.rng.fork("cluster").fork_number(self.wall.unix_ms);
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = &mut server.leader else { return };
+        assert_eq!(leader.term, term, "an office is opened in its own term");
+        leader.office = Office::Open;
+        let open = server.state.pending_evals().chain(server.state.blocked_evals());
+        leader.broker = Broker::restore(open, leader.clock, &mut self.pending);
+        if server.state.cluster() == ClusterId::default() {
+            let cluster = draw_cluster(cluster);
+            // First the habits, then the name: a cluster with a name has its habits too.
+            let bytes = self.config.server.as_ref().map_or(CUT_BYTES, |config| config.cut_bytes);
+            self.propose(Command::SetCutBytes { bytes }, None, Origin::Housekeeping);
+            self.propose(Command::Bootstrap { cluster }, None, Origin::Housekeeping);
+        }
+    }
+
+    /// Who waits here is asked again by the server that asked, of the next leader.
+    pub(super) fn leave_office(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.leader = None;
+        }
+    }
+
+    /// Put a command on its way into the log. `false`: too much waits already.
+    pub(super) fn propose(
+        &mut self,
+        command: Command,
+        session: Option<Session>,
+        origin: Origin,
+    ) -> bool {
+        let Some(server) = &mut self.server else { return false };
+        let Some(leader) = &mut server.leader else { return false };
+        let mut bytes = Vec::new();
+        encode_entry(&Entry { stamp: leader.clock, session, command }, &mut bytes);
+        leader.proposals.on_entry(bytes, origin)
+    }
+
+    /// The median of the voters' clocks, for the entries of this step.
+    fn read_clocks(&mut self) {
+        let (now, wall) = (self.now, self.wall);
+        let Some(server) = &mut self.server else { return };
+        let own = server.id;
+        let Some(leader) = &mut server.leader else { return };
+        let voters = server.raft.configuration().voters.iter().copied();
+        let others: Vec<ServerId> = voters.filter(|&id| id != own).collect();
+        leader.clock = leader.stamper.stamp(now, wall, &others);
+    }
+
+    /// What a leader does when everything else in a step is done: schedule, and fill the log.
+    pub(super) fn lead_on(&mut self, effects: &mut Effects) {
+        self.check_cuts(effects);
+        self.read_clocks();
+        if let Some(server) = &mut self.server {
+            // Who has won the lead here is asked once it may answer.
+            let is_open = server.leader.as_ref().is_some_and(Leader::is_open);
+            let leader = server.raft.leader().filter(|&id| id != server.id || is_open);
+            server.requests.on_leader(self.now, leader, &mut self.pending);
+        }
+        self.route_until_quiet(effects);
+        self.wake_evaluations();
+        self.route_until_quiet(effects);
+        self.schedule_next();
+        self.review_roster();
+        self.collect_garbage();
+        self.fill_log();
+        self.route_until_quiet(effects);
+    }
+
+    /// Delayed evaluations that are due.
+    fn wake_evaluations(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        if let Some(leader) = server.leader.as_mut().filter(|leader| leader.is_open()) {
+            leader.broker.on_time(leader.clock, &mut self.pending);
+        }
+    }
+
+    pub(super) fn unblock(&mut self, evals: Vec<EvalId>) {
+        let reason = String::from("there may be room now");
+        let command = Command::UnblockEvals { evals: evals.clone(), reason };
+        if !self.propose(command, None, Origin::Housekeeping)
+            && let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut())
+        {
+            leader.broker.on_unblock_lost(&evals);
+        }
+    }
+
+    fn schedule_next(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = server.leader.as_mut().filter(|leader| leader.has_work()) else {
+            return;
+        };
+        let Some(id) = leader.broker.next(server.state.index()) else { return };
+        let eval = server.state.eval(id).expect("invariant: the broker follows the state");
+        let seed = self.rng.fork("schedule").fork_number(id.0).next_u64();
+        let view = View { state: &server.state, in_flight: &leader.in_flight };
+        let mut plan = None;
+        let guarded = (self.guard.0)(&mut || {
+            let proposed = schedule(&view, eval, seed, PLACEMENTS_PER_STEP_MAX);
+            plan = Some(planner::check(&view, proposed));
+        });
+        let command = match (guarded, plan) {
+            (Ok(()), Some(plan)) => {
+                leader.in_flight.on_proposed(&server.state, &plan);
+                Command::ApplyPlan(plan)
+            }
+            // One evaluation that cannot be scheduled must not take the others with it.
+            (Ok(()), None) => return,
+            (Err(why), _) => Command::FailEval { eval: id, why },
+        };
+        if !self.propose(command, None, Origin::Plan(id)) {
+            self.end_plan(id, Settled::Refused);
+        }
+    }
+
+    /// A plan was applied, or never will be.
+    pub(super) fn end_plan(&mut self, id: EvalId, settled: Settled) {
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = &mut server.leader else { return };
+        leader.in_flight.on_applied(id);
+        match settled {
+            Settled::Whole => (),
+            // The room it held comes back, and nothing in the state says so.
+            Settled::Refused => {
+                leader.broker.on_plan_refused(server.state.index(), &mut self.pending);
+            }
+        }
+        leader.broker.on_settled(id);
+    }
+
+    fn fill_log(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        while let Some(leader) =
+            server.leader.as_mut().filter(|leader| leader.proposals.has_batch())
+        {
+            let batch = leader.proposals.take_batch();
+            let count = u32::try_from(batch.origins.len()).expect("invariant: bounded by bytes");
+            let payload = Payload::Commands { count, bytes: Arc::from(batch.bytes) };
+            match server.raft.on_propose(self.now, payload, &mut self.pending) {
+                Ok(mark) => leader.proposals.on_proposed(mark.first, batch.origins),
+                Err(_) => {
+                    let (own, leader) =
+                        (server.id, server.raft.leader().filter(|&l| l != server.id));
+                    return self.refuse(own, leader, batch.origins);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, own: ServerId, leader: Option<ServerId>, origins: Vec<Origin>) {
+        for origin in origins {
+            match origin {
+                Origin::Request { server, seq, .. } => {
+                    let rejection = if server == own && leader.is_none() {
+                        Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS }
+                    } else {
+                        Rejection::NotLeader { leader }
+                    };
+                    self.pending.push_back(Output::Answer {
+                        to: server,
+                        seq,
+                        answer: Err(rejection),
+                    });
+                }
+                Origin::Plan(eval) => self.end_plan(eval, Settled::Refused),
+                Origin::Housekeeping | Origin::Garbage => (),
+            }
+        }
+    }
+
+    /// What ended long enough ago is forgotten.
+    fn collect_garbage(&mut self) {
+        let now = self.now;
+        let leader = self.server.as_mut().and_then(|server| server.leader.as_mut());
+        let Some(leader) = leader.filter(|l| l.is_open() && l.garbage_at <= now) else { return };
+        leader.garbage_at = now.plus_ms(GARBAGE_COLLECT_MS);
+        let clock = leader.clock.unix_ms;
+        let before = |kept_ms| WallTime { unix_ms: clock.saturating_sub(kept_ms) };
+        let command = Command::CollectGarbage {
+            eval_before: before(EVALS_KEPT_MS),
+            job_before: before(JOBS_KEPT_MS),
+            node_before: before(NODES_KEPT_MS),
+        };
+        self.propose(command, None, Origin::Garbage);
+    }
+
+    /// One command's rows were collected; if more is left, the next one follows at once.
+    pub(super) fn note_garbage(&mut self, outcome: &Outcome) {
+        let now = self.now;
+        let leader = self.server.as_mut().and_then(|server| server.leader.as_mut());
+        if let (Some(leader), Outcome::Applied { more: true, .. }) = (leader, outcome) {
+            leader.garbage_at = now;
+        }
+    }
+
+    pub(super) fn call_nodes_down(&mut self, nodes: Vec<NodeId>) {
+        let reason = String::from("Node heartbeat missed");
+        let command = Command::SetNodeStatus { nodes, status: NodeStatus::Down, reason };
+        self.propose(command, None, Origin::Housekeeping);
+    }
+
+    pub(super) fn call_node_ready(&mut self, node: NodeId) {
+        let reason = String::from("Node heartbeat received");
+        let status = NodeStatus::Ready;
+        let command = Command::SetNodeStatus { nodes: alloc::vec![node], status, reason };
+        self.propose(command, None, Origin::Housekeeping);
+    }
+}
+
+fn draw_cluster(mut rng: crate::rng::Rng) -> ClusterId {
+    ClusterId((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64() | 1))
+}

@@ -1,0 +1,257 @@
+//! Requests: from callers and client nodes to the leader, and answers back.
+//!
+//! Invariants
+//! - a client node changes nothing but its own row and its own allocs;
+//! - an answer goes to whoever asked, by the way it came.
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Agent, Effect, Effects, Output};
+use crate::api::{Rejection, Request, Response};
+use crate::client::{NodeMessage, ServerMessage};
+use crate::fsm::Command;
+use crate::limits::{GROUP_COUNT_MAX, REQUEST_REPEAT_MS};
+use crate::proposals::Origin;
+use crate::requests::Caller;
+use crate::sightings::Urgency;
+use crate::state::Session;
+use crate::time::{MonoTime, WallTime};
+use crate::types::{Incarnation, Index, NodeId, NodeStatus, ServerId};
+use crate::wire::{Message, PeerId, Seen};
+
+impl Agent {
+    /// To another agent, or to the other half of this one.
+    pub(super) fn send(&mut self, to: PeerId, message: Message, effects: &mut Effects) {
+        let server = self.server.as_ref().map(|server| PeerId::Server(server.id));
+        let client = self.config.client.as_ref().map(|config| PeerId::Client(config.client.node));
+        match (server, client) {
+            (Some(from), Some(own)) if own == to => {
+                self.pending.push_back(Output::Local { from, message });
+            }
+            (Some(own), Some(from)) if own == to => {
+                self.pending.push_back(Output::Local { from, message });
+            }
+            _ => effects.list.push(Effect::Send { to, message }),
+        }
+    }
+
+    pub(super) fn hear_node(&mut self, node: NodeId, message: NodeMessage) {
+        let now = self.now;
+        let Some(server) = &mut self.server else { return };
+        match message {
+            NodeMessage::Register { spec } => {
+                // What a node says of another node is not heard: its certificate is its own.
+                if spec.id == node {
+                    let caller = Caller::Node { node, report: 0 };
+                    let request = Request::RegisterNode { spec: (*spec).clone() };
+                    server.requests.on_requested(now, caller, request, &mut self.pending);
+                }
+            }
+            NodeMessage::Heartbeat { seq } => {
+                server.assign.on_acknowledged(now, node, seq, &mut self.pending);
+                self.hear_heartbeat(node);
+            }
+            NodeMessage::Acknowledge { seq } => {
+                server.assign.on_acknowledged(now, node, seq, &mut self.pending);
+                self.note_acknowledged(node, seq);
+            }
+            NodeMessage::AskFullSet => {
+                server.assign.on_full_set_asked(now, node, &mut self.pending);
+            }
+            NodeMessage::Report { report, updates } => {
+                let caller = Caller::Node { node, report };
+                let request = Request::UpdateAllocs { node, updates };
+                server.requests.on_requested(now, caller, request, &mut self.pending);
+            }
+        }
+    }
+
+    fn hear_heartbeat(&mut self, node: NodeId) {
+        let now = self.now;
+        let ttl_ms = self.heartbeat_ttl_ms();
+        let Some(server) = &mut self.server else { return };
+        let status = server.state.node(node).map(|row| row.status);
+        let answer = match status {
+            None => ServerMessage::Unregistered,
+            Some(NodeStatus::Ready | NodeStatus::Init | NodeStatus::Down) => {
+                ServerMessage::HeartbeatAck { ttl_ms }
+            }
+        };
+        if let Some(leader) = &mut server.leader {
+            leader.heartbeats.on_heartbeat(now, node, &mut self.pending);
+        } else {
+            let is_ready = status == Some(NodeStatus::Ready);
+            let urgency = if is_ready { Urgency::Soon } else { Urgency::Now };
+            server.sightings.on_heard(now, node, urgency);
+        }
+        self.pending.push_back(Output::ToNode { node, message: answer });
+    }
+
+    /// An old acknowledgement lets the servers forget tombstones; nobody waits for it.
+    fn note_acknowledged(&mut self, node: NodeId, seq: Index) {
+        let Some(server) = &mut self.server else { return };
+        let has_tombstones = server.state.tombstones_of_node(node).any(|(_, since)| since <= seq);
+        if has_tombstones && server.leader.is_some() {
+            self.propose(Command::AcknowledgeAssignment { node, seq }, None, Origin::Housekeeping);
+        }
+    }
+
+    pub(super) fn heartbeat_ttl_ms(&self) -> u64 {
+        self.config.server.as_ref().map_or(0, |config| config.heartbeat.ttl_ms)
+    }
+
+    pub(super) fn tell_node(&mut self, node: NodeId, after: Option<Index>, effects: &mut Effects) {
+        let Some(server) = &mut self.server else { return };
+        let assignment = server.state.assignment(node, after);
+        server.assign.on_told(node, assignment.seq);
+        let message = Message::ToNode(ServerMessage::Assign(assignment));
+        self.send(PeerId::Client(node), message, effects);
+    }
+
+    pub(super) fn tell_sightings(&mut self, seen: &[(NodeId, MonoTime)], effects: &mut Effects) {
+        let (now, wall) = (self.now, self.wall);
+        let Some(server) = &self.server else { return };
+        let leader = server.raft.leader().filter(|&leader| leader != server.id);
+        let Some(leader) = leader else { return };
+        let age = |&(node, heard): &(NodeId, MonoTime)| Seen { node, age_ms: now.ms_since(heard) };
+        let seen: Vec<Seen> = seen.iter().map(age).collect();
+        self.send(PeerId::Server(leader), Message::Sighting { wall, seen }, effects);
+    }
+
+    pub(super) fn ask_leader(
+        &mut self,
+        leader: ServerId,
+        seq: u64,
+        request: Request,
+        effects: &mut Effects,
+    ) {
+        let Some(server) = &self.server else { return };
+        let (own, incarnation) = (server.id, self.incarnation);
+        if leader == own {
+            self.take_ask(own, incarnation, seq, request);
+        } else {
+            let message = Message::Ask { incarnation, seq, request };
+            self.send(PeerId::Server(leader), message, effects);
+        }
+    }
+
+    /// A server, maybe this one, asks the leader, who may not be this one any more.
+    pub(super) fn take_ask(
+        &mut self,
+        from: ServerId,
+        incarnation: Incarnation,
+        seq: u64,
+        request: Request,
+    ) {
+        let Some(server) = &self.server else { return };
+        let leads = server.leader.as_ref().is_some_and(|leader| leader.is_open());
+        let refused = if leads {
+            match command_of(request, server.state.clock()) {
+                Ok(command) => {
+                    let session = Session { origin: from, incarnation, seq };
+                    let origin = Origin::Request { server: from, incarnation, seq };
+                    let taken = self.propose(command, Some(session), origin);
+                    (!taken).then_some(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS })
+                }
+                Err(rejection) => Some(rejection),
+            }
+        } else {
+            Some(Rejection::NotLeader { leader: server.raft.leader() })
+        };
+        if let Some(rejection) = refused {
+            self.pending.push_back(Output::Answer { to: from, seq, answer: Err(rejection) });
+        }
+    }
+
+    pub(super) fn send_answer(
+        &mut self,
+        to: ServerId,
+        seq: u64,
+        answer: Result<Response, Rejection>,
+        effects: &mut Effects,
+    ) {
+        let Some(server) = &mut self.server else { return };
+        if to == server.id {
+            server.requests.on_answer(self.now, seq, answer, &mut self.pending);
+        } else {
+            self.send(PeerId::Server(to), Message::Answer { seq, answer }, effects);
+        }
+    }
+
+    pub(super) fn answer_caller(
+        &mut self,
+        caller: Caller,
+        answer: Result<Response, Rejection>,
+        effects: &mut Effects,
+    ) {
+        let (node, report) = match caller {
+            Caller::Outside(id) => return effects.list.push(Effect::Reply { id, answer }),
+            Caller::Node { node, report } => (node, report),
+        };
+        let ttl_ms = self.heartbeat_ttl_ms();
+        let message = match answer {
+            Ok(_) if report == 0 => ServerMessage::Registered { ttl_ms },
+            Ok(_) => ServerMessage::ReportAck { report },
+            Err(Rejection::NotFound { .. }) => ServerMessage::Unregistered,
+            Err(_) => ServerMessage::Unavailable,
+        };
+        self.send(PeerId::Client(node), Message::ToNode(message), effects);
+    }
+}
+
+/// The command that a request asks for, or what is wrong with it.
+fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
+    match request {
+        Request::RegisterJob { spec, check_index } => {
+            check_spec(&spec)?;
+            Ok(Command::RegisterJob { spec, check_index })
+        }
+        Request::DeregisterJob { namespace, job, purge } => {
+            Ok(Command::DeregisterJob { namespace, job, purge })
+        }
+        Request::EvaluateJob { namespace, job } => Ok(Command::EvaluateJob { namespace, job }),
+        Request::StopAlloc { alloc } => Ok(Command::StopAlloc { alloc }),
+        Request::RegisterNode { spec } => Ok(Command::RegisterNode { spec }),
+        Request::SetNodeEligible { node, eligible } => {
+            Ok(Command::SetNodeEligible { node, eligible })
+        }
+        Request::UpdateAllocs { node, updates } => Ok(Command::UpdateAllocs { node, updates }),
+        Request::CollectGarbage => Ok(Command::CollectGarbage {
+            eval_before: clock,
+            job_before: clock,
+            node_before: clock,
+        }),
+        Request::ReadPoint => Err(invalid("request", "a read point is not a write")),
+    }
+}
+
+/// What every specification must meet, whoever decoded it; the shell says more, and earlier.
+fn check_spec(spec: &Arc<crate::types::JobSpec>) -> Result<(), Rejection> {
+    if spec.id.is_empty() {
+        return Err(invalid("id", "a job has a name"));
+    }
+    if spec.groups.is_empty() {
+        return Err(invalid("group", "a job has at least one group"));
+    }
+    for group in &spec.groups {
+        if GROUP_COUNT_MAX < group.count {
+            let why = alloc::format!("a group runs at most {GROUP_COUNT_MAX} allocs");
+            return Err(Rejection::Invalid { field: "count".into(), why });
+        }
+        if group.tasks.is_empty() {
+            return Err(invalid("task", "a group has at least one task"));
+        }
+        if group.capacity().is_none() {
+            return Err(invalid(
+                "resources",
+                "the sum of a group's resources is beyond any machine",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(field: &str, why: &str) -> Rejection {
+    Rejection::Invalid { field: String::from(field), why: String::from(why) }
+}

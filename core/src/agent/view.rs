@@ -1,0 +1,71 @@
+//! What people may look at: the agent's own standing, beside the tables.
+//!
+//! Invariants
+//! - looking changes nothing.
+use alloc::vec::Vec;
+
+use super::Agent;
+use crate::gossip::Member;
+use crate::raft::{Configuration, Raft, Role};
+use crate::types::{ClusterId, Incarnation, Index, ServerId, Term};
+
+/// An agent's standing at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub incarnation: Incarnation,
+    /// `None` on an agent that is only a client.
+    pub server: Option<ServerView>,
+}
+
+/// A server's standing.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    pub id: ServerId,
+    pub role: Role,
+    pub leader: Option<ServerId>,
+    /// Leads, and has made sure of what it inherited.
+    pub is_open: bool,
+    pub term: Term,
+    pub commit_index: Index,
+    pub last_index: Index,
+    pub applied_index: Index,
+    pub cluster: ClusterId,
+    pub configuration: Configuration,
+    pub members: Vec<Member>,
+    pub requests_waiting: usize,
+}
+
+impl Agent {
+    /// The consensus machine, on a server: for checkers that must see more than a view shows.
+    #[must_use]
+    pub fn raft(&self) -> Option<&Raft> {
+        self.server.as_ref().map(|server| &server.raft)
+    }
+
+    /// Whether this server leads and has made sure of what it inherited.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let leader = self.server.as_ref().and_then(|server| server.leader.as_ref());
+        leader.is_some_and(|leader| leader.is_open())
+    }
+
+    /// The agent's standing.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let server = self.server.as_ref().map(|server| ServerView {
+            id: server.id,
+            role: server.raft.role(),
+            leader: server.raft.leader(),
+            is_open: server.leader.as_ref().is_some_and(|leader| leader.is_open()),
+            term: server.raft.term(),
+            commit_index: server.raft.commit_index(),
+            last_index: server.raft.last_index(),
+            applied_index: server.state.index(),
+            cluster: server.state.cluster(),
+            configuration: server.raft.configuration().clone(),
+            members: server.gossip.members().cloned().collect(),
+            requests_waiting: server.requests.waiting(),
+        });
+        View { incarnation: self.incarnation, server }
+    }
+}

@@ -1,0 +1,103 @@
+//! The leader's side of requests: entries on their way into the log, and who waits for each.
+//!
+//! Entries that arrive while earlier frames are under way are put into one frame together: the log
+//! itself sets the pace, no timer. The window is counted in frames, so that one caller alone waits
+//! for nobody.
+//!
+//! Invariants
+//! - what was proposed first is applied first;
+//! - the bytes that wait are bounded; full means `Overloaded`.
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{FRAME_BYTES_MAX, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX};
+use crate::types::{EvalId, Incarnation, Index, ServerId};
+
+/// Who waits for an entry to be applied.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Origin {
+    /// A request that came through `server`.
+    Request { server: ServerId, incarnation: Incarnation, seq: u64 },
+    /// A plan of the scheduler for this evaluation.
+    Plan(EvalId),
+    /// Nobody: the leader's own housekeeping.
+    Housekeeping,
+    /// Nobody; what is left over is collected next.
+    Garbage,
+}
+
+/// Entries to be put into one frame.
+#[derive(Debug)]
+pub struct Batch {
+    /// Encoded entries, one after the other.
+    pub bytes: Vec<u8>,
+    pub origins: Vec<Origin>,
+}
+
+/// Entries that wait for a frame, and frames that wait to be applied.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Proposals {
+    waiting: VecDeque<(Vec<u8>, Origin)>,
+    waiting_bytes: usize,
+    /// First index of each frame under way, and who waits for its entries.
+    in_flight: VecDeque<(Index, VecDeque<Origin>)>,
+}
+
+impl Proposals {
+    /// One more encoded entry. `false`: too much waits already, and this one was not taken.
+    #[must_use]
+    pub fn on_entry(&mut self, bytes: Vec<u8>, origin: Origin) -> bool {
+        if UNCOMMITTED_BYTES_MAX < self.waiting_bytes + bytes.len() {
+            return false;
+        }
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_back((bytes, origin));
+        true
+    }
+
+    /// Whether a frame should be proposed now.
+    #[must_use]
+    pub fn has_batch(&self) -> bool {
+        !self.waiting.is_empty() && self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT
+    }
+
+    /// What the next frame is made of. It must be given to `on_proposed` or `on_refused`.
+    pub fn take_batch(&mut self) -> Batch {
+        let mut batch = Batch { bytes: Vec::new(), origins: Vec::new() };
+        while let Some((bytes, _)) = self.waiting.front() {
+            if !batch.bytes.is_empty() && FRAME_BYTES_MAX < batch.bytes.len() + bytes.len() {
+                break;
+            }
+            let Some((bytes, origin)) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= bytes.len();
+            batch.bytes.extend_from_slice(&bytes);
+            batch.origins.push(origin);
+        }
+        batch
+    }
+
+    /// The log took the batch; its first entry is at `first`.
+    pub fn on_proposed(&mut self, first: Index, origins: Vec<Origin>) {
+        assert!(!origins.is_empty(), "a frame holds an entry");
+        let last = self.in_flight.back().map(|&(first, _)| first);
+        assert!(last.is_none_or(|last| last < first), "what is proposed first is applied first");
+        self.in_flight.push_back((first, origins.into()));
+    }
+
+    /// The entry at `index` was applied: who waited for it, if it was proposed here.
+    pub fn on_applied(&mut self, index: Index) -> Option<Origin> {
+        let (first, origins) = self.in_flight.front_mut()?;
+        if index < *first {
+            return None;
+        }
+        assert_eq!(*first, index, "entries are applied in the order of the log");
+        let origin = origins.pop_front();
+        *first = index.next();
+        if origins.is_empty() {
+            self.in_flight.pop_front();
+        }
+        origin
+    }
+}
