@@ -1,0 +1,151 @@
+//! The threads that wait for the disk: one writes blocks, one makes and removes segments, so that a
+//! commit never waits for zeros.
+//!
+//! Invariants
+//! - after a failed write no other is begun: the chain of blocks has no hole.
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use drover_core::wal::{OpId, Operation, SegmentId, seal};
+
+use super::segments::Segments;
+use super::{Completion, Disk, Failure, Lock};
+
+/// The real disk. Dropping it finishes what was submitted, then frees the data directory.
+#[derive(Debug)]
+pub struct Threads {
+    blocks: Option<Sender<(OpId, Block)>>,
+    segments: Option<Sender<(OpId, Change)>>,
+    handles: Vec<JoinHandle<()>>,
+    _lock: Lock,
+}
+
+/// A block to write, not sealed yet.
+struct Block {
+    segment: SegmentId,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// A change to the row of segments.
+enum Change {
+    Prepare { segment: SegmentId, bytes: u64, recycled: Option<SegmentId> },
+    Remove { segment: SegmentId },
+}
+
+/// What a thread does next.
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// Writes blocks at the log's end.
+struct Writer {
+    segments: Segments,
+    open: Option<(SegmentId, File)>,
+    previous_crc: u32,
+}
+
+impl Threads {
+    pub(super) fn spawn(
+        lock: Lock,
+        segments: Segments,
+        previous_crc: u32,
+        completions: impl Fn(Completion) + Clone + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let mut writer = Writer { segments: segments.clone(), open: None, previous_crc };
+        let (blocks, submitted) = channel();
+        let complete = completions.clone();
+        let write = move || {
+            run(&submitted, |op, block| {
+                let outcome = writer.write(block);
+                let next = if outcome.is_ok() { Next::GoOn } else { Next::Stop };
+                complete(Completion { op, outcome });
+                next
+            });
+        };
+        let (changes, submitted) = channel();
+        let path = segments.path(SegmentId(1));
+        let arrange = move || {
+            run(&submitted, |op, change| {
+                completions(Completion { op, outcome: make_change(&segments, &change) });
+                Next::GoOn
+            });
+        };
+        let failure = |source: io::Error| Failure::of(&path, "start a thread to write", source);
+        let handles = vec![
+            Builder::new().name("wal-blocks".to_owned()).spawn(write).map_err(failure)?,
+            Builder::new().name("wal-segments".to_owned()).spawn(arrange).map_err(failure)?,
+        ];
+        Ok(Self { blocks: Some(blocks), segments: Some(changes), handles, _lock: lock })
+    }
+}
+
+impl Disk for Threads {
+    fn submit(&mut self, op: OpId, operation: Operation) {
+        match operation {
+            Operation::Write { segment, offset, block } => {
+                send(self.blocks.as_ref(), op, Block { segment, offset, bytes: block });
+            }
+            Operation::Prepare { segment, bytes, recycled } => {
+                send(self.segments.as_ref(), op, Change::Prepare { segment, bytes, recycled });
+            }
+            Operation::Remove { segment } => {
+                send(self.segments.as_ref(), op, Change::Remove { segment });
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.blocks = None;
+        self.segments = None;
+        for handle in self.handles.drain(..) {
+            // A panic there was printed there; nothing is left to do about it here.
+            handle.join().ok();
+        }
+    }
+}
+
+fn send<T>(thread: Option<&Sender<(OpId, T)>>, op: OpId, task: T) {
+    let thread = thread.expect("invariant: the threads run until the drop");
+    // A thread that stopped has reported its failure, and so the log has stopped.
+    thread.send((op, task)).ok();
+}
+
+/// Do what is submitted until nobody can submit, or it says stop.
+fn run<T>(submitted: &Receiver<(OpId, T)>, mut perform: impl FnMut(OpId, T) -> Next) {
+    while let Ok((op, task)) = submitted.recv() {
+        match perform(op, task) {
+            Next::GoOn => {}
+            Next::Stop => return,
+        }
+    }
+}
+
+fn make_change(segments: &Segments, change: &Change) -> Result<(), Failure> {
+    match *change {
+        Change::Prepare { segment, bytes, recycled } => segments.prepare(segment, bytes, recycled),
+        Change::Remove { segment } => segments.remove(segment),
+    }
+}
+
+impl Writer {
+    fn write(&mut self, block: Block) -> Result<(), Failure> {
+        let Block { segment, offset, mut bytes } = block;
+        let file = match self.open.take_if(|(open, _)| *open == segment) {
+            Some((_, file)) => file,
+            None => self.segments.open_segment(segment)?,
+        };
+        self.previous_crc = seal(&mut bytes, self.previous_crc, crc32c::crc32c);
+        file.write_all_at(&bytes, offset)
+            .and_then(|()| self.segments.flush(&file))
+            .map_err(|source| Failure::of(&self.segments.path(segment), "write", source))?;
+        self.open = Some((segment, file));
+        Ok(())
+    }
+}
