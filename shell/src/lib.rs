@@ -1,2 +1,3 @@
 //! Everything that touches the world.
 pub mod storage;
+pub mod transport;
