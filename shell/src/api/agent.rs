@@ -1,0 +1,127 @@
+//! Agents, servers and the machine they run on.
+//!
+//! Invariants
+//! - every server is listed once, under `name.region`.
+use std::collections::BTreeMap;
+
+use drover_core::agent::View;
+use drover_core::gossip;
+use drover_core::types::ServerId;
+use serde::Serialize;
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Members {
+    pub server_name: String,
+    pub server_region: String,
+    #[serde(rename = "ServerDC")]
+    pub server_dc: String,
+    pub members: Vec<Member>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Member {
+    pub name: String,
+    pub addr: String,
+    pub port: u16,
+    pub tags: BTreeMap<&'static str, String>,
+    pub status: &'static str,
+    pub protocol_min: u8,
+    pub protocol_max: u8,
+    pub protocol_cur: u8,
+    pub delegate_min: u8,
+    pub delegate_max: u8,
+    pub delegate_cur: u8,
+}
+
+impl Member {
+    #[must_use]
+    pub fn of(member: &gossip::Member) -> Self {
+        let (host, port) = split(&member.address);
+        let tags = BTreeMap::from([
+            ("role", "nomad".to_owned()),
+            ("region", member.region.clone()),
+            ("dc", member.datacenter.clone()),
+            ("id", id(member.id)),
+            ("build", member.build.clone()),
+            ("expect", member.expect.to_string()),
+            ("rpc_addr", host.to_owned()),
+            ("port", port.to_string()),
+            ("vsn", "1".to_owned()),
+            ("mvn", "1".to_owned()),
+            ("raft_vsn", "3".to_owned()),
+        ]);
+        Self {
+            name: format!("{}.{}", member.name, member.region),
+            addr: host.to_owned(),
+            port,
+            tags,
+            status: match member.status {
+                gossip::Status::Alive => "alive",
+                gossip::Status::Failed => "failed",
+            },
+            protocol_min: 1,
+            protocol_max: 5,
+            protocol_cur: 2,
+            delegate_min: 2,
+            delegate_max: 5,
+            delegate_cur: 4,
+        }
+    }
+}
+
+/// The servers of the consensus.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RaftConfiguration {
+    pub servers: Vec<RaftServer>,
+    pub index: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RaftServer {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub node: String,
+    pub address: String,
+    pub leader: bool,
+    pub voter: bool,
+    pub raft_protocol: &'static str,
+}
+
+impl RaftConfiguration {
+    #[must_use]
+    pub fn of(view: &View) -> Self {
+        let Some(view) = &view.server else { return Self { servers: Vec::new(), index: 0 } };
+        let server = |server: ServerId| {
+            let member = view.members.iter().find(|member| member.id == server);
+            RaftServer {
+                id: id(server),
+                node: member.map_or_else(
+                    || "(unknown)".to_owned(),
+                    |member| format!("{}.{}", member.name, member.region),
+                ),
+                address: member.map(|member| member.address.clone()).unwrap_or_default(),
+                leader: view.leader == Some(server),
+                voter: view.configuration.is_voter(server),
+                raft_protocol: "3",
+            }
+        };
+        Self { servers: view.configuration.members().into_iter().map(server).collect(), index: 0 }
+    }
+}
+
+/// A server's id in the form of a UUID, which Nomad's clients expect.
+#[must_use]
+pub fn id(server: ServerId) -> String {
+    drover_core::types::Uuid(u128::from(server.0)).to_string()
+}
+
+/// Host and port of `host:port`; zero where there is none.
+#[must_use]
+pub fn split(address: &str) -> (&str, u16) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    (host.trim_start_matches('[').trim_end_matches(']'), port.parse().unwrap_or(0))
+}

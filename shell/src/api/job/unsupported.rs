@@ -1,0 +1,203 @@
+//! What Nomad's jobs may have and Drover's not yet: refused by name, never ignored.
+//!
+//! Invariants
+//! - what is empty (`null`, `[]`, `{}`, `""`, `0`, `false`) asks for nothing and passes.
+use serde_json::Value as Json;
+
+use super::{Job, Network, Ns, Resources, Task, TaskGroup, Update};
+use crate::jobspec::check::Problem;
+use crate::jobspec::diagnostic::Dialect;
+
+/// Whether `json` asks for anything.
+fn asks(json: &Json) -> bool {
+    match json {
+        Json::Null => false,
+        Json::Bool(value) => *value,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(list) => !list.is_empty(),
+        Json::Object(map) => map.values().any(asks),
+    }
+}
+
+fn is_text(value: Option<&String>, harmless: &[&str]) -> bool {
+    value.is_some_and(|text| !text.is_empty() && !harmless.contains(&text.as_str()))
+}
+
+fn is_ns(value: Option<Ns>) -> bool {
+    value.is_some_and(|ns| ns.0 != 0)
+}
+
+/// Collects what is asked for in vain.
+struct Refusals<'a> {
+    path: &'a str,
+    list: &'a mut Vec<Problem>,
+}
+
+impl Refusals<'_> {
+    /// Each name whose presence is true.
+    fn each(&mut self, names: &[(&str, bool)]) {
+        for (name, _) in names.iter().filter(|(_, present)| *present) {
+            let field = if self.path.is_empty() {
+                (*name).to_owned()
+            } else {
+                format!("{}.{name}", self.path)
+            };
+            self.list.push(Problem { field, why: refusal(name) });
+        }
+    }
+}
+
+/// How a part of Nomad's job files that is not supported is turned down.
+pub(super) fn refusal(name: &str) -> String {
+    Dialect::JobFile.refusal(name)
+}
+
+/// Everything of the job itself; groups and tasks are asked on their own.
+pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
+    Refusals { path: "", list }.each(&[
+        ("all_at_once", job.all_at_once == Some(true)),
+        ("node_pool", is_text(job.node_pool.as_ref(), &["default", "all"])),
+        ("affinity", asks(&job.affinities)),
+        ("spread", asks(&job.spreads)),
+        ("migrate", is_other_migrate(&job.migrate)),
+        ("multiregion", asks(&job.multiregion)),
+        ("periodic", asks(&job.periodic)),
+        ("parameterized", asks(&job.parameterized_job)),
+        ("payload", asks(&job.payload)),
+        ("ui", asks(&job.ui)),
+        ("consul_token", is_text(job.consul_token.as_ref(), &[])),
+        ("consul_namespace", is_text(job.consul_namespace.as_ref(), &["default"])),
+        ("vault_token", is_text(job.vault_token.as_ref(), &[])),
+        ("vault_namespace", is_text(job.vault_namespace.as_ref(), &["default"])),
+    ]);
+    if let Some(update) = &job.update {
+        of_update(update, "update", list);
+    }
+}
+
+/// Everything of the group at `path`.
+pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
+    Refusals { path, list }.each(&[
+        ("affinity", asks(&group.affinities)),
+        ("spread", asks(&group.spreads)),
+        ("migrate", is_other_migrate(&group.migrate)),
+        ("service", asks(&group.services)),
+        ("stop_after_client_disconnect", is_ns(group.stop_after_client_disconnect)),
+        ("max_client_disconnect", is_ns(group.max_client_disconnect)),
+        ("prevent_reschedule_on_lost", asks(&group.prevent_reschedule_on_lost)),
+        ("disconnect", asks(&group.disconnect)),
+        ("scaling", asks(&group.scaling)),
+        ("consul", asks(&group.consul)),
+        ("volume", asks(&group.volumes)),
+        ("max_run_duration", is_ns(group.max_run_duration)),
+    ]);
+    if let Some(update) = &group.update {
+        of_update(update, &format!("{path}.update"), list);
+    }
+    if let Some(disk) = &group.ephemeral_disk {
+        Refusals { path: &format!("{path}.ephemeral_disk"), list }.each(&[
+            ("sticky", disk.sticky == Some(true)),
+            ("migrate", disk.migrate == Some(true)),
+        ]);
+    }
+    for network in group.networks.iter().flatten() {
+        of_network(network, &format!("{path}.network"), list);
+    }
+}
+
+fn of_network(network: &Network, path: &str, list: &mut Vec<Problem>) {
+    Refusals { path, list }.each(&[
+        ("device", is_text(network.device.as_ref(), &[])),
+        ("cidr", is_text(network.cidr.as_ref(), &[])),
+        ("ip", is_text(network.ip.as_ref(), &[])),
+        ("hostname", is_text(network.hostname.as_ref(), &[])),
+        ("dns", asks(&network.dns)),
+        ("cni", asks(&network.cni)),
+        ("mbits", network.mbits.is_some_and(|mbits| mbits != 0)),
+    ]);
+    for port in network.reserved_ports.iter().chain(&network.dynamic_ports).flatten() {
+        let path = format!("{path}.port[{}]", port.label.as_deref().unwrap_or_default());
+        Refusals { path: &path, list }.each(&[
+            ("host_network", is_text(port.host_network.as_ref(), &["default"])),
+            ("ignore_collision", port.ignore_collision == Some(true)),
+        ]);
+    }
+}
+
+fn of_update(update: &Update, path: &str, list: &mut Vec<Problem>) {
+    Refusals { path, list }.each(&[
+        ("canary", update.canary.is_some_and(|canary| canary != 0)),
+        ("auto_revert", update.auto_revert == Some(true)),
+        ("auto_promote", update.auto_promote == Some(true)),
+    ]);
+    // There are no services, hence no checks: both words mean that running tasks are healthy.
+    if is_text(update.health_check.as_ref(), &["checks", "task_states"]) {
+        let why =
+            "Drover judges health by task states: write \"task_states\", or nothing".to_owned();
+        list.push(Problem { field: format!("{path}.health_check"), why });
+    }
+}
+
+/// Everything of the task at `path`.
+pub(super) fn of_task(task: &Task, path: &str, list: &mut Vec<Problem>) {
+    Refusals { path, list }.each(&[
+        ("affinity", asks(&task.affinities)),
+        ("kind", is_text(task.kind.as_ref(), &[])),
+        ("lifecycle", asks(&task.lifecycle)),
+        ("service", asks(&task.services)),
+        ("artifact", asks(&task.artifacts)),
+        ("template", asks(&task.templates)),
+        ("vault", asks(&task.vault)),
+        ("consul", asks(&task.consul)),
+        ("identity", is_identity(&task.identity) || asks(&task.identities)),
+        ("secret", asks(&task.secrets)),
+        ("dispatch_payload", asks(&task.dispatch_payload)),
+        ("volume_mount", asks(&task.volume_mounts)),
+        ("csi_plugin", asks(&task.csi_plugin_config)),
+        ("scaling", asks(&task.scaling_policies)),
+        ("action", asks(&task.actions)),
+        ("schedule", asks(&task.schedule)),
+    ]);
+    if let Some(resources) = &task.resources {
+        of_resources(resources, &format!("{path}.resources"), list);
+    }
+    if let Some(logs) = &task.log_config {
+        let path = format!("{path}.logs");
+        Refusals { path: &path, list }.each(&[("disabled", logs.disabled == Some(true))]);
+    }
+}
+
+fn of_resources(resources: &Resources, path: &str, list: &mut Vec<Problem>) {
+    let set = |value: Option<i64>| value.is_some_and(|value| value != 0);
+    Refusals { path, list }.each(&[
+        ("cores", set(resources.cores)),
+        ("memory_max", set(resources.memory_max_mb)),
+        ("disk", set(resources.disk_mb)),
+        ("iops", set(resources.iops)),
+        ("network", asks(&resources.networks)),
+        ("device", asks(&resources.devices)),
+        ("numa", is_numa(&resources.numa)),
+        ("secrets", set(resources.secrets_mb)),
+    ]);
+}
+
+/// Newer Nomads write `{"Affinity": "none"}` for nothing.
+fn is_numa(json: &Json) -> bool {
+    asks(json) && json.get("Affinity").and_then(Json::as_str) != Some("none")
+}
+
+/// Newer Nomads give every task the default identity, which reaches no file and no variable.
+fn is_identity(json: &Json) -> bool {
+    let set = |key| json.get(key).is_some_and(asks);
+    set("Env") || set("File") || set("Filepath") || set("ChangeMode")
+}
+
+/// Nomad writes its defaults into every group that is read back.
+fn is_other_migrate(json: &Json) -> bool {
+    let usual = serde_json::json!({
+        "HealthCheck": "checks", "HealthyDeadline": 300_000_000_000_u64, "MaxParallel": 1,
+        "MinHealthyTime": 10_000_000_000_u64,
+    });
+    asks(json) && *json != usual
+}

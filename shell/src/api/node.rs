@@ -1,0 +1,319 @@
+//! Nodes: the row of a list, and the whole.
+//!
+//! Invariants
+//! - what tasks may use is `NodeResources` less `ReservedResources`.
+use std::collections::BTreeMap;
+
+use drover_core::types::{Capacity, DriverInfo, Node as Row, NodeEvent, NodeStatus};
+use serde::Serialize;
+
+use super::resources::{AllocatedMemory, Flat, Network};
+use super::time::rfc3339;
+use super::{Absent, some};
+
+/// What a list says of a node.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Stub {
+    pub address: String,
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
+    pub datacenter: String,
+    pub name: String,
+    pub node_class: String,
+    pub node_pool: &'static str,
+    pub version: String,
+    pub drain: bool,
+    pub scheduling_eligibility: &'static str,
+    pub status: &'static str,
+    pub status_description: String,
+    pub drivers: BTreeMap<String, Driver>,
+    pub host_volumes: Absent,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_resources: Option<NodeResources>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved_resources: Option<Reserved>,
+    pub last_drain: Absent,
+    pub create_index: u64,
+    pub modify_index: u64,
+}
+
+/// Everything about a node.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Node {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "SecretID")]
+    pub secret_id: &'static str,
+    pub datacenter: String,
+    pub name: String,
+    #[serde(rename = "HTTPAddr")]
+    pub http_addr: String,
+    #[serde(rename = "TLSEnabled")]
+    pub tls_enabled: bool,
+    pub attributes: BTreeMap<String, String>,
+    pub node_resources: NodeResources,
+    pub reserved_resources: Reserved,
+    pub resources: Flat,
+    pub reserved: Flat,
+    pub links: Absent,
+    pub meta: Option<BTreeMap<String, String>>,
+    pub node_class: String,
+    pub node_pool: &'static str,
+    pub computed_class: String,
+    pub drain_strategy: Absent,
+    pub drain: bool,
+    pub scheduling_eligibility: &'static str,
+    pub status: &'static str,
+    pub status_description: String,
+    /// Seconds, unlike all other moments.
+    pub status_updated_at: u64,
+    pub events: Vec<Event>,
+    pub drivers: BTreeMap<String, Driver>,
+    #[serde(rename = "CSIControllerPlugins")]
+    pub csi_controller_plugins: Absent,
+    #[serde(rename = "CSINodePlugins")]
+    pub csi_node_plugins: Absent,
+    pub host_volumes: Absent,
+    pub last_drain: Absent,
+    pub create_index: u64,
+    pub modify_index: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Driver {
+    pub attributes: Option<BTreeMap<String, String>>,
+    pub detected: bool,
+    pub healthy: bool,
+    pub health_description: String,
+    pub update_time: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Event {
+    pub message: String,
+    pub subsystem: &'static str,
+    pub details: Absent,
+    pub timestamp: String,
+    pub create_index: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeResources {
+    pub cpu: Cpu,
+    pub memory: AllocatedMemory,
+    pub disk: Disk,
+    pub networks: Vec<Network>,
+    pub node_networks: Absent,
+    pub devices: Absent,
+    /// Ours and Nomad's since 1.3.
+    pub min_dynamic_port: u16,
+    pub max_dynamic_port: u16,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Cpu {
+    pub cpu_shares: u32,
+    pub total_cpu_cores: u32,
+    pub reservable_cpu_cores: Absent,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    #[serde(rename = "DiskMB")]
+    pub disk_mb: u32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Reserved {
+    pub cpu: ReservedCpu,
+    pub memory: AllocatedMemory,
+    pub disk: Disk,
+    pub networks: ReservedNetworks,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ReservedCpu {
+    pub cpu_shares: u32,
+    pub reserved_cpu_cores: Absent,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ReservedNetworks {
+    pub reserved_host_ports: String,
+}
+
+/// What a row of the list should hold beside the essential.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail {
+    pub resources: bool,
+    pub attributes: bool,
+}
+
+impl Stub {
+    #[must_use]
+    pub fn of(node: &Row, detail: Detail) -> Self {
+        let spec = &node.spec;
+        Self {
+            address: address(node),
+            id: spec.id.uuid().to_string(),
+            attributes: if detail.attributes { some(&spec.attributes) } else { None },
+            datacenter: spec.datacenter.clone(),
+            name: spec.name.clone(),
+            node_class: spec.class.clone(),
+            node_pool: "default",
+            version: attribute(node, "nomad.version"),
+            drain: false,
+            scheduling_eligibility: eligibility(node.eligible),
+            status: status(node.status),
+            status_description: String::new(),
+            drivers: drivers(node),
+            host_volumes: (),
+            node_resources: detail.resources.then(|| resources(node)),
+            reserved_resources: detail.resources.then(|| reserved(node)),
+            last_drain: (),
+            create_index: node.create_index.0,
+            modify_index: node.modify_index.0,
+        }
+    }
+}
+
+impl Node {
+    #[must_use]
+    pub fn of(node: &Row) -> Self {
+        let spec = &node.spec;
+        Self {
+            id: spec.id.uuid().to_string(),
+            secret_id: "",
+            datacenter: spec.datacenter.clone(),
+            name: spec.name.clone(),
+            http_addr: spec.http_address.clone(),
+            tls_enabled: false,
+            attributes: spec.attributes.clone(),
+            node_resources: resources(node),
+            reserved_resources: reserved(node),
+            resources: Flat::of(spec.capacity, Some(networks(node))),
+            reserved: Flat::of(spec.reserved, None),
+            links: (),
+            meta: some(&spec.meta),
+            node_class: spec.class.clone(),
+            node_pool: "default",
+            computed_class: String::new(),
+            drain_strategy: (),
+            drain: false,
+            scheduling_eligibility: eligibility(node.eligible),
+            status: status(node.status),
+            status_description: String::new(),
+            status_updated_at: node.status_changed_at.unix_ms / 1_000,
+            events: node.events.iter().map(Event::of).collect(),
+            drivers: drivers(node),
+            csi_controller_plugins: (),
+            csi_node_plugins: (),
+            host_volumes: (),
+            last_drain: (),
+            create_index: node.create_index.0,
+            modify_index: node.modify_index.0,
+        }
+    }
+}
+
+impl Event {
+    fn of(event: &NodeEvent) -> Self {
+        Self {
+            message: event.message.clone(),
+            subsystem: "Cluster",
+            details: (),
+            timestamp: rfc3339(event.at),
+            create_index: 0,
+        }
+    }
+}
+
+/// Where the node's ports can be reached.
+#[must_use]
+pub fn address(node: &Row) -> String {
+    let found = attribute(node, "unique.network.ip-address");
+    if !found.is_empty() {
+        return found;
+    }
+    let host = node.spec.http_address.rsplit_once(':').map_or("", |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+fn attribute(node: &Row, name: &str) -> String {
+    node.spec.attributes.get(name).cloned().unwrap_or_default()
+}
+
+fn drivers(node: &Row) -> BTreeMap<String, Driver> {
+    let shown = |info: &DriverInfo| Driver {
+        attributes: None,
+        detected: info.detected,
+        healthy: info.healthy,
+        health_description: info.description.clone(),
+        update_time: rfc3339(node.status_changed_at),
+    };
+    node.spec.drivers.iter().map(|(name, info)| (name.clone(), shown(info))).collect()
+}
+
+fn networks(node: &Row) -> Vec<Network> {
+    let ip = address(node);
+    if ip.is_empty() {
+        return Vec::new();
+    }
+    let bits = if ip.contains(':') { 128 } else { 32 };
+    let cidr = format!("{ip}/{bits}");
+    vec![Network { mode: "host".to_owned(), cidr, ip, ..Network::default() }]
+}
+
+fn resources(node: &Row) -> NodeResources {
+    let Capacity { cpu_mhz, memory_mib, disk_mib } = node.spec.capacity;
+    NodeResources {
+        cpu: Cpu {
+            cpu_shares: cpu_mhz,
+            total_cpu_cores: attribute(node, "cpu.numcores").parse().unwrap_or(0),
+            reservable_cpu_cores: (),
+        },
+        memory: AllocatedMemory { memory_mb: memory_mib, memory_max_mb: 0 },
+        disk: Disk { disk_mb: disk_mib },
+        networks: networks(node),
+        node_networks: (),
+        devices: (),
+        min_dynamic_port: drover_core::types::DYNAMIC_PORT_MIN,
+        max_dynamic_port: drover_core::types::DYNAMIC_PORT_MAX,
+    }
+}
+
+fn reserved(node: &Row) -> Reserved {
+    let Capacity { cpu_mhz, memory_mib, disk_mib } = node.spec.reserved;
+    let ports: Vec<String> = node.spec.reserved_ports.iter().map(u16::to_string).collect();
+    Reserved {
+        cpu: ReservedCpu { cpu_shares: cpu_mhz, reserved_cpu_cores: () },
+        memory: AllocatedMemory { memory_mb: memory_mib, memory_max_mb: 0 },
+        disk: Disk { disk_mb: disk_mib },
+        networks: ReservedNetworks { reserved_host_ports: ports.join(",") },
+    }
+}
+
+const fn eligibility(eligible: bool) -> &'static str {
+    if eligible { "eligible" } else { "ineligible" }
+}
+
+/// The word for a status.
+#[must_use]
+pub const fn status(status: NodeStatus) -> &'static str {
+    match status {
+        NodeStatus::Init => "initializing",
+        NodeStatus::Ready => "ready",
+        NodeStatus::Down => "down",
+    }
+}

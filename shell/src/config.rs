@@ -1,0 +1,18 @@
+//! The agent's configuration: what was written, and what it means.
+//!
+//! `Written::load` reads files and directories; the command line lays its flags over that with
+//! `overlaid`; `Resolved::of` or `Resolved::dev` says what an agent is to do.
+//!
+//! Invariants
+//! - a wrong key, value or combination ends in an error with its file, line and remedy, never in a guess.
+mod address;
+mod read;
+pub mod resolved;
+mod syntax;
+pub mod written;
+
+pub use resolved::{
+    Certificates, Client, HttpTls, Join, Mode, RawExec, Recorder, Reserved, Resolved, Server,
+    Surroundings, Unusable,
+};
+pub use written::{Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls};

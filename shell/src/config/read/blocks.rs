@@ -1,0 +1,223 @@
+//! The blocks `server`, `client`, `plugin` and `tls`.
+//!
+//! Invariants
+//! - each block is read to its end, so that an unknown key in it is told.
+use std::path::PathBuf;
+
+use drover_core::limits::SERVERS_MAX;
+
+use super::{addresses_of, directory, duration_ms, join, number};
+use crate::config::address;
+use crate::config::written::{WrittenClient, WrittenServer, WrittenTls};
+use crate::jobspec::diagnostic::Findings;
+use crate::jobspec::reader::Reader;
+
+/// Nomad's keys of the block `server` that have no counterpart yet.
+const SERVER_FOREIGN: [&str; 43] = [
+    "authoritative_region",
+    "client_introduction",
+    "raft_protocol",
+    "raft_multiplier",
+    "num_schedulers",
+    "enabled_schedulers",
+    "node_gc_threshold",
+    "job_gc_interval",
+    "job_gc_threshold",
+    "eval_gc_threshold",
+    "batch_eval_gc_threshold",
+    "deployment_gc_threshold",
+    "csi_volume_claim_gc_threshold",
+    "csi_plugin_gc_threshold",
+    "acl_token_gc_threshold",
+    "root_key_gc_threshold",
+    "root_key_gc_interval",
+    "root_key_rotation_threshold",
+    "max_heartbeats_per_second",
+    "failover_heartbeat_ttl",
+    "rejoin_after_leave",
+    "non_voting_server",
+    "redundancy_zone",
+    "upgrade_version",
+    "default_scheduler_config",
+    "plan_rejection_tracker",
+    "enable_event_broker",
+    "event_buffer_size",
+    "search",
+    "deploy_query_rate_limit",
+    "raft_logstore",
+    "raft_boltdb",
+    "raft_snapshot_threshold",
+    "raft_snapshot_interval",
+    "raft_trailing_logs",
+    "job_default_priority",
+    "job_max_priority",
+    "job_max_count",
+    "job_max_source_size",
+    "job_tracked_versions",
+    "oidc_issuer",
+    "start_timeout",
+    "license_path",
+];
+/// Nomad's keys of the block `client` that have no counterpart yet.
+const CLIENT_FOREIGN: [&str; 42] = [
+    "alloc_mounts_dir",
+    "host_volumes_dir",
+    "host_volume_plugin_dir",
+    "common_plugin_dir",
+    "node_pool",
+    "chroot_env",
+    "preferred_address_family",
+    "network_speed",
+    "cpu_disable_dmidecode",
+    "disk_total_mb",
+    "disk_free_mb",
+    "reservable_cores",
+    "client_min_port",
+    "client_max_port",
+    "min_dynamic_port",
+    "max_dynamic_port",
+    "gc_interval",
+    "gc_parallel_destroys",
+    "gc_disk_usage_threshold",
+    "gc_inode_usage_threshold",
+    "gc_max_allocs",
+    "gc_volumes_on_node_gc",
+    "no_host_uuid",
+    "disable_remote_exec",
+    "template",
+    "host_volume",
+    "cni_path",
+    "cni_config_dir",
+    "bridge_network_name",
+    "bridge_network_subnet",
+    "bridge_network_subnet_ipv6",
+    "bridge_network_hairpin_mode",
+    "host_network",
+    "bind_wildcard_default_host_network",
+    "cgroup_parent",
+    "nomad_service_discovery",
+    "artifact",
+    "drain_on_shutdown",
+    "users",
+    "node_max_allocs",
+    "fingerprint",
+    "default_ineligible",
+];
+
+pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
+    let bootstrap_expect: Option<u32> = number(&reader, "bootstrap_expect");
+    if bootstrap_expect.is_some_and(|count| SERVERS_MAX < count as usize)
+        && let Some(one) = reader.attribute("bootstrap_expect")
+    {
+        let why = format!("a region has at most {SERVERS_MAX} servers");
+        reader.wrong(&one.value_place, why, "3 or 5 are usual");
+    }
+    let made = WrittenServer {
+        enabled: reader.flag("enabled"),
+        bootstrap_expect,
+        data_dir: directory(&reader, "data_dir"),
+        join: join(&reader, true),
+        heartbeat_grace_ms: duration_ms(&reader, "heartbeat_grace"),
+        min_heartbeat_ttl_ms: duration_ms(&reader, "min_heartbeat_ttl"),
+    };
+    if let Some(one) = reader.attribute("encrypt") {
+        reader.wrong(
+            &one.place,
+            "`encrypt` has no counterpart here".to_owned(),
+            "remove it: all traffic among agents is encrypted by TLS",
+        );
+    }
+    reader.finish(&SERVER_FOREIGN);
+    made
+}
+
+pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClient {
+    let options = reader.map("options").unwrap_or_default();
+    for name in options.keys().filter(|name| *name != "driver.raw_exec.enable") {
+        notes.push(format!("client.options[\"{name}\"] has no effect"));
+    }
+    let mut made = WrittenClient {
+        enabled: reader.flag("enabled"),
+        servers: addresses_of(&reader, "servers"),
+        join: join(&reader, false),
+        node_class: reader.text("node_class"),
+        meta: reader.map("meta").unwrap_or_default(),
+        options,
+        alloc_dir: directory(&reader, "alloc_dir"),
+        state_dir: directory(&reader, "state_dir"),
+        cpu_total_compute: number(&reader, "cpu_total_compute"),
+        memory_total_mb: number(&reader, "memory_total_mb"),
+        network_interface: reader.text("network_interface"),
+        max_kill_timeout_ms: duration_ms(&reader, "max_kill_timeout"),
+        ..WrittenClient::default()
+    };
+    if let Some(reserved) = reader.one("reserved") {
+        made.reserved_cpu = number(&reserved, "cpu");
+        made.reserved_memory = number(&reserved, "memory");
+        made.reserved_disk = number(&reserved, "disk");
+        made.reserved_ports = reserved.text("reserved_ports");
+        if let (Some(Err(why)), Some(one)) = (
+            made.reserved_ports.as_deref().map(address::ports),
+            reserved.attribute("reserved_ports"),
+        ) {
+            reserved.wrong(&one.value_place, why, "such as \"22,80,8500-8600\"");
+        }
+        reserved.finish(&["cores"]);
+    }
+    reader.finish(&CLIENT_FOREIGN);
+    made
+}
+
+/// `plugin "raw_exec" { config { enabled = true } }`; in JSON the label is a key.
+pub(super) fn plugins(reader: &Reader<'_>, findings: &Findings<'_>) -> Option<bool> {
+    let mut enabled = None;
+    let written = reader.blocks("plugin");
+    let named = written.iter().flat_map(|block| match block.labels.first() {
+        Some(label) => vec![(label.text.as_str(), *block)],
+        None => block.blocks.iter().map(|inner| (inner.name.as_str(), inner)).collect(),
+    });
+    for (name, block) in named {
+        if name != "raw_exec" {
+            let why = format!("there is no plugin \"{name}\": Drover has the driver raw_exec");
+            reader.wrong(&block.place, why, "remove it");
+            continue;
+        }
+        let plugin = Reader::new(block, format!("plugin[{name}]"), findings);
+        if let Some(config) = plugin.one("config") {
+            enabled = config.flag("enabled").or(enabled);
+            config.finish(&[
+                "no_cgroups",
+                "denied_host_uids",
+                "denied_host_gids",
+                "denied_envvars",
+            ]);
+        }
+        plugin.finish(&["args"]);
+    }
+    enabled
+}
+
+pub(super) fn tls(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenTls {
+    for name in ["rpc", "verify_server_hostname"] {
+        if reader.flag(name) == Some(false) {
+            notes.push(format!(
+                "tls.{name} = false has no effect: agents always prove who they are"
+            ));
+        }
+    }
+    if reader.flag("rpc_upgrade_mode") == Some(true) {
+        notes.push(
+            "tls.rpc_upgrade_mode has no effect: there is no plain traffic to upgrade from"
+                .to_owned(),
+        );
+    }
+    let made = WrittenTls {
+        http: reader.flag("http"),
+        ca_file: reader.text("ca_file").map(PathBuf::from),
+        cert_file: reader.text("cert_file").map(PathBuf::from),
+        key_file: reader.text("key_file").map(PathBuf::from),
+        verify_https_client: reader.flag("verify_https_client"),
+    };
+    reader.finish(&["tls_cipher_suites", "tls_min_version", "tls_prefer_server_cipher_suites"]);
+    made
+}
