@@ -1,0 +1,291 @@
+//! The input log on disk: what the core was told, in order, so that any hour of it can be replayed.
+//!
+//! A segment starts with where it starts from: the configuration and seed of a fresh agent, or a frozen
+//! agent. Then follow records, each with its length: an input, or the agent's digest after so many
+//! inputs. The recorder writes on a thread of its own; a record that the process took to its grave is
+//! not missed, because a replay simply ends earlier.
+//!
+//! Invariants
+//! - the newest two segments are kept, and each is at most half of the bound;
+//! - files are readable by their owner only.
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use drover_core::agent::{Config, Input};
+use drover_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Inputs between two digests in the log.
+pub const INPUTS_PER_DIGEST: u64 = 1_024;
+/// First bytes of every segment: the format's name and version.
+const MAGIC: &[u8; 8] = b"DROVIN01";
+/// What is handed to the writing thread at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Buffers that wait for the disk; beyond that the newest inputs are not recorded.
+const BUFFERS_WAITING_MAX: usize = 256;
+/// Longest record a reader accepts: an input that holds a whole snapshot.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+/// Where a segment starts.
+#[derive(Debug, Deserialize, Serialize)]
+pub enum Start {
+    /// A fresh agent.
+    Boot { config: Box<Config>, seed: u64 },
+    /// The agent as it was, frozen.
+    Frozen(Vec<u8>),
+}
+
+/// One entry of the log.
+#[derive(Debug, Deserialize, Serialize)]
+pub enum Record {
+    Input(Box<Input>),
+    /// The agent's digest after the inputs so far of this segment.
+    Digest {
+        inputs: u64,
+        digest: Digest,
+    },
+}
+
+/// The agent's end of the recorder: cheap to call from the loop.
+#[derive(Debug)]
+pub struct Recorder {
+    pending: Vec<u8>,
+    inputs: u64,
+    segment_bytes: u64,
+    segment_bytes_max: u64,
+    writer: mpsc::SyncSender<Work>,
+    /// Once the writer fell behind, the segment has a hole and nothing more is put into it.
+    broken: bool,
+}
+
+enum Work {
+    Segment(Vec<u8>),
+    Bytes(Vec<u8>),
+    Finish(mpsc::Sender<()>),
+}
+
+impl Recorder {
+    /// Record into `dir`, keeping at most about `bytes_max`.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written to.
+    pub fn start(dir: &Path, bytes_max: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let (writer, work) = mpsc::sync_channel(BUFFERS_WAITING_MAX);
+        let dir = dir.to_owned();
+        thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || Writer { dir, file: None }.run(&work))?;
+        Ok(Self {
+            pending: Vec::with_capacity(BUFFER_BYTES),
+            inputs: 0,
+            segment_bytes: 0,
+            segment_bytes_max: bytes_max / 2,
+            writer,
+            broken: true,
+        })
+    }
+
+    /// Begin a new segment from `start`.
+    pub fn begin(&mut self, start: &Start) {
+        self.flush();
+        let mut head = MAGIC.to_vec();
+        push_record(&mut head, start);
+        self.broken = self.writer.try_send(Work::Segment(head)).is_err();
+        self.inputs = 0;
+        self.segment_bytes = 0;
+    }
+
+    /// Whether the segment is full and `begin` should be called.
+    #[must_use]
+    pub const fn wants_segment(&self) -> bool {
+        self.segment_bytes_max < self.segment_bytes
+    }
+
+    /// One input, before it is stepped. `true`: the digest is due after this step.
+    pub fn record(&mut self, input: &Input) -> bool {
+        if self.broken {
+            return false;
+        }
+        push_record(&mut self.pending, &RecordRef::Input(input));
+        self.inputs += 1;
+        if BUFFER_BYTES <= self.pending.len() {
+            self.flush();
+        }
+        self.inputs.is_multiple_of(INPUTS_PER_DIGEST)
+    }
+
+    /// The agent's digest after the last input.
+    pub fn record_digest(&mut self, digest: Digest) {
+        if !self.broken {
+            let inputs = self.inputs;
+            push_record(&mut self.pending, &RecordRef::Digest { inputs, digest });
+        }
+    }
+
+    /// Hand what is pending to the disk. Called when the loop is idle.
+    pub fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        self.segment_bytes += self.pending.len() as u64;
+        let bytes = std::mem::replace(&mut self.pending, Vec::with_capacity(BUFFER_BYTES));
+        if self.writer.try_send(Work::Bytes(bytes)).is_err() {
+            tracing::warn!(
+                "the input log's disk is too slow: recording stops until the next segment"
+            );
+            self.broken = true;
+        }
+    }
+
+    /// Write out everything; returns when the disk has it.
+    pub fn finish(mut self, digest: Digest) {
+        self.record_digest(digest);
+        self.flush();
+        let (done, wait) = mpsc::channel();
+        if self.writer.send(Work::Finish(done)).is_ok() {
+            let _finished = wait.recv();
+        }
+    }
+}
+
+/// A borrowing twin of `Record`, with the same encoding.
+#[derive(Serialize)]
+enum RecordRef<'a> {
+    Input(&'a Input),
+    Digest { inputs: u64, digest: Digest },
+}
+
+fn push_record(into: &mut Vec<u8>, record: &impl Serialize) {
+    let at = into.len();
+    into.extend_from_slice(&[0; 4]);
+    let filled = postcard::to_extend(record, std::mem::take(into))
+        .expect("invariant: records are plain data and always encode");
+    *into = filled;
+    let length = u32::try_from(into.len() - at - 4).expect("invariant: a record is below 4 GiB");
+    into[at..at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The writing thread.
+struct Writer {
+    dir: PathBuf,
+    file: Option<File>,
+}
+
+impl Writer {
+    fn run(mut self, work: &mpsc::Receiver<Work>) {
+        while let Ok(work) = work.recv() {
+            let result = match work {
+                Work::Segment(head) => self.begin(&head),
+                Work::Bytes(bytes) => self.file.as_mut().map_or(Ok(()), |f| f.write_all(&bytes)),
+                Work::Finish(done) => {
+                    let synced = self.file.as_mut().map_or(Ok(()), |file| file.sync_data());
+                    let _receiver_may_be_gone = done.send(());
+                    synced
+                }
+            };
+            if let Err(fault) = result {
+                let dir = self.dir.display();
+                tracing::warn!(
+                    "the input log in {dir} cannot be written ({fault}): recording stops"
+                );
+                self.file = None;
+            }
+        }
+    }
+
+    fn begin(&mut self, head: &[u8]) -> io::Result<()> {
+        let old = segments(&self.dir)?;
+        let number = old.last().map_or(1, |(number, _)| number + 1);
+        // The newest of the old ones stays: it leads up to this one.
+        for (_, path) in old.iter().rev().skip(1) {
+            fs::remove_file(path)?;
+        }
+        let path = self.dir.join(format!("{number:08}.inputs"));
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+        file.write_all(head)?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// The segments in `dir`, oldest first.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| {
+            name.strip_suffix(".inputs").and_then(|number| number.parse::<u64>().ok())
+        });
+        if let Some(number) = number {
+            found.push((number, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads one segment, record by record.
+#[derive(Debug)]
+pub struct Reader {
+    file: BufReader<File>,
+}
+
+impl Reader {
+    /// Opens a segment and reads where it starts.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not an input log of this version.
+    pub fn open(path: &Path) -> io::Result<(Self, Start)> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut magic = [0; 8];
+        file.read_exact(&mut magic)?;
+        if &magic != MAGIC {
+            return Err(bad("this is not an input log of this version of Drover"));
+        }
+        let mut reader = Self { file };
+        let start = reader.read_next()?.ok_or_else(|| bad("the log ends before it starts"))?;
+        Ok((reader, start))
+    }
+
+    /// The next record; `None` at the end, and where the writer was cut off.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a whole record does not decode.
+    pub fn read_next<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
+        let mut length = [0; 4];
+        if !self.fill(&mut length)? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        if RECORD_BYTES_MAX < length {
+            return Err(bad("a record is impossibly long: the file is damaged"));
+        }
+        let mut bytes = vec![0; length];
+        if !self.fill(&mut bytes)? {
+            return Ok(None);
+        }
+        postcard::from_bytes(&bytes)
+            .map(Some)
+            .map_err(|fault| bad(&format!("a record does not decode: {fault}")))
+    }
+
+    fn fill(&mut self, into: &mut [u8]) -> io::Result<bool> {
+        match self.file.read_exact(into) {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+fn bad(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}

@@ -1,0 +1,435 @@
+//! THE loop: collect inputs, record them, step the agent, carry out its effects.
+//!
+//! It runs on a thread of its own. Everything else (sockets, disk threads, drivers, HTTP) sends it
+//! `Inbox` items and takes what comes out; nothing here waits for any of them.
+//!
+//! Invariants
+//! - an input is recorded before it is stepped, with the clocks read after it arrived;
+//! - effects are carried out before the next input is taken.
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+
+use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
+use drover_core::api::{Rejection, Request, Response};
+use drover_core::raft::Chunk;
+use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
+
+use drover_core::wire::{Lane, Message, PeerId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::drivers::{DriverEvent, TaskStats};
+use crate::recorder::{Recorder, Start};
+use crate::shadow::{self, News};
+use crate::storage::{Completion, Disk, Incoming, SnapshotName, Snapshots};
+use crate::tasks::Tasks;
+use crate::transport::{Transport, TransportEvent};
+
+/// Inputs taken before the recorder is flushed and the loop may sleep again.
+const INPUTS_PER_TURN: usize = 256;
+/// Items that wait for the loop; whoever sends more waits.
+pub const INBOX_MAX: usize = 16_384;
+
+/// Everything that can be told to the loop.
+#[derive(Debug)]
+pub enum Inbox {
+    Event(Event),
+    /// A caller of the API; the answer goes back through the channel.
+    Request {
+        request: Request,
+        answer: oneshot::Sender<Result<Response, Rejection>>,
+    },
+    Network(TransportEvent),
+    Driver(DriverEvent),
+    Disk(Completion),
+    Shadow(News),
+    View(oneshot::Sender<View>),
+    Stats {
+        alloc: AllocId,
+        answer: oneshot::Sender<Vec<(String, TaskStats)>>,
+    },
+    /// End the loop.
+    Stop(AtStop),
+}
+
+/// What becomes of the tasks when the agent ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtStop {
+    /// They go on, and the next start finds them.
+    LeaveTasks,
+    /// They end with the agent.
+    KillTasks,
+}
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum End {
+    Asked,
+    /// The agent stopped itself; the reason says what to do.
+    Halted(String),
+}
+
+/// The callers' end of the loop.
+#[derive(Clone, Debug)]
+pub struct Core {
+    inbox: mpsc::Sender<Inbox>,
+}
+
+/// What the loop works with.
+pub struct Parts {
+    pub clock: Arc<Clock>,
+    pub transport: Transport,
+    pub disk: Box<dyn Disk>,
+    pub snapshots: Snapshots,
+    pub tasks: Option<Tasks>,
+    pub shadow: Option<blocking::Sender<shadow::Work>>,
+    pub recorder: Option<Recorder>,
+    /// Told once the cluster is known: to be written down.
+    pub joined: Box<dyn FnMut(ClusterId) + Send>,
+}
+
+impl Core {
+    /// A handle, and the receiving end for `Loop::new`.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<Inbox>) {
+        let (inbox, receiver) = mpsc::channel(INBOX_MAX);
+        (Self { inbox }, receiver)
+    }
+
+    /// Something for the loop, from a thread that may wait.
+    pub fn tell_blocking(&self, item: Inbox) {
+        let _the_loop_may_have_ended = self.inbox.blocking_send(item);
+    }
+
+    /// Something for the loop.
+    pub async fn tell(&self, item: Inbox) {
+        let _the_loop_may_have_ended = self.inbox.send(item).await;
+    }
+
+    /// Ask the control plane for something, and wait for the answer.
+    ///
+    /// # Errors
+    /// The rejection; `Unknown` when the loop ends meanwhile.
+    pub async fn request(&self, request: Request) -> Result<Response, Rejection> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(Inbox::Request { request, answer }).await;
+        wait.await.unwrap_or(Err(Rejection::Unknown))
+    }
+
+    /// The agent's standing; `None` once the loop has ended.
+    pub async fn view(&self) -> Option<View> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(Inbox::View(answer)).await;
+        wait.await.ok()
+    }
+
+    /// What each running task of an alloc uses.
+    pub async fn stats(&self, alloc: AllocId) -> Vec<(String, TaskStats)> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(Inbox::Stats { alloc, answer }).await;
+        wait.await.unwrap_or_default()
+    }
+
+    /// An operator wants something of a task that runs here.
+    pub async fn ask_task(&self, alloc: AllocId, task: Option<String>, ask: TaskAsk) {
+        self.tell(Inbox::Event(Event::TaskAsked { alloc, task, ask })).await;
+    }
+}
+
+/// The loop and all it works with.
+pub struct Loop {
+    agent: Agent,
+    effects: Effects,
+    parts: Parts,
+    inbox: mpsc::Receiver<Inbox>,
+    core: Core,
+    waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Rejection>>>,
+    request_last: RequestId,
+    incoming: Option<Incoming>,
+}
+
+impl Loop {
+    /// `first` are the events that come before all others: `Booted`, and the fingerprint.
+    #[must_use]
+    pub fn new(agent: Agent, parts: Parts, core: Core, inbox: mpsc::Receiver<Inbox>) -> Self {
+        Self {
+            agent,
+            effects: Effects::default(),
+            parts,
+            inbox,
+            core,
+            waiting: HashMap::new(),
+            request_last: RequestId(0),
+            incoming: None,
+        }
+    }
+
+    /// Run until asked to stop or halted.
+    pub async fn run(mut self, first: Vec<Event>) -> End {
+        for event in first {
+            if let ControlFlow::Break(end) = self.step(event) {
+                return end;
+            }
+        }
+        loop {
+            let end = match self.next().await {
+                Some(item) => self.turn(item),
+                None => self.step(Event::Woken),
+            };
+            if let ControlFlow::Break(end) = end {
+                if let Some(recorder) = self.parts.recorder.take() {
+                    recorder.finish(self.agent.digest());
+                }
+                return end;
+            }
+        }
+    }
+
+    /// The next item; `None` when the agent's deadline comes first.
+    async fn next(&mut self) -> Option<Inbox> {
+        let Some(wake) = self.effects.wake else {
+            return self.inbox.recv().await.or(Some(Inbox::Stop(AtStop::LeaveTasks)));
+        };
+        let left_ns = wake.at.ns.saturating_sub(self.parts.clock.mono().ns);
+        if left_ns == 0 {
+            return self.inbox.try_recv().ok();
+        }
+        let left = std::time::Duration::from_nanos(left_ns);
+        match tokio::time::timeout(left, self.inbox.recv()).await {
+            Ok(item) => Some(item.unwrap_or(Inbox::Stop(AtStop::LeaveTasks))),
+            Err(_) => None,
+        }
+    }
+
+    /// One item and those right behind it.
+    fn turn(&mut self, first: Inbox) -> ControlFlow<End> {
+        self.take(first)?;
+        for _ in 1..INPUTS_PER_TURN {
+            let Ok(item) = self.inbox.try_recv() else { break };
+            self.take(item)?;
+        }
+        if let Some(recorder) = &mut self.parts.recorder {
+            recorder.flush();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take(&mut self, item: Inbox) -> ControlFlow<End> {
+        match item {
+            Inbox::Event(event) => self.step(event),
+            Inbox::Request { request, answer } => {
+                self.request_last = RequestId(self.request_last.0 + 1);
+                let id = self.request_last;
+                self.waiting.insert(id, answer);
+                self.step(Event::Requested { id, request })
+            }
+            Inbox::Network(event) => self.take_network(event),
+            Inbox::Driver(event) => {
+                let told = self.parts.tasks.as_mut().and_then(|tasks| tasks.on_event(event));
+                told.map_or(ControlFlow::Continue(()), |told| self.step_task(told))
+            }
+            Inbox::Disk(completion) => self.take_completion(completion),
+            Inbox::Shadow(News::Saved(mark)) => self.step(Event::SnapshotSaved(mark)),
+            Inbox::Shadow(News::Failed(why)) => ControlFlow::Break(End::Halted(why)),
+            Inbox::View(answer) => {
+                let _asker_may_be_gone = answer.send(self.agent.view());
+                ControlFlow::Continue(())
+            }
+            Inbox::Stats { alloc, answer } => {
+                let stats = self.parts.tasks.as_ref().map(|tasks| tasks.stats(alloc));
+                let _asker_may_be_gone = answer.send(stats.into_iter().flatten().collect());
+                ControlFlow::Continue(())
+            }
+            Inbox::Stop(tasks) => {
+                if let (Some(running), AtStop::KillTasks) = (&self.parts.tasks, tasks) {
+                    running.kill_all();
+                }
+                ControlFlow::Break(End::Asked)
+            }
+        }
+    }
+
+    /// Links, dials and refusals were logged by the transport, which knows how often is enough.
+    fn take_network(&mut self, event: TransportEvent) -> ControlFlow<End> {
+        match event {
+            TransportEvent::Connected { peer, .. } => {
+                self.step(Event::LinkChanged { peer, up: true })
+            }
+            TransportEvent::Disconnected { peer, .. } => {
+                self.step(Event::LinkChanged { peer, up: false })
+            }
+            TransportEvent::Received { peer, bytes, .. } => match Message::decode(peer, &bytes) {
+                Ok(message) => self.step(Event::Received { from: peer, message }),
+                Err(fault) => {
+                    tracing::warn!("{peer} is cut off: {fault}");
+                    self.parts.transport.hang_up(peer);
+                    ControlFlow::Continue(())
+                }
+            },
+            TransportEvent::DialFailed { .. } | TransportEvent::Refused { .. } => {
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn take_completion(&mut self, completion: Completion) -> ControlFlow<End> {
+        let op = completion.op;
+        match completion.outcome {
+            Ok(()) => self.step(Event::DiskDone { op }),
+            Err(failure) => {
+                tracing::error!("{failure}");
+                let fault = failure.fault();
+                self.step(Event::DiskFailed { op, fault })
+            }
+        }
+    }
+
+    fn step_task(&mut self, (key, change): (TaskKey, TaskChange)) -> ControlFlow<End> {
+        self.step(Event::TaskChanged { key, change })
+    }
+
+    fn step(&mut self, event: Event) -> ControlFlow<End> {
+        let input = Input { now: self.parts.clock.mono(), wall: self.parts.clock.wall(), event };
+        let digest_is_due =
+            self.parts.recorder.as_mut().is_some_and(|recorder| recorder.record(&input));
+        self.agent.step(input, &mut self.effects);
+        if let Some(recorder) = &mut self.parts.recorder {
+            if digest_is_due {
+                recorder.record_digest(self.agent.digest());
+            }
+            if recorder.wants_segment() {
+                recorder.begin(&Start::Frozen(self.agent.freeze()));
+            }
+        }
+        let mut list = std::mem::take(&mut self.effects.list);
+        for effect in list.drain(..) {
+            self.carry_out(effect)?;
+        }
+        if self.effects.list.is_empty() {
+            self.effects.list = list;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> ControlFlow<End> {
+        match effect {
+            Effect::Send { to, message } => self.send(to, &message),
+            Effect::Disk { op, operation } => self.parts.disk.submit(op, operation),
+            Effect::Reply { id, answer } => {
+                if let Some(waiting) = self.waiting.remove(&id) {
+                    let _caller_may_be_gone = waiting.send(answer);
+                }
+            }
+            Effect::Dial { address } => self.parts.transport.dial(&address),
+            Effect::HangUp { peer } => self.parts.transport.hang_up(peer),
+            Effect::StartTask { .. }
+            | Effect::ReattachTask { .. }
+            | Effect::StopTask { .. }
+            | Effect::SignalTask { .. }
+            | Effect::KillTask { .. }
+            | Effect::DestroyAlloc { .. } => return self.carry_out_task(effect),
+            Effect::Joined { cluster } => {
+                self.parts.transport.join_cluster(cluster);
+                (self.parts.joined)(cluster);
+            }
+            Effect::Committed { frame } => self.tell_shadow(shadow::Work::Frame(frame)),
+            Effect::Cut { position, configuration, digest } => {
+                self.tell_shadow(shadow::Work::Cut { position, configuration, digest });
+            }
+            Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
+                return self.carry_out_snapshot(effect);
+            }
+            Effect::Halt { reason } => return ControlFlow::Break(End::Halted(reason)),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn carry_out_task(&mut self, effect: Effect) -> ControlFlow<End> {
+        let Some(tasks) = &mut self.parts.tasks else { return ControlFlow::Continue(()) };
+        let refused = match effect {
+            Effect::StartTask { key, start } => tasks.start(key, &start),
+            Effect::ReattachTask { key, uuid, spec } => tasks.reattach(key, uuid, &spec),
+            Effect::StopTask { key, signal, kill_after_ms: _ }
+            | Effect::SignalTask { key, signal } => {
+                tasks.signal(key, &signal);
+                None
+            }
+            Effect::KillTask { key } => {
+                tasks.kill(key);
+                None
+            }
+            Effect::DestroyAlloc { alloc, uuid } => {
+                tasks.destroy(alloc, uuid);
+                None
+            }
+            _ => None,
+        };
+        refused.map_or(ControlFlow::Continue(()), |told| self.step_task(told))
+    }
+
+    /// Snapshots are read and written on threads of their own; what comes of it is an input.
+    fn carry_out_snapshot(&mut self, effect: Effect) -> ControlFlow<End> {
+        match effect {
+            Effect::ReadChunk { to, snapshot, offset, bytes_max } => {
+                let (snapshots, core) = (self.parts.snapshots.clone(), self.core.clone());
+                let _in_the_background = tokio::task::spawn_blocking(move || {
+                    let name = snapshots
+                        .names()
+                        .ok()
+                        .and_then(|names| names.into_iter().find(|name| name.index == snapshot));
+                    let length = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+                    let read =
+                        name.and_then(|name| snapshots.read_chunk(name, offset, length).ok());
+                    let event = match read {
+                        Some(bytes) => {
+                            let chunk = Chunk { snapshot, offset, bytes: Arc::from(bytes) };
+                            Event::ChunkRead { to, chunk }
+                        }
+                        None => Event::ChunkMissing { to, snapshot },
+                    };
+                    core.tell_blocking(Inbox::Event(event));
+                });
+            }
+            Effect::StoreChunk { mark, offset, bytes } => {
+                if offset == 0 {
+                    let name = SnapshotName { index: mark.index, digest: mark.digest };
+                    self.incoming = self.parts.snapshots.receive(name, mark.bytes).ok();
+                }
+                let stored =
+                    self.incoming.as_mut().is_some_and(|i| i.store(offset, &bytes).is_ok());
+                if !stored {
+                    self.incoming = None;
+                }
+            }
+            Effect::LoadSnapshot { mark } => {
+                let loaded = self.incoming.take().and_then(|incoming| incoming.finish().ok());
+                return match loaded {
+                    Some(bytes) => {
+                        let bytes: Arc<[u8]> = Arc::from(bytes);
+                        self.step(Event::SnapshotLoaded { mark, bytes })?;
+                        if let Some(state) = self.agent.state().cloned() {
+                            self.tell_shadow(shadow::Work::Replace(Box::new(state)));
+                        }
+                        ControlFlow::Continue(())
+                    }
+                    None => self.step(Event::SnapshotRefused { mark }),
+                };
+            }
+            _ => (),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn send(&self, to: PeerId, message: &Message) {
+        let lane: Lane = message.lane();
+        self.parts.transport.send(to, lane, message.encode().into());
+    }
+
+    fn tell_shadow(&self, work: shadow::Work) {
+        if let Some(shadow) = &self.parts.shadow {
+            let _the_shadow_outlives_the_loop = shadow.send(work);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! From a configuration to a running agent: everything is made here, and linked.
+//!
+//! Invariants
+//! - nothing listens before the disk is locked and read;
+//! - whatever fails before the loop runs is said with the path or address and what to do.
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{io, thread};
+
+use drover_core::agent::{
+    Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
+};
+use drover_core::state::State;
+use drover_core::types::{Capacity, Index, NodeSpec, WriteSeq};
+use drover_core::{client, gossip, heartbeat, limits, raft, wal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::config::{self, Mode, Resolved};
+use crate::drivers::DriversConfig;
+use crate::fingerprint::{self, FingerprintConfig, fingerprint};
+use crate::identity::{self, Identity};
+use crate::recorder::{Recorder, Start};
+use crate::run::{AtStop, Core, End, Inbox, Loop, Parts};
+use crate::shadow::{self, Shadow};
+use crate::storage::{self, Storage};
+use crate::tasks::{RawExec, Tasks, TasksConfig};
+use crate::transport::{
+    self, Certificates, HELLO_VERSION, Hello, PeerId, Transport, TransportEvent, tls,
+};
+
+/// Events of the network and of drivers that wait for the loop.
+const EVENTS_MAX: usize = 4_096;
+/// How long the peers are told that this agent stops.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Why no agent runs.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Storage(#[from] storage::Failure),
+    #[error(transparent)]
+    Identity(#[from] identity::Failure),
+    #[error(transparent)]
+    Transport(#[from] transport::Failure),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error(
+        "the snapshot at index {index} cannot be read: {why}. Restore this server from its peers: \
+             move its data directory away and start it again"
+    )]
+    Snapshot { index: u64, why: String },
+}
+
+/// A running agent.
+pub struct Running {
+    pub core: Core,
+    /// The tables, on a server.
+    pub shadow: Option<Shadow>,
+    pub transport: Transport,
+    pub identity: IdentityView,
+    ended: oneshot::Receiver<End>,
+}
+
+/// Who the running agent is.
+#[derive(Clone, Copy, Debug)]
+pub struct IdentityView {
+    pub server: Option<drover_core::types::ServerId>,
+    pub node: Option<drover_core::types::NodeId>,
+}
+
+impl Running {
+    /// Returns when the agent has ended by itself.
+    pub async fn ended(&mut self) -> End {
+        let gone = || End::Halted("the core's thread ended: see the log above".into());
+        (&mut self.ended).await.unwrap_or_else(|_| gone())
+    }
+
+    /// End the agent.
+    pub async fn stop(mut self, tasks: AtStop) -> End {
+        self.core.tell(Inbox::Stop(tasks)).await;
+        let end = self.ended().await;
+        let _told_or_not = tokio::time::timeout(FAREWELL, self.transport.stop()).await;
+        end
+    }
+}
+
+/// Start an agent. Must be called inside a multi-threaded tokio runtime.
+///
+/// # Errors
+/// The first thing that is in the way, and what to do about it.
+pub fn start(resolved: &Resolved) -> Result<Running, Failure> {
+    start_with(resolved, DriversConfig::default())
+}
+
+/// As `start`, with drivers that are told where their shim is.
+///
+/// # Errors
+/// As `start`.
+pub fn start_with(resolved: &Resolved, drivers: DriversConfig) -> Result<Running, Failure> {
+    let clock = Arc::new(Clock::new());
+    let (storage, recovery) = Storage::open(&resolved.data_dir)?;
+    let storage = match resolved.mode {
+        Mode::Dev => storage.keeping_nothing(),
+        Mode::Production => storage,
+    };
+    let identity = Identity::begin(&resolved.data_dir)?;
+    let view = IdentityView {
+        server: resolved.server.as_ref().map(|_| identity.server()),
+        node: resolved.client.as_ref().map(|_| identity.node()),
+    };
+    let snapshots = storage.snapshots();
+    let snapshot = newest_snapshot(&snapshots, &recovery.records)?;
+    let state = match &snapshot {
+        Some((mark, bytes)) => decode_state(mark.index.0, bytes)?,
+        None => State::new(),
+    };
+    let config = core_config(resolved, &identity);
+    let seed = identity::random_u64()
+        .map_err(|source| Failure::Io { what: "cannot draw a seed".into(), source })?;
+    let (core, inbox) = Core::channel();
+
+    let (network, network_events) = mpsc::channel(EVENTS_MAX);
+    let transport = start_transport(resolved, &identity, &clock, network)?;
+    let tasks = start_tasks(resolved, drivers, &core)?;
+    let (shadow, shadow_work) = match resolved.server {
+        Some(_) => {
+            let core = core.clone();
+            let news = move |news| core.tell_blocking(Inbox::Shadow(news));
+            let (shadow, work) = shadow::spawn(state, snapshots.clone(), news)
+                .map_err(|source| Failure::Io { what: "cannot start the shadow".into(), source })?;
+            (Some(shadow), Some(work))
+        }
+        None => (None, None),
+    };
+    let recovered = Recovered {
+        incarnation: identity.incarnation(),
+        rebooted: identity.rebooted,
+        records: recovery.records,
+        tail: recovery.tail,
+        snapshot,
+    };
+    let recorder = start_recorder(resolved, &config, seed)?;
+    let disk = {
+        let core = core.clone();
+        storage.spawn(move |completion| core.tell_blocking(Inbox::Disk(completion)))?
+    };
+    let mut first = vec![Event::Booted(recovered)];
+    first.extend(node_spec(resolved, &identity).map(Event::Fingerprinted));
+    let identity = Mutex::new(identity);
+    let joined = Box::new(move |cluster| {
+        let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(failure) = identity.join(cluster) {
+            tracing::error!("{failure}");
+        }
+    });
+    let parts = Parts {
+        clock,
+        transport: transport.clone(),
+        disk: Box::new(disk),
+        snapshots,
+        tasks,
+        shadow: shadow_work,
+        recorder,
+        joined,
+    };
+    forward(network_events, core.clone());
+    let mut agent = Agent::new(config, seed);
+    agent.set_guard(Guard(guard));
+    let ended = run_thread(Loop::new(agent, parts, core.clone(), inbox), first)?;
+    Ok(Running { core, shadow, transport, identity: view, ended })
+}
+
+/// Runs `work`; a panic in it becomes words, so that it fails one evaluation and not the server.
+fn guard(work: &mut dyn FnMut()) -> Result<(), String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        format!("scheduling it failed: {}", text.unwrap_or("a panic without words"))
+    })
+}
+
+type Stored = (raft::SnapshotMark, Arc<[u8]>);
+type LogRecord = (WriteSeq, wal::Lane, Vec<u8>);
+
+/// A damaged snapshot is made up for by an older one, if the log reaches from there beyond it.
+fn newest_snapshot(
+    snapshots: &storage::Snapshots,
+    records: &[LogRecord],
+) -> Result<Option<Stored>, Failure> {
+    let Some(loaded) = snapshots.load_newest()? else { return Ok(None) };
+    let index = loaded.name.index.0;
+    for path in loaded.damaged {
+        let promised = storage::SnapshotName::of_path(&path).map(|name| name.index);
+        if promised.is_some_and(|promised| !log_reaches(records, promised)) {
+            return Err(storage::Failure::SnapshotDamaged { path }.into());
+        }
+    }
+    let unpacked = snapshot::unpack(&loaded.bytes);
+    let (mark, _) = unpacked.map_err(|why| Failure::Snapshot { index, why })?;
+    Ok(Some((mark, Arc::from(loaded.bytes))))
+}
+
+/// Whether the log in these records holds the entry at `index`.
+fn log_reaches(records: &[LogRecord], index: Index) -> bool {
+    let mut last = Index::default();
+    for (_, _, bytes) in records.iter().filter(|(_, lane, _)| *lane == wal::Lane::Raft) {
+        // What does not decode stops the agent when it boots.
+        match postcard::from_bytes(bytes) {
+            Ok(raft::Record::Frame { frame, .. }) => last = frame.last(),
+            Ok(raft::Record::SnapshotInstalled(_)) => last = Index::default(),
+            Ok(raft::Record::HardState(_)) | Err(_) => (),
+        }
+    }
+    index <= last
+}
+
+fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Failure> {
+    let (_, state) = snapshot::unpack(bytes).map_err(|why| Failure::Snapshot { index, why })?;
+    State::decode(state).map_err(|fault| Failure::Snapshot { index, why: format!("{fault:?}") })
+}
+
+/// The loop, on a thread of its own.
+fn run_thread(agent: Loop, first: Vec<Event>) -> Result<oneshot::Receiver<End>, Failure> {
+    let (tell, ended) = oneshot::channel();
+    let failure = |source| Failure::Io { what: "cannot start the core's thread".into(), source };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failure)?;
+    let body = move || {
+        let end = runtime.block_on(agent.run(first));
+        let _nobody_may_wait = tell.send(end);
+    };
+    let _detached = thread::Builder::new().name("core".into()).spawn(body).map_err(failure)?;
+    Ok(ended)
+}
+
+fn forward(mut events: mpsc::Receiver<TransportEvent>, core: Core) {
+    let _ends_with_the_transport = tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            core.tell(Inbox::Network(event)).await;
+        }
+    });
+}
+
+fn start_transport(
+    resolved: &Resolved,
+    identity: &Identity,
+    clock: &Arc<Clock>,
+    events: mpsc::Sender<TransportEvent>,
+) -> Result<Transport, Failure> {
+    let certificates = match &resolved.certificates {
+        config::Certificates::InMemory => Certificates::ephemeral(&resolved.region, clock.wall())?,
+        config::Certificates::Files { ca, cert, key } => Certificates::load(&tls::Files {
+            ca_file: ca.clone(),
+            cert_file: cert.clone(),
+            key_file: key.clone(),
+        })?,
+    };
+    let agent = match resolved.server {
+        Some(_) => PeerId::Server(identity.server()),
+        None => PeerId::Client(identity.node()),
+    };
+    let hello = Hello {
+        version: HELLO_VERSION,
+        agent,
+        cluster: identity.cluster(),
+        incarnation: identity.incarnation(),
+        name: resolved.name.clone(),
+        region: resolved.region.clone(),
+        address: resolved.rpc_advertise.to_string(),
+        http_address: resolved.http_advertise.to_string(),
+    };
+    let wall = {
+        let clock = Arc::clone(clock);
+        Arc::new(move || clock.wall())
+    };
+    let mut config = transport::Config::new(resolved.rpc_bind, hello, identity.server().0, wall);
+    config.reset_key = Some(identity.reset_key());
+    Ok(Transport::start(config, &certificates, events)?)
+}
+
+fn start_tasks(
+    resolved: &Resolved,
+    drivers: DriversConfig,
+    core: &Core,
+) -> Result<Option<Tasks>, Failure> {
+    let Some(client) = &resolved.client else { return Ok(None) };
+    let (events, mut arriving) = mpsc::channel(EVENTS_MAX);
+    let raw_exec = match client.raw_exec {
+        config::RawExec::On => RawExec::Enabled,
+        config::RawExec::Off => RawExec::Disabled,
+    };
+    let place = client.alloc_dir.display().to_string();
+    let config = TasksConfig { alloc_dir: client.alloc_dir.clone(), drivers, raw_exec };
+    let tasks = Tasks::new(config, events)
+        .map_err(|source| Failure::Io { what: format!("no task can be run in {place}"), source })?;
+    let core = core.clone();
+    let _ends_with_the_drivers = tokio::spawn(async move {
+        while let Some(event) = arriving.recv().await {
+            core.tell(Inbox::Driver(event)).await;
+        }
+    });
+    Ok(Some(tasks))
+}
+
+fn start_recorder(
+    resolved: &Resolved,
+    config: &Config,
+    seed: u64,
+) -> Result<Option<Recorder>, Failure> {
+    let config::Recorder::On { bytes_max } = resolved.recorder else { return Ok(None) };
+    let dir = recordings(resolved);
+    let mut recorder = Recorder::start(&dir, bytes_max).map_err(|source| Failure::Io {
+        what: format!("the input log cannot be kept in {}", dir.display()),
+        source,
+    })?;
+    recorder.begin(&Start::Boot { config: Box::new(config.clone()), seed });
+    Ok(Some(recorder))
+}
+
+/// Where the input log is.
+#[must_use]
+pub fn recordings(resolved: &Resolved) -> PathBuf {
+    resolved.data_dir.join("inputs")
+}
+
+fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
+    let server = resolved.server.as_ref().map(|server| {
+        let own = gossip::Member {
+            id: identity.server(),
+            incarnation: identity.incarnation(),
+            cluster: identity.cluster(),
+            name: resolved.name.clone(),
+            region: resolved.region.clone(),
+            datacenter: resolved.datacenter.clone(),
+            address: resolved.rpc_advertise.to_string(),
+            http_address: resolved.http_advertise.to_string(),
+            expect: server.bootstrap_expect,
+            build: env!("CARGO_PKG_VERSION").into(),
+            status: gossip::Status::Alive,
+        };
+        let join = [server.join.start.clone(), server.join.retry.clone()].concat();
+        ServerConfig {
+            raft: raft::Config::new(identity.server()),
+            gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
+            heartbeat: heartbeat::Config {
+                ttl_ms: server.heartbeat_ttl_ms,
+                grace_ms: server.heartbeat_grace_ms,
+            },
+            cut_bytes: limits::CUT_BYTES,
+        }
+    });
+    let client = resolved.client.as_ref().map(|client| {
+        let mut config = client::Config::new(identity.node());
+        config.kill_timeout_ms_max = client.kill_timeout_ms_max;
+        let servers = match resolved.server {
+            // Server and client in one process need no network between them.
+            Some(_) => Vec::new(),
+            None => [client.join.start.clone(), client.join.retry.clone()].concat(),
+        };
+        ClientConfig { client: config, servers }
+    });
+    Config {
+        wal: wal::Config {
+            segment_bytes_first: limits::WAL_SEGMENT_BYTES_FIRST,
+            segment_bytes: limits::WAL_SEGMENT_BYTES,
+            write_bytes_max: limits::WAL_WRITE_BYTES_MAX,
+        },
+        server,
+        client,
+    }
+}
+
+fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
+    let client = resolved.client.as_ref()?;
+    let found = fingerprint(&FingerprintConfig {
+        data_dir: resolved.data_dir.clone(),
+        raw_exec: match client.raw_exec {
+            config::RawExec::On => fingerprint::RawExec::Enabled,
+            config::RawExec::Off => fingerprint::RawExec::Disabled,
+        },
+        cpu_total_mhz: client.cpu_total_mhz,
+        memory_total_mib: client.memory_total_mib,
+        address: Some(resolved.http_advertise.ip()),
+        version: env!("CARGO_PKG_VERSION").into(),
+    });
+    let reserved = &client.reserved;
+    Some(NodeSpec {
+        id: identity.node(),
+        name: resolved.name.clone(),
+        datacenter: resolved.datacenter.clone(),
+        class: client.node_class.clone(),
+        attributes: found.attributes,
+        meta: client.meta.clone(),
+        capacity: found.capacity,
+        reserved: Capacity {
+            cpu_mhz: reserved.cpu_mhz,
+            memory_mib: reserved.memory_mib,
+            disk_mib: reserved.disk_mib,
+        },
+        reserved_ports: reserved.ports.clone(),
+        drivers: found.drivers,
+        http_address: resolved.http_advertise.to_string(),
+    })
+}
