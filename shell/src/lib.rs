@@ -2,8 +2,10 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod drivers;
 pub mod fingerprint;
+pub mod http;
 pub mod identity;
 pub mod jobspec;
 pub mod logs;

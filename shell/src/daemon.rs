@@ -1,0 +1,227 @@
+//! `drover agent`: from flags and files to a process that serves until it is told to end.
+//!
+//! Invariants
+//! - what is wrong is said once, on standard error, before anything is started;
+//! - a `-dev` agent leaves nothing behind: no task, no file.
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::config::{Mode, Resolved, Surroundings, Written};
+use crate::http::{self, Api, LogTap, Me};
+use crate::run::{AtStop, End};
+use crate::start::{self, Running};
+
+/// How long open HTTP requests may take after the agent was told to end.
+const HTTP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub mode: Option<Mode>,
+    /// Files and directories, in the order they were given.
+    pub config: Vec<PathBuf>,
+    /// Laid over what the files say.
+    pub overlay: Written,
+}
+
+/// Run an agent until a signal ends it.
+///
+/// # Errors
+/// In words for the operator, when it cannot start.
+pub fn run(flags: &Flags) -> Result<(), String> {
+    let scratch = Scratch::new(flags.mode);
+    let resolved = resolve(flags, scratch.path())?;
+    let tap = start_logging(&resolved)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|fault| format!("cannot start: {fault}"))?;
+    let ending = runtime.block_on(serve(&resolved, tap));
+    runtime.shutdown_timeout(HTTP_PATIENCE);
+    drop(scratch);
+    ending
+}
+
+fn resolve(flags: &Flags, scratch: PathBuf) -> Result<Resolved, String> {
+    let written = Written::load(&flags.config).map_err(|found| found.to_string())?;
+    let written = written.overlaid(flags.overlay.clone());
+    let around = Surroundings::look(scratch);
+    let resolved = match flags.mode {
+        Some(Mode::Dev) => Resolved::dev(&written, &around),
+        Some(Mode::Production) | None => Resolved::of(&written, &around),
+    };
+    resolved.map_err(|unusable| {
+        format!("the configuration cannot be used:\n{unusable}\nTry `drover agent -dev` for a first look.")
+    })
+}
+
+/// A directory that ends with the process: the data of `-dev`.
+struct Scratch(Option<PathBuf>);
+
+impl Scratch {
+    fn new(mode: Option<Mode>) -> Self {
+        let wanted = mode == Some(Mode::Dev);
+        let name = format!("drover-dev-{}", std::process::id());
+        Self(wanted.then(|| std::env::temp_dir().join(name)))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.clone().unwrap_or_default()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _it_may_never_have_been_made = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+fn start_logging(resolved: &Resolved) -> Result<LogTap, String> {
+    let level = resolved.log_level.to_lowercase();
+    let filter =
+        EnvFilter::try_new(format!("{level},quinn=warn,quinn_proto=warn,rustls=warn,hyper=warn"))
+            .map_err(|fault| format!("log_level {:?}: {fault}", resolved.log_level))?;
+    let (tap, tap_layer) = LogTap::new();
+    let console = tracing_subscriber::fmt::layer()
+        .with_writer(io::stdout)
+        .with_target(false)
+        .with_ansi(io::stdout().is_terminal());
+    tracing_subscriber::registry()
+        .with(console.with_filter(filter))
+        .with(tap_layer)
+        .try_init()
+        .map_err(|fault| fault.to_string())?;
+    Ok(tap)
+}
+
+async fn serve(resolved: &Resolved, tap: LogTap) -> Result<(), String> {
+    let listener = listen(resolved.http_bind).await?;
+    let mut running = start::start(resolved).map_err(|failure| failure.to_string())?;
+    let api = Arc::new(api_of(resolved, &running, tap));
+    let (close, closing) = oneshot::channel::<()>();
+    let http = tokio::spawn(http::serve(listener, http::router(api), async {
+        let _told_or_dropped = closing.await;
+    }));
+    print_banner(resolved, &running);
+    let end = wait(&mut running).await?;
+    drop(close);
+    let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
+    match end {
+        Some(End::Halted(why)) => {
+            tracing::error!("the agent halted: {why}");
+            Err(format!("the agent halted: {why}"))
+        }
+        Some(End::Asked) | None => {
+            let tasks = match resolved.mode {
+                Mode::Dev => AtStop::KillTasks,
+                Mode::Production => AtStop::LeaveTasks,
+            };
+            running.stop(tasks).await;
+            Ok(())
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|fault| match fault.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "HTTP port {} on {} is in use: is another agent running? Stop it, or set `ports {{ http = ... }}`",
+            address.port(),
+            address.ip()
+        ),
+        _ => format!("cannot listen on {address} for HTTP: {fault}. Check `bind_addr` and `addresses.http`"),
+    })
+}
+
+/// Until a signal comes (`None`) or the agent ends by itself.
+async fn wait(running: &mut Running) -> Result<Option<End>, String> {
+    let failed = |fault: io::Error| format!("cannot listen for signals: {fault}");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        biased;
+        end = running.ended() => Ok(Some(end)),
+        _ = interrupt.recv() => {
+            tracing::info!("interrupted: stopping");
+            Ok(None)
+        }
+        _ = terminate.recv() => {
+            tracing::info!("told to terminate: stopping");
+            Ok(None)
+        }
+    }
+}
+
+fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
+    let transport = running.transport.clone();
+    let me = Me {
+        name: resolved.name.clone(),
+        region: resolved.region.clone(),
+        datacenter: resolved.datacenter.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        server: resolved.server.is_some(),
+        client: running.identity.node,
+        alloc_dir: resolved.client.as_ref().map(|client| client.alloc_dir.clone()),
+        http_address: resolved.http_advertise.to_string(),
+        config: serde_json::Value::Null,
+    };
+    Api {
+        core: running.core.clone(),
+        shadow: running.shadow.clone(),
+        me,
+        logs,
+        servers: Arc::new(move || {
+            transport.peers().into_iter().map(|peer| peer.hello.http_address).collect()
+        }),
+        unsafe_open: resolved.unsafe_open,
+    }
+}
+
+fn print_banner(resolved: &Resolved, running: &Running) {
+    let mut rows: Vec<(&str, String)> = vec![
+        (
+            "Advertise Addrs",
+            format!("HTTP: {}; RPC: {}", resolved.http_advertise, resolved.rpc_advertise),
+        ),
+        ("Bind Addrs", format!("HTTP: {}; RPC: {}", resolved.http_bind, resolved.rpc_bind)),
+        ("Client", resolved.client.is_some().to_string()),
+        ("Data Dir", resolved.data_dir.display().to_string()),
+        ("Log Level", resolved.log_level.to_uppercase()),
+    ];
+    if let Some(node) = running.identity.node {
+        rows.push(("Node Id", node.uuid().to_string()));
+    }
+    rows.push(("Region", format!("{} (DC: {})", resolved.region, resolved.datacenter)));
+    rows.push(("Server", resolved.server.is_some().to_string()));
+    rows.push(("Version", env!("CARGO_PKG_VERSION").into()));
+    let mut text = String::new();
+    for note in &resolved.notes {
+        let _to_a_string = writeln!(text, "==> {note}");
+    }
+    match resolved.files.as_slice() {
+        [] => text.push_str("==> No configuration files loaded\n"),
+        files => {
+            let _to_a_string = writeln!(text, "==> Loaded configuration from {}", files.join(", "));
+        }
+    }
+    text.push_str("==> Starting Drover agent...\n==> Drover agent configuration:\n\n");
+    for (name, value) in rows {
+        let _to_a_string = writeln!(text, "{name:>22}: {value}");
+    }
+    text.push_str("\n==> Drover agent started! Log data will stream in below:\n\n");
+    let _standard_output_may_be_closed = io::stdout().write_all(text.as_bytes());
+}

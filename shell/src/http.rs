@@ -1,0 +1,201 @@
+//! The HTTP API: Nomad's v1, so that its clients, libraries and dashboards work unchanged.
+//!
+//! Reads come from the shadow, after a read point unless `stale` is asked for; writes go to the core
+//! and are answered once the shadow has applied them, so that who wrote reads what was written. An
+//! agent without a shadow passes on all that is not about itself.
+//!
+//! Invariants
+//! - an error is a status and a bare line of text that says what to do;
+//! - nobody but the machine's own users is answered, unless the operator opened the agent to all;
+//! - bodies, pages and streams are bounded; a list that is asked for without `per_page` is whole.
+//!
+//! It decides nothing about jobs: `jobspec` checks them, the core judges them.
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, delete, get, post, put};
+use drover_core::types::NodeId;
+use tokio::sync::Semaphore;
+
+use crate::run::Core;
+use crate::shadow::Shadow;
+
+mod agent;
+mod allocs;
+mod answer;
+mod client;
+mod diff;
+mod dress;
+mod evals;
+mod fs;
+mod guard;
+mod host;
+mod job;
+mod jobs;
+mod metrics;
+mod misc;
+pub mod monitor;
+mod nodes;
+mod operator;
+mod plan;
+mod proxy;
+mod query;
+mod read;
+mod search;
+mod write;
+
+pub use monitor::LogTap;
+
+use self::answer::Answer;
+
+/// The largest request body: a job file of the largest size as JSON, with room for escapes.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// Streams (logs, files, monitors) that are open at once.
+const STREAMS_MAX: usize = 1_024;
+/// Dry runs at once: each holds a state of its own.
+const PLANS_MAX: usize = 2;
+
+/// What the API works with.
+pub struct Api {
+    pub core: Core,
+    /// `None` on an agent that is only a client.
+    pub shadow: Option<Shadow>,
+    pub me: Me,
+    pub logs: LogTap,
+    /// HTTP addresses of servers, best first; asked where there is no shadow.
+    pub servers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The operator wants everyone on the network to be answered, without any check of who it is.
+    pub unsafe_open: bool,
+}
+
+/// What the agent says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Me {
+    pub name: String,
+    pub region: String,
+    pub datacenter: String,
+    pub version: String,
+    pub server: bool,
+    pub client: Option<NodeId>,
+    /// Where the files of this node's allocs are.
+    pub alloc_dir: Option<PathBuf>,
+    /// Advertised, `host:port`.
+    pub http_address: String,
+    /// The whole configuration, secrets left out.
+    pub config: serde_json::Value,
+}
+
+/// What handlers share.
+struct Http {
+    api: Arc<Api>,
+    streams: Arc<Semaphore>,
+    plans: Semaphore,
+    proxy: proxy::Client,
+    host: host::Host,
+    metrics: metrics::Counters,
+}
+
+type Shared = Arc<Http>;
+
+/// All routes.
+pub fn router(api: Arc<Api>) -> Router {
+    let http = Arc::new(Http {
+        api,
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        plans: Semaphore::new(PLANS_MAX),
+        proxy: proxy::client(),
+        host: host::Host::default(),
+        metrics: metrics::Counters::default(),
+    });
+    state_routes()
+        .merge(client_routes())
+        .merge(agent_routes())
+        .merge(misc::routes())
+        .fallback(misc::unknown)
+        .method_not_allowed_fallback(misc::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), proxy::pass_on))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), dress::dress))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), guard::guard))
+        .with_state(http)
+}
+
+/// Serve `router` until `shutdown`; answers that are under way are finished first.
+///
+/// # Errors
+/// If the listener breaks.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+/// A handler for both methods that clients write with.
+fn write<H, T>(handler: H) -> MethodRouter<Shared>
+where
+    H: axum::handler::Handler<T, Shared>,
+    T: 'static,
+{
+    put(handler.clone()).merge(post(handler))
+}
+
+fn state_routes() -> Router<Shared> {
+    Router::new()
+        .route("/v1/jobs", get(jobs::list).merge(write(jobs::register)))
+        .route("/v1/jobs/parse", write(jobs::parse))
+        .route("/v1/validate/job", write(jobs::validate))
+        .route("/v1/job/{*rest}", get(job::read).merge(write(job::write)).merge(delete(job::stop)))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/node/{id}", get(nodes::one))
+        .route("/v1/node/{id}/allocations", get(nodes::allocations))
+        .route("/v1/node/{id}/eligibility", write(nodes::eligibility))
+        .route("/v1/node/{id}/drain", write(nodes::drain))
+        .route("/v1/allocations", get(allocs::list))
+        .route("/v1/allocation/{id}", get(allocs::one))
+        .route("/v1/allocation/{id}/stop", write(allocs::stop))
+        .route("/v1/evaluations", get(evals::list))
+        .route("/v1/evaluation/{id}", get(evals::one))
+        .route("/v1/evaluation/{id}/allocations", get(evals::allocations))
+        .route("/v1/search", write(search::by_prefix))
+        .route("/v1/search/fuzzy", write(search::by_part))
+        .route("/v1/status/leader", get(operator::leader))
+        .route("/v1/status/peers", get(operator::peers))
+        .route("/v1/regions", get(operator::regions))
+        .route("/v1/operator/raft/configuration", get(operator::raft))
+        .route("/v1/operator/scheduler/configuration", get(operator::scheduler))
+        .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
+        .route("/v1/system/gc", write(operator::collect))
+        .route("/v1/system/reconcile/summaries", write(misc::nothing_to_do))
+}
+
+fn client_routes() -> Router<Shared> {
+    Router::new()
+        .route("/v1/client/fs/logs/{id}", get(fs::logs))
+        .route("/v1/client/fs/stream/{id}", get(fs::stream))
+        .route("/v1/client/fs/ls/{id}", get(fs::list))
+        .route("/v1/client/fs/stat/{id}", get(fs::stat))
+        .route("/v1/client/fs/cat/{id}", get(fs::cat))
+        .route("/v1/client/fs/readat/{id}", get(fs::read_at))
+        .route("/v1/client/allocation/{id}/stats", get(client::stats))
+        .route("/v1/client/allocation/{id}/restart", write(client::restart))
+        .route("/v1/client/allocation/{id}/signal", write(client::signal))
+        .route("/v1/client/allocation/{id}/exec", get(client::exec))
+        .route("/v1/client/stats", get(client::host_stats))
+}
+
+fn agent_routes() -> Router<Shared> {
+    Router::new()
+        .route("/v1/agent/self", get(agent::myself))
+        .route("/v1/agent/members", get(agent::members))
+        .route("/v1/agent/health", get(agent::health))
+        .route("/v1/agent/servers", get(agent::servers))
+        .route("/v1/agent/monitor", get(monitor::monitor))
+        .route("/v1/metrics", get(metrics::metrics))
+}
