@@ -1,1 +1,41 @@
 //! A world in which any number of agents live on one thread.
+//!
+//! The agents are the ones that run in production, bit for bit; network, disks, clocks and tasks are
+//! simulated, break as a plan says, and depend on nothing but a seed.
+//!
+//! | module | what |
+//! |---|---|
+//! | `run` | one run of a plan, a hunt through seeds |
+//! | `plan` | faults and requests of one run: drawn, printed, parsed |
+//! | `world` | the event queue, stepping agents, carrying out their effects |
+//! | `host`, `clock`, `disk`, `durable`, `drivers`, `shadow` | one machine |
+//! | `network` | links, loss, partitions |
+//! | `workload` | jobs and machines |
+//! | `checkers` | what must hold, one property a file |
+//! | `counters`, `trace` | what happened: in numbers, and line by line |
+//! | `shrink` | cutting a failing plan down |
+//! | `replay` | stepping a recorded input log |
+//!
+//! Invariants
+//! - two runs of one plan are the same run;
+//! - nothing is printed, and no clock, entropy, thread or socket is used.
+pub mod checkers;
+pub mod clock;
+pub mod counters;
+pub mod disk;
+pub mod drivers;
+pub mod durable;
+pub mod host;
+pub mod network;
+pub mod plan;
+pub mod queue;
+pub mod replay;
+pub mod run;
+pub mod shadow;
+pub mod shrink;
+pub mod trace;
+pub mod workload;
+pub mod world;
+
+pub use run::{Failure, Hunt, Options, Replays, Report, Times, hunt, plan_of, run, run_plan};
+pub use shrink::shrink;

@@ -1,0 +1,205 @@
+//! What must always hold, and what must come to hold; one property a file.
+//!
+//! | file | property |
+//! |---|---|
+//! | `election_safety` | one leader a term |
+//! | `log_matching` | equal places, equal prefixes |
+//! | `leader_completeness` | a leader has all that was committed before |
+//! | `committed_is_durable` | committed and acknowledged is on disks |
+//! | `state_machine_safety` | equal index, equal entry and state |
+//! | `terms_and_indexes_grow` | nothing goes back |
+//! | `vote_is_kept` | one vote a term, on disk before it is said |
+//! | `alloc_runs_once` | no task runs twice at once |
+//! | `node_not_oversubscribed` | no node is given more than it has |
+//! | `no_lost_write` | acknowledged stays true, and is read |
+//! | `down_only_after_ttl` | no node is called down that was just heard |
+//! | `desired_is_running`, `eval_is_settled` | after healing: what is wanted runs, nothing waits |
+//!
+//! Beside them a run fails when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
+//! read its own log (`recovery`), or says something that its peers refuse (`wire`).
+//!
+//! Invariants
+//! - a checker only looks: a run with and without it is the same.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_core::agent::Agent;
+use drover_core::fsm::Command;
+use drover_core::fsm::record::decode_batch;
+use drover_core::raft::{Frame, Payload, Position, Raft, Role};
+use drover_core::types::{Incarnation, Index, NodeStatus, Term};
+
+use crate::clock::Moment;
+use crate::network::HostId;
+
+pub mod alloc_runs_once;
+pub mod committed_is_durable;
+pub mod desired_is_running;
+pub mod down_only_after_ttl;
+pub mod election_safety;
+pub mod eval_is_settled;
+pub mod leader_completeness;
+pub mod log_matching;
+pub mod no_lost_write;
+pub mod node_not_oversubscribed;
+pub mod state_machine_safety;
+pub mod terms_and_indexes_grow;
+pub mod vote_is_kept;
+
+use state_machine_safety::Seen;
+use terms_and_indexes_grow::Standing;
+
+/// What a checker says: nothing, or what is wrong.
+pub type Verdict = Result<(), String>;
+
+/// A property that does not hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Violation {
+    pub checker: &'static str,
+    pub message: String,
+}
+
+/// `verdict`, in the name of `checker`.
+///
+/// # Errors
+/// The verdict's.
+pub fn named(checker: &'static str, verdict: Verdict) -> Result<(), Violation> {
+    verdict.map_err(|message| Violation { checker, message })
+}
+
+/// A server, when something has happened to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked<'a> {
+    pub at: Moment,
+    pub host: HostId,
+    pub incarnation: Incarnation,
+    pub agent: &'a Agent,
+    /// The term on its disk.
+    pub durable_term: Term,
+}
+
+/// Everything that is checked all the time.
+#[derive(Debug, Default)]
+pub struct Checkers {
+    pub election_safety: election_safety::ElectionSafety,
+    pub log_matching: log_matching::LogMatching,
+    pub leader_completeness: leader_completeness::LeaderCompleteness,
+    pub state_machine_safety: state_machine_safety::StateMachineSafety,
+    pub terms_and_indexes_grow: terms_and_indexes_grow::TermsAndIndexesGrow,
+    pub vote_is_kept: vote_is_kept::VoteIsKept,
+    pub alloc_runs_once: alloc_runs_once::AllocRunsOnce,
+    pub no_lost_write: no_lost_write::NoLostWrite,
+    pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
+    /// How each server was last seen.
+    seen: BTreeMap<HostId, LastSeen>,
+    /// How long a node may be silent.
+    silence_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct LastSeen {
+    standing: Standing,
+    last: Position,
+    leads_in: Option<Term>,
+}
+
+impl Checkers {
+    /// Nothing was seen yet; nodes may be silent for `silence_ms`.
+    #[must_use]
+    pub fn new(silence_ms: u64) -> Self {
+        Self { silence_ms, ..Self::default() }
+    }
+
+    /// Something happened to a server. Answers whether it has just won the lead.
+    ///
+    /// # Errors
+    /// A property does not hold any more.
+    pub fn look(&mut self, looked: Looked<'_>) -> Result<bool, Violation> {
+        let Some((raft, state)) = looked.agent.raft().zip(looked.agent.state()) else {
+            return Ok(false);
+        };
+        let now = LastSeen {
+            standing: Standing {
+                incarnation: looked.incarnation,
+                term: raft.term(),
+                durable_term: looked.durable_term,
+                commit: raft.commit_index(),
+                applied: state.index(),
+            },
+            last: raft.last(),
+            leads_in: (raft.role() == Role::Leader).then(|| raft.term()),
+        };
+        let before = self.seen.insert(looked.host, now).unwrap_or_default();
+        if before == now {
+            return Ok(false);
+        }
+        let grows = self.terms_and_indexes_grow.on_standing(looked.host, now.standing);
+        named("terms_and_indexes_grow", grows)?;
+        if now.last != before.last {
+            self.look_at_log(looked, raft, before.last)?;
+        }
+        if now.standing.applied != before.standing.applied {
+            let same = self.state_machine_safety.on_state(state.index(), state.digest());
+            named("state_machine_safety", same)?;
+        }
+        let won = now.leads_in.filter(|_| now.leads_in != before.leads_in);
+        if let Some(term) = won {
+            named("election_safety", self.election_safety.on_leader(term, looked.host))?;
+            let holds = |at: Position| at.index <= raft.base().index || raft.holds(at);
+            let complete = self.leader_completeness.on_leader(term, holds);
+            named("leader_completeness", complete)?;
+        }
+        Ok(won.is_some())
+    }
+
+    /// A server in `term` said that `frame` is committed.
+    ///
+    /// # Errors
+    /// Another frame is.
+    pub fn on_committed(&mut self, term: Term, frame: &Arc<Frame>) -> Result<Seen, Violation> {
+        let safe = self.state_machine_safety.on_committed(frame);
+        let seen =
+            safe.map_err(|message| Violation { checker: "state_machine_safety", message })?;
+        if seen == Seen::First {
+            self.leader_completeness.on_committed(frame.position(), term);
+        }
+        Ok(seen)
+    }
+
+    fn look_at_log(
+        &mut self,
+        looked: Looked<'_>,
+        raft: &Raft,
+        before: Position,
+    ) -> Result<(), Violation> {
+        let is_longer = raft.holds(before) && before.index <= raft.last_index();
+        let mut prev = if is_longer { before } else { raft.base() };
+        let from = Index(prev.index.0 + 1);
+        let leads = raft.role() == Role::Leader;
+        for frame in raft.frames_from(from) {
+            named("log_matching", self.log_matching.on_frame(prev, frame))?;
+            if leads && frame.term == raft.term() {
+                named("down_only_after_ttl", self.look_for_down(looked, frame))?;
+            }
+            prev = frame.position();
+        }
+        Ok(())
+    }
+
+    fn look_for_down(&self, looked: Looked<'_>, frame: &Frame) -> Verdict {
+        let Payload::Commands { count, bytes } = &frame.payload else { return Ok(()) };
+        for entry in decode_batch(bytes, *count).flatten() {
+            if let Command::SetNodeStatus { nodes, status: NodeStatus::Down, .. } = &entry.command {
+                for &node in nodes {
+                    self.down_only_after_ttl.on_down(
+                        looked.at,
+                        looked.host,
+                        node,
+                        self.silence_ms,
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked and no node
+//! has room for it; and nothing runs that should not — the purpose of the whole thing.
+//!
+//! Invariants
+//! - what runs is asked of the drivers, not of the tables.
+use std::collections::BTreeSet;
+
+use drover_core::state::State;
+use drover_core::types::{
+    AllocId, Allocation, Capacity, ClientStatus, DesiredStatus, Group, Job, JobKind, Node,
+    NodeStatus, Operator,
+};
+
+use super::Verdict;
+
+/// Compares what is desired with the allocs of which a process lives.
+pub fn check(state: &State, live: &BTreeSet<AllocId>) -> Verdict {
+    for job in state.jobs() {
+        check_job(state, job).map_err(|why| format!("{}: {why}", job.newest().spec.id))?;
+    }
+    let mut wanted = BTreeSet::new();
+    for alloc in state.allocs().filter(|alloc| alloc.desired == DesiredStatus::Run) {
+        if alloc.client_status == ClientStatus::Pending {
+            return Err(format!("{:?} is still pending", alloc.id));
+        }
+        if alloc.client_status == ClientStatus::Running {
+            wanted.insert(alloc.id);
+        }
+    }
+    check_processes(&wanted, live)
+}
+
+fn check_processes(wanted: &BTreeSet<AllocId>, live: &BTreeSet<AllocId>) -> Verdict {
+    if let Some(alloc) = live.difference(wanted).next() {
+        return Err(format!("{alloc:?} runs and should not"));
+    }
+    match wanted.difference(live).next() {
+        Some(alloc) => Err(format!("{alloc:?} should run and does not")),
+        None => Ok(()),
+    }
+}
+
+fn check_job(state: &State, job: &Job) -> Verdict {
+    let version = job.newest();
+    for (at, group) in version.spec.groups.iter().enumerate() {
+        let runs = |alloc: &&Allocation| {
+            usize::from(alloc.group) == at
+                && alloc.desired == DesiredStatus::Run
+                && !alloc.client_status.is_terminal()
+        };
+        let running = state.allocs_of_job(job.id).filter(runs).count();
+        let count = usize::try_from(group.count).unwrap_or(usize::MAX);
+        let wanted = if job.stopped { 0 } else { count };
+        if wanted < running {
+            return Err(format!("{running} allocs run, {wanted} are wanted"));
+        }
+        if running < wanted && version.spec.kind == JobKind::Service {
+            check_missing(state, job, group).map_err(|why| {
+                format!(
+                    "{running} allocs run, {wanted} are wanted, and {why}\n{}",
+                    picture_of(state, job)
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The job's evaluations and allocs, for whoever must find out why.
+fn picture_of(state: &State, job: &Job) -> String {
+    let mut lines =
+        vec![format!("clock {}  version {}", state.clock().unix_ms, job.newest().version)];
+    for eval in state.evals_of_job(job.id) {
+        let (id, trigger, status) = (eval.id.0, eval.trigger, eval.status);
+        let until = eval.wait_until.map(|until| until.unix_ms);
+        lines.push(format!("eval {id}  {trigger:?}  {status:?}  wait until {until:?}"));
+    }
+    for alloc in state.allocs_of_job(job.id) {
+        lines.push(format!(
+            "alloc {}  ordinal {}  version {}  {:?}  {:?}  follow up {:?}  next {:?}  changed {}",
+            alloc.id.0,
+            alloc.ordinal,
+            alloc.version,
+            alloc.desired,
+            alloc.client_status,
+            alloc.follow_up,
+            alloc.next,
+            alloc.modify_time.unix_ms
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Too few run: then the rest must be known to wait, and have reason to.
+fn check_missing(state: &State, job: &Job, group: &Group) -> Verdict {
+    if state.blocked_eval_of_job(job.id).is_none() {
+        return Err("no evaluation is blocked".to_owned());
+    }
+    match state.nodes().find(|node| may_lie_on(state, job, node) && has_room(state, node, group)) {
+        Some(node) => Err(format!("there is room on {}", node.spec.name)),
+        None => Ok(()),
+    }
+}
+
+fn may_lie_on(state: &State, job: &Job, node: &Node) -> bool {
+    let spec = &job.newest().spec;
+    let is_there = spec.datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let is_alone = spec.constraints.iter().any(|c| c.operator == Operator::DistinctHosts);
+    let mut on_node = state.allocs_of_node(node.spec.id);
+    let has_other = on_node.any(|a| a.job == job.id && !a.client_status.is_terminal());
+    is_there && !(is_alone && has_other)
+}
+
+fn has_room(state: &State, node: &Node, group: &Group) -> bool {
+    if node.status != NodeStatus::Ready || !node.eligible {
+        return false;
+    }
+    let holding = state.allocs_of_node(node.spec.id).filter(|a| !a.client_status.is_terminal());
+    let mut used = Capacity::default();
+    let mut ports = BTreeSet::new();
+    for alloc in holding {
+        used = used.checked_add(alloc.capacity).unwrap_or(node.spec.capacity);
+        ports.extend(alloc.ports.iter().map(|port| port.value));
+    }
+    let fixed = group.network.ports.iter().filter_map(|port| port.fixed);
+    let ports_are_free = fixed.clone().all(|port| !ports.contains(&port));
+    let free = node.spec.usable().checked_sub(used).unwrap_or_default();
+    ports_are_free && group.capacity().is_some_and(|ask| free.holds(ask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fires_when_a_process_is_missing_or_too_much() {
+        let set = |ids: &[u64]| ids.iter().copied().map(AllocId).collect::<BTreeSet<_>>();
+        assert_eq!(check_processes(&set(&[1, 2]), &set(&[1, 2])), Ok(()));
+        assert!(check_processes(&set(&[1, 2]), &set(&[1])).is_err());
+        assert!(check_processes(&set(&[1]), &set(&[1, 2])).is_err());
+    }
+
+    #[test]
+    fn it_fires_when_a_job_runs_nothing_and_nothing_waits() {
+        let mut state = State::new();
+        assert_eq!(check(&state, &BTreeSet::new()), Ok(()));
+        crate::workload::register_in(&mut state, 1, 2);
+        assert!(check(&state, &BTreeSet::new()).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! How often each thing happened in a run: what a hunt has really tried.
+//!
+//! Invariants
+//! - counts are part of a run's result, so two runs of one seed count the same.
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! counters {
+    ($($name:ident),* $(,)?) => {
+        /// Counts by what happened.
+        #[derive(Clone, Debug, Default, Eq, PartialEq)]
+        pub struct Counters {
+            $(pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every count with its name.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+        }
+
+        impl AddAssign<&Self> for Counters {
+            fn add_assign(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters!(
+    leader_changes,
+    entries_committed,
+    cuts,
+    snapshots_saved,
+    snapshots_installed,
+    crashes,
+    power_failures,
+    restarts,
+    pauses,
+    partitions,
+    torn_writes,
+    disk_faults,
+    halts,
+    clock_jumps,
+    messages_delivered,
+    messages_lost,
+    messages_doubled,
+    messages_overtaken,
+    messages_decoded,
+    requests_asked,
+    requests_done,
+    requests_refused,
+    requests_unknown,
+    requests_abandoned,
+    reads,
+    tasks_started,
+    tasks_failed,
+    tasks_reattached,
+    nodes_down,
+    allocs_lost,
+    evals_blocked,
+);
+
+impl Counters {
+    /// Names of what never happened.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let never = self.list().into_iter().filter(|&(_, count)| count == 0);
+        never.map(|(name, _)| name).collect()
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, count) in self.list() {
+            writeln!(f, "{count:>12}  {}", name.replace('_', " "))?;
+        }
+        Ok(())
+    }
+}

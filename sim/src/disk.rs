@@ -1,0 +1,166 @@
+//! A host's disk: what survives a power failure, and what is still on its way there.
+//!
+//! The log's own code recovers from these bytes; only the moving of bytes is simulated here, as the
+//! shell does it: seal, write, make durable, say so.
+//!
+//! Invariants
+//! - what was reported as done survives every crash;
+//! - of what was not, any part may survive: nothing, all, or some sectors of a block;
+//! - `Prepare` and `Remove` take effect in the order they were asked for.
+//!
+//! It does not rot: a single damaged copy is repaired from peers, which is not built yet.
+use std::collections::BTreeMap;
+
+use drover_core::raft::SnapshotMark;
+use drover_core::rng::Rng;
+use drover_core::types::WriteSeq;
+use drover_core::wal::{self, Fault, Lane, OpId, Operation, SegmentId, SegmentImage, Tail};
+
+use crate::durable::DurableLog;
+
+/// What a torn write is torn into: finer than any disk's sectors, since most blocks hold few bytes.
+const SECTOR_BYTES: usize = 64;
+
+/// The disk.
+#[derive(Debug, Default)]
+pub struct Disk {
+    segments: BTreeMap<SegmentId, Vec<u8>>,
+    /// Checksum of the last block sealed: the next one names it.
+    chain_crc: u32,
+    in_flight: BTreeMap<OpId, Operation>,
+    /// What consensus may rely on, for the checkers.
+    pub log: DurableLog,
+    /// The next write fails.
+    pub is_broken: bool,
+    /// No new segment can be made.
+    pub is_full: bool,
+}
+
+/// What a start finds.
+pub struct Found {
+    /// Records of the log, oldest first.
+    pub records: Vec<(WriteSeq, Lane, Vec<u8>)>,
+    /// Where the log ends.
+    pub tail: Tail,
+    /// Whether a write was cut in two.
+    pub torn: bool,
+}
+
+impl Disk {
+    /// The agent asks for `operation`.
+    pub fn submit(&mut self, op: OpId, mut operation: Operation) {
+        if let Operation::Write { block, .. } = &mut operation {
+            self.chain_crc = wal::seal(block, self.chain_crc, wal::checksum::crc32c);
+        }
+        self.in_flight.insert(op, operation);
+    }
+
+    /// Whether a block is on its way to the disk.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.in_flight.values().any(|operation| matches!(operation, Operation::Write { .. }))
+    }
+
+    /// The time has come at which `op` is done, or has failed. `None`: it was lost in a crash.
+    pub fn complete(&mut self, op: OpId, rng: &mut Rng) -> Option<Result<(), Fault>> {
+        let operation = self.in_flight.remove(&op)?;
+        let fault = match &operation {
+            Operation::Write { .. } if self.is_broken => Some(Fault::Io),
+            Operation::Prepare { recycled: None, .. } if self.is_full => Some(Fault::Full),
+            Operation::Write { .. } | Operation::Prepare { .. } | Operation::Remove { .. } => None,
+        };
+        if let Some(fault) = fault {
+            if let Operation::Write { segment, offset, block } = operation {
+                self.is_broken = false;
+                self.tear(segment, offset, &block, rng);
+            }
+            return Some(Err(fault));
+        }
+        if let Operation::Write { block, .. } = &operation {
+            self.log.on_block(block);
+        }
+        self.apply(operation);
+        Some(Ok(()))
+    }
+
+    /// The agent or its machine died: what was on its way arrives in part.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        let mut order_holds = true;
+        for (_, operation) in std::mem::take(&mut self.in_flight) {
+            match operation {
+                Operation::Write { segment, offset, block } => {
+                    self.tear(segment, offset, &block, rng);
+                }
+                Operation::Prepare { .. } | Operation::Remove { .. } => {
+                    order_holds &= rng.chance(500);
+                    if order_holds {
+                        self.apply(operation);
+                    }
+                }
+            }
+        }
+        self.is_broken = false;
+    }
+
+    /// Reads the log as a starting agent does.
+    ///
+    /// # Errors
+    /// What the log's own recovery says, which after mere crashes is a bug.
+    pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, String> {
+        let images = self.segments.iter();
+        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
+        let recovery = wal::recover(images.collect::<Vec<_>>(), wal::checksum::crc32c)
+            .map_err(|corruption| corruption.to_string())?;
+        if let Some(torn) = recovery.torn {
+            let bytes = self.segments.get_mut(&torn.segment).ok_or("a torn tail lies nowhere")?;
+            let (from, length) = (at(torn.offset), at(torn.bytes));
+            bytes[from..from + length].fill(0);
+        }
+        self.chain_crc = recovery.tail.crc;
+        self.log = DurableLog::from_records(&recovery.records, snapshot);
+        let torn = recovery.torn.is_some();
+        Ok(Found { records: recovery.records, tail: recovery.tail, torn })
+    }
+
+    fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::Write { segment, offset, block } => {
+                let bytes = self.segments.get_mut(&segment);
+                let bytes = bytes.expect("invariant: a block is written into a prepared segment");
+                bytes[at(offset)..at(offset) + block.len()].copy_from_slice(&block);
+            }
+            Operation::Prepare { segment, bytes, recycled } => {
+                let old = recycled.and_then(|recycled| self.segments.remove(&recycled));
+                self.segments.insert(segment, old.unwrap_or_else(|| vec![0; at(bytes)]));
+            }
+            Operation::Remove { segment } => {
+                self.segments.remove(&segment);
+            }
+        }
+    }
+
+    /// Nothing of the block arrives, all of it, its beginning, or some of its sectors.
+    fn tear(&mut self, segment: SegmentId, offset: u64, block: &[u8], rng: &mut Rng) {
+        let Some(bytes) = self.segments.get_mut(&segment) else { return };
+        let place = &mut bytes[at(offset)..at(offset) + block.len()];
+        let sectors = block.len() / SECTOR_BYTES;
+        let fate = rng.between(0, 3);
+        let kept_upto = rng.between(0, sectors as u64);
+        for sector in 0..sectors {
+            let arrives = match fate {
+                0 => false,
+                1 => true,
+                2 => (sector as u64) < kept_upto,
+                _ => rng.chance(500),
+            };
+            if arrives {
+                let range = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
+                place[range.clone()].copy_from_slice(&block[range]);
+            }
+        }
+    }
+}
+
+fn at(offset: u64) -> usize {
+    usize::try_from(offset).expect("invariant: a segment fits into memory")
+}

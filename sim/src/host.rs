@@ -1,0 +1,230 @@
+//! One host: an agent with its disk, its clocks and its tasks.
+//!
+//! Invariants
+//! - the disk, the clocks and the tasks outlive the agent.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_core::agent::{Agent, ClientConfig, Config, Recovered, ServerConfig};
+use drover_core::raft::SnapshotMark;
+use drover_core::rng::Rng;
+use drover_core::types::{ClusterId, Incarnation, Index, NodeSpec, ServerId};
+use drover_core::wire::PeerId;
+use drover_core::{client, gossip, heartbeat, raft, wal};
+
+use crate::clock::{HostClock, Moment};
+use crate::disk::Disk;
+use crate::drivers::Drivers;
+use crate::network::HostId;
+use crate::plan::{Knobs, Plan};
+use crate::shadow::Shadow;
+use crate::workload::{node_id, node_of};
+
+/// Snapshots that a server keeps.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// The host.
+#[derive(Debug)]
+pub struct Host {
+    pub id: HostId,
+    pub name: String,
+    pub peer: PeerId,
+    pub config: Config,
+    pub seed: u64,
+    /// On a client: what its machine looks like.
+    pub node: Option<NodeSpec>,
+    pub clock: HostClock,
+    pub rng: Rng,
+    /// `None` while it is down.
+    pub agent: Option<Box<Agent>>,
+    pub incarnation: Incarnation,
+    pub has_lost_power: bool,
+    pub disk: Disk,
+    pub disk_is_slow: bool,
+    /// A disk fault was caused since it last started: it may halt.
+    pub may_halt: bool,
+    /// Operations on segments are done in order.
+    pub segments_free_at: Moment,
+    pub drivers: Drivers,
+    pub snapshots: BTreeMap<Index, (SnapshotMark, Arc<[u8]>)>,
+    /// A snapshot that is being received.
+    pub incoming: Option<(SnapshotMark, Vec<u8>)>,
+    pub shadow: Shadow,
+    pub cluster: ClusterId,
+    pub paused_until: Moment,
+    /// When the agent wants to be woken, and when it will be.
+    pub wake_wanted: Option<Moment>,
+    pub wake_planned: Option<Moment>,
+}
+
+impl Host {
+    /// The host at `id` in the world of `plan`.
+    #[must_use]
+    pub fn new(plan: &Plan, id: HostId) -> Self {
+        let number = id.0 as u64 + 1;
+        let is_server = number <= plan.servers;
+        let number = if is_server { number } else { number - plan.servers };
+        let name = if is_server { format!("s{number}") } else { format!("c{number}") };
+        let mut rng = Rng::from_seed(plan.seed).fork(&name);
+        let clock = draw_clock(&plan.knobs, &mut rng.fork("clock"));
+        let seed = rng.next_u64();
+        let node = (!is_server).then(|| node_of(number, &mut rng.fork("node")));
+        let peer = if is_server {
+            PeerId::Server(ServerId(number))
+        } else {
+            PeerId::Client(node_id(number))
+        };
+        Self {
+            id,
+            peer,
+            config: config_of(plan, peer, &name),
+            name,
+            seed,
+            node,
+            clock,
+            rng,
+            agent: None,
+            incarnation: Incarnation(0),
+            has_lost_power: false,
+            disk: Disk::default(),
+            disk_is_slow: false,
+            may_halt: false,
+            segments_free_at: Moment::default(),
+            drivers: Drivers::default(),
+            snapshots: BTreeMap::new(),
+            incoming: None,
+            shadow: Shadow::default(),
+            cluster: ClusterId::default(),
+            paused_until: Moment::default(),
+            wake_wanted: None,
+            wake_planned: None,
+        }
+    }
+
+    /// A new agent, and what it finds on its disk. Answers also whether a write was torn.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn start(&mut self) -> Result<(Recovered, bool), String> {
+        assert!(self.agent.is_none(), "a host runs one agent at a time");
+        self.incarnation = Incarnation(self.incarnation.0 + 1);
+        let snapshot = self.snapshots.values().next_back().cloned();
+        let found = self.disk.recover(snapshot.as_ref().map(|(mark, _)| mark))?;
+        self.shadow = Shadow::new(snapshot.as_ref().map(|(_, bytes)| Arc::clone(bytes)));
+        self.agent = Some(Box::new(Agent::new(self.config.clone(), self.seed)));
+        self.may_halt = self.disk.is_full;
+        let recovered = Recovered {
+            incarnation: self.incarnation,
+            rebooted: std::mem::take(&mut self.has_lost_power),
+            records: found.records,
+            tail: found.tail,
+            snapshot,
+        };
+        Ok((recovered, found.torn))
+    }
+
+    /// The agent is gone, however that came.
+    pub fn forget_agent(&mut self) {
+        self.agent = None;
+        self.incoming = None;
+        self.paused_until = Moment::default();
+        self.wake_wanted = None;
+        self.wake_planned = None;
+        let mut rng = self.rng.fork_number(self.incarnation.0);
+        self.disk.crash(&mut rng);
+    }
+
+    /// A part of a snapshot that is being received.
+    pub fn store_chunk(&mut self, mark: SnapshotMark, offset: u64, bytes: &[u8]) {
+        if offset == 0 {
+            self.incoming = Some((mark, Vec::new()));
+        }
+        if let Some((_, stored)) = &mut self.incoming {
+            stored.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+            stored.extend_from_slice(bytes);
+        }
+    }
+
+    /// A snapshot is safe on disk.
+    pub fn keep_snapshot(&mut self, mark: SnapshotMark, bytes: Arc<[u8]>) {
+        self.disk.log.on_snapshot(mark.index);
+        self.snapshots.insert(mark.index, (mark, bytes));
+        while SNAPSHOTS_KEPT < self.snapshots.len() {
+            self.snapshots.pop_first();
+        }
+    }
+
+    /// How long the disk takes for something.
+    pub fn draw_disk_us(&mut self, knobs: &Knobs) -> u64 {
+        let max = if self.disk_is_slow { knobs.disk_slow_us_max } else { knobs.disk_us_max };
+        self.rng.between(knobs.disk_us_min, max.max(knobs.disk_us_min))
+    }
+
+    /// Whether it takes part in consensus.
+    #[must_use]
+    pub const fn is_server(&self) -> bool {
+        matches!(self.peer, PeerId::Server(_))
+    }
+}
+
+/// Where the host called `name` is reached.
+#[must_use]
+pub fn address_of(name: &str) -> String {
+    format!("{name}:4647")
+}
+
+fn draw_clock(knobs: &Knobs, rng: &mut Rng) -> HostClock {
+    let signed = |rng: &mut Rng, max: u64| {
+        let drawn = i64::try_from(rng.between(0, 2 * max)).expect("invariant: knobs are small");
+        drawn - i64::try_from(max).expect("invariant: knobs are small")
+    };
+    let drift_ppm = signed(rng, knobs.drift_ppm_max);
+    let skew_ms = signed(rng, knobs.skew_ms_max);
+    HostClock::new(rng.between(0, 1 << 50), drift_ppm, skew_ms)
+}
+
+fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
+    let servers: Vec<String> =
+        (1..=plan.servers).map(|number| address_of(&format!("s{number}"))).collect();
+    let wal = wal::Config {
+        segment_bytes_first: 256 << 10,
+        segment_bytes: 512 << 10,
+        write_bytes_max: 128 << 10,
+    };
+    match peer {
+        PeerId::Server(id) => {
+            Config { wal, server: Some(server_config(plan, id, name, servers)), client: None }
+        }
+        PeerId::Client(node) => Config {
+            wal,
+            server: None,
+            client: Some(ClientConfig { client: client::Config::new(node), servers }),
+        },
+    }
+}
+
+fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> ServerConfig {
+    let own = gossip::Member {
+        id,
+        incarnation: Incarnation(0),
+        cluster: ClusterId(0),
+        name: name.into(),
+        region: "global".into(),
+        datacenter: "dc1".into(),
+        address: address_of(name),
+        http_address: String::new(),
+        expect: u32::try_from(plan.servers).expect("invariant: few servers"),
+        build: String::new(),
+        status: gossip::Status::Alive,
+    };
+    ServerConfig {
+        raft: raft::Config {
+            retained_bytes_max: plan.knobs.retained_bytes,
+            snapshot_chunk_bytes: plan.knobs.snapshot_chunk_bytes,
+            ..raft::Config::new(id)
+        },
+        gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
+        heartbeat: heartbeat::Config::default(),
+        cut_bytes: plan.knobs.cut_bytes,
+    }
+}

@@ -1,0 +1,300 @@
+//! The network between hosts: links that stand and break, and messages on them.
+//!
+//! A link joins two hosts. While it stands, messages in one direction arrive in order; when it breaks,
+//! what was on its way is lost, and both ends hear of it, each in its own time. In rough weather single
+//! messages are lost, doubled or overtaken as well: the agents ask for no more than "maybe".
+//!
+//! Invariants
+//! - an end is told "up" and "down" in turn, and a new link stands only after both ends know that the
+//!   old one is gone;
+//! - nothing arrives at an end that was not told "up".
+use std::collections::{BTreeSet, VecDeque};
+
+use drover_core::rng::Rng;
+use drover_core::wire::Message;
+
+use crate::clock::Moment;
+use crate::counters::Counters;
+use crate::queue::Queue;
+use crate::world::Happening;
+
+/// A host's position in the world.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct HostId(pub usize);
+
+/// What the network does by itself.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// `from` tries to reach `to`.
+    Dial { from: HostId, to: HostId },
+    /// `end` hears that the link to `peer` has come or gone.
+    Told { end: HostId, peer: HostId, generation: u64, up: bool },
+    /// The first message in line may have arrived.
+    Arrive { from: HostId, to: HostId, generation: u64 },
+    /// A message outside the line has arrived.
+    Stray { from: HostId, to: HostId, generation: u64, message: Box<Message> },
+    /// A link over which nothing came for a while breaks.
+    Idle { from: HostId, to: HostId, generation: u64 },
+}
+
+/// How messages fare.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub delay_us_min: u64,
+    pub delay_us_max: u64,
+    pub loss_permille: u64,
+    pub duplicate_permille: u64,
+    pub reorder_permille: u64,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    generation: u64,
+    is_up: bool,
+    /// By end: whether it believes in the link.
+    told: [bool; 2],
+    /// By sending end: messages in order, with the moment at which each arrives.
+    lanes: [VecDeque<(Moment, Box<Message>)>; 2],
+    /// By sending end: nothing of the line arrives earlier.
+    floor: [Moment; 2],
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct Network {
+    hosts: usize,
+    rng: Rng,
+    pub weather: Weather,
+    alive: Vec<bool>,
+    links: Vec<Link>,
+    /// By (from, to): how many faults stop messages.
+    cuts: Vec<u32>,
+    wanted: BTreeSet<(HostId, HostId)>,
+    dialling: BTreeSet<(HostId, HostId)>,
+}
+
+impl Network {
+    /// `hosts` hosts that do not know each other.
+    #[must_use]
+    pub fn new(hosts: usize, weather: Weather, rng: Rng) -> Self {
+        let links = (0..hosts * hosts).map(|_| Link::default()).collect();
+        Self {
+            hosts,
+            rng,
+            weather,
+            alive: vec![false; hosts],
+            links,
+            cuts: vec![0; hosts * hosts],
+            wanted: BTreeSet::new(),
+            dialling: BTreeSet::new(),
+        }
+    }
+
+    /// `host` starts.
+    pub fn on_start(&mut self, host: HostId) {
+        self.alive[host.0] = true;
+    }
+
+    /// `host` is gone: its links break, and others notice in a while.
+    pub fn on_gone(&mut self, queue: &mut Queue<Happening>, host: HostId) {
+        self.alive[host.0] = false;
+        self.wanted.retain(|(from, _)| *from != host);
+        for peer in (0..self.hosts).map(HostId).filter(|&peer| peer != host) {
+            let end = usize::from(peer < host);
+            self.link_mut(host, peer).told[end] = false;
+            self.break_link(queue, host, peer);
+        }
+    }
+
+    /// `from` wants a link to `to`, now and whenever it breaks.
+    pub fn dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
+        self.wanted.insert((from, to));
+        let delay_us = self.rng.between(1_000, 20_000);
+        self.plan_dial(queue, from, to, delay_us);
+    }
+
+    /// Breaks the link, if there is one.
+    pub fn break_link(&mut self, queue: &mut Queue<Happening>, a: HostId, b: HostId) {
+        let link = self.link_mut(a, b);
+        if !link.is_up {
+            return;
+        }
+        link.is_up = false;
+        link.generation += 1;
+        link.lanes.iter_mut().for_each(VecDeque::clear);
+        let generation = link.generation;
+        for (end, peer) in [(a, b), (b, a)] {
+            let at = queue.now().plus_us(self.rng.between(1_000, 400_000));
+            let told = NetEvent::Told { end, peer, generation, up: false };
+            queue.push(at, Happening::Net(told));
+            if self.wanted.contains(&(end, peer)) {
+                let delay_us = self.rng.between(100_000, 700_000);
+                self.plan_dial(queue, end, peer, delay_us);
+            }
+        }
+    }
+
+    /// Messages from `from` to `to` stop, until `mend` is called as often.
+    pub fn cut(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
+        self.cuts[from.0 * self.hosts + to.0] += 1;
+        let generation = self.link_mut(from, to).generation;
+        let at = queue.now().plus_us(self.rng.between(300_000, 600_000));
+        queue.push(at, Happening::Net(NetEvent::Idle { from, to, generation }));
+    }
+
+    /// All cuts end.
+    pub fn mend_all(&mut self, queue: &mut Queue<Happening>) {
+        for from in (0..self.hosts).map(HostId) {
+            for to in (0..self.hosts).map(HostId) {
+                if self.is_cut(from, to) {
+                    self.cuts[from.0 * self.hosts + to.0] = 1;
+                    self.mend(queue, from, to);
+                }
+            }
+        }
+    }
+
+    /// One `cut` ends, unless all have ended already.
+    pub fn mend(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
+        let cuts = &mut self.cuts[from.0 * self.hosts + to.0];
+        *cuts = cuts.saturating_sub(1);
+        let generation = self.link_mut(from, to).generation;
+        queue.push(queue.now(), Happening::Net(NetEvent::Arrive { from, to, generation }));
+    }
+
+    /// `from` hands over a message. It may get lost.
+    pub fn send(
+        &mut self,
+        queue: &mut Queue<Happening>,
+        counters: &mut Counters,
+        (from, to): (HostId, HostId),
+        message: Message,
+    ) {
+        let end = usize::from(to < from);
+        let delay_us = self.draw_delay_us();
+        let weather = self.weather;
+        let is_lost = self.rng.chance(weather.loss_permille);
+        let is_doubled = self.rng.chance(weather.duplicate_permille);
+        let is_overtaken = self.rng.chance(weather.reorder_permille);
+        let late_us = self.rng.between(1_000, 300_000);
+        let link = self.link_mut(from, to);
+        if !link.is_up || !link.told[end] || is_lost {
+            counters.messages_lost += 1;
+            return;
+        }
+        let (generation, message) = (link.generation, Box::new(message));
+        if is_doubled || is_overtaken {
+            let at = queue.now().plus_us(late_us).max(link.floor[end]);
+            counters.messages_doubled += u64::from(is_doubled);
+            counters.messages_overtaken += u64::from(!is_doubled);
+            let stray = |message| Happening::Net(NetEvent::Stray { from, to, generation, message });
+            if !is_doubled {
+                return queue.push(at, stray(message));
+            }
+            queue.push(at, stray(message.clone()));
+        }
+        let link = self.link_mut(from, to);
+        let at = queue.now().plus_us(delay_us).max(link.floor[end]);
+        link.floor[end] = at;
+        link.lanes[end].push_back((at, message));
+        queue.push(at, Happening::Net(NetEvent::Arrive { from, to, generation }));
+    }
+
+    /// The next message that has arrived in order.
+    pub fn pop_arrived(
+        &mut self,
+        now: Moment,
+        (from, to): (HostId, HostId),
+        generation: u64,
+    ) -> Option<Box<Message>> {
+        if self.is_cut(from, to) {
+            return None;
+        }
+        let link = self.link_mut(from, to);
+        let lane = &mut link.lanes[usize::from(to < from)];
+        let has_arrived = link.generation == generation && lane.front()?.0 <= now;
+        if has_arrived { lane.pop_front().map(|(_, message)| message) } else { None }
+    }
+
+    /// Whether a message outside the line arrives at all.
+    pub fn lets_in(&self, from: HostId, to: HostId, generation: u64) -> bool {
+        let link = self.link(from, to);
+        !self.is_cut(from, to) && link.is_up && link.generation == generation
+    }
+
+    /// An attempt to connect.
+    pub fn on_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
+        self.dialling.remove(&(from, to));
+        if !self.alive[from.0] || !self.wanted.contains(&(from, to)) || self.link(from, to).is_up {
+            return;
+        }
+        let is_cut = self.is_cut(from, to) || self.is_cut(to, from);
+        let is_believed = self.link(from, to).told != [false, false];
+        if is_cut || is_believed || !self.alive[to.0] {
+            let delay_us = self.rng.between(200_000, 1_000_000);
+            return self.plan_dial(queue, from, to, delay_us);
+        }
+        let delays_us = [self.draw_delay_us(), self.draw_delay_us()];
+        let link = self.link_mut(from, to);
+        link.is_up = true;
+        link.generation += 1;
+        let generation = link.generation;
+        for (end, peer) in [(from, to), (to, from)] {
+            let own = usize::from(peer < end);
+            let at = queue.now().plus_us(delays_us[own]);
+            // What the other end says does not arrive before this end knows of the link.
+            self.link_mut(from, to).floor[1 - own] = Moment { ns: at.ns + 1 };
+            let told = NetEvent::Told { end, peer, generation, up: true };
+            queue.push(at, Happening::Net(told));
+        }
+    }
+
+    /// Whether `end` must now be told that its link to `peer` came or went.
+    pub fn on_told(&mut self, end: HostId, peer: HostId, generation: u64, up: bool) -> bool {
+        let own = usize::from(peer < end);
+        let is_alive = self.alive[end.0];
+        let link = self.link_mut(end, peer);
+        let is_news = is_alive && link.told[own] != up && link.generation == generation;
+        if is_news {
+            link.told[own] = up;
+        }
+        is_news
+    }
+
+    /// Nothing may have come for too long.
+    pub fn on_idle(
+        &mut self,
+        queue: &mut Queue<Happening>,
+        (from, to): (HostId, HostId),
+        generation: u64,
+    ) {
+        if self.is_cut(from, to) && self.link(from, to).generation == generation {
+            self.break_link(queue, from, to);
+        }
+    }
+
+    fn plan_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId, us: u64) {
+        if self.dialling.insert((from, to)) {
+            queue.push(queue.now().plus_us(us), Happening::Net(NetEvent::Dial { from, to }));
+        }
+    }
+
+    fn draw_delay_us(&mut self) -> u64 {
+        let Weather { delay_us_min, delay_us_max, .. } = self.weather;
+        // Now and then a packet is sent again before it arrives.
+        let again_us = if self.rng.chance(3) { self.rng.between(20_000, 200_000) } else { 0 };
+        self.rng.between(delay_us_min, delay_us_max) + again_us
+    }
+
+    fn is_cut(&self, from: HostId, to: HostId) -> bool {
+        self.cuts[from.0 * self.hosts + to.0] != 0
+    }
+
+    fn link(&self, a: HostId, b: HostId) -> &Link {
+        &self.links[a.0.min(b.0) * self.hosts + a.0.max(b.0)]
+    }
+
+    fn link_mut(&mut self, a: HostId, b: HostId) -> &mut Link {
+        &mut self.links[a.0.min(b.0) * self.hosts + a.0.max(b.0)]
+    }
+}

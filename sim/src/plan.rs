@@ -1,0 +1,226 @@
+//! The plan of one run: its size, its knobs, and every fault and request with its moment.
+//!
+//! A plan is drawn from a seed and is all that a run depends on; printed, it is a text that a person can
+//! read, cut down and run again (`plan/text.rs`).
+//!
+//! Invariants
+//! - a plan read back from its own text is the same plan;
+//! - lines are in the order of time.
+use crate::clock::Moment;
+
+pub mod draw;
+pub mod text;
+
+/// A run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    pub seed: u64,
+    pub servers: u64,
+    pub clients: u64,
+    /// Until here everything may break; then all faults end.
+    pub faults_until_ms: u64,
+    pub knobs: Knobs,
+    pub lines: Vec<Line>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Line {
+    pub at_ms: u64,
+    pub act: Act,
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Who {
+    /// Whoever leads at that moment; nobody, if nobody does.
+    Leader,
+    /// Counted from one.
+    Server(u64),
+    /// Counted from one.
+    Client(u64),
+}
+
+/// A fault or a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Act {
+    /// The agent dies; what it asked of the disk may arrive; tasks go on.
+    Crash {
+        who: Who,
+        for_ms: u64,
+    },
+    /// The machine dies.
+    Power {
+        who: Who,
+        for_ms: u64,
+    },
+    /// The agent stands still, and does not know.
+    Pause {
+        who: Who,
+        for_ms: u64,
+    },
+    /// Cut off from everyone, in some direction.
+    Isolate {
+        who: Who,
+        way: Way,
+        for_ms: u64,
+    },
+    /// These on one side, all others on the other.
+    Split {
+        side: Vec<Who>,
+        for_ms: u64,
+    },
+    SlowDisk {
+        who: Who,
+        for_ms: u64,
+    },
+    /// No new segment can be made.
+    FillDisk {
+        who: Who,
+        for_ms: u64,
+    },
+    /// The next write fails.
+    BreakDisk {
+        who: Who,
+    },
+    JumpClock {
+        who: Who,
+        by_ms: i64,
+    },
+    Register(JobAsk),
+    StopJob {
+        job: String,
+        purge: bool,
+    },
+    Evaluate {
+        job: String,
+    },
+    /// The alloc at this position among those that should run.
+    StopAlloc {
+        nth: u64,
+    },
+    SetEligible {
+        client: u64,
+        eligible: bool,
+    },
+    Collect,
+    Read,
+    /// An operator restarts the tasks of the alloc at this position among those that run.
+    RestartAlloc {
+        nth: u64,
+    },
+    /// The machine looks different from now on.
+    Refit {
+        client: u64,
+        mark: u64,
+    },
+    /// A client that was not there before starts.
+    Join {
+        client: u64,
+    },
+}
+
+/// Which messages are lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    Both,
+    /// It hears nobody.
+    Deaf,
+    /// Nobody hears it.
+    Mute,
+}
+
+/// Where a job's allocs may lie.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Spread {
+    Anywhere,
+    /// In the first datacenter, where every other node is.
+    OneDatacenter,
+    /// No two on one node.
+    DistinctHosts,
+}
+
+/// A job as a plan has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JobAsk {
+    pub job: String,
+    pub batch: bool,
+    pub count: u64,
+    /// Of each alloc.
+    pub tasks: u64,
+    pub cpu_mhz: u64,
+    pub memory_mib: u64,
+    /// Dynamic ports.
+    pub ports: u64,
+    /// A port that every alloc wants for itself; zero: none.
+    pub fixed_port: u64,
+    pub spread: Spread,
+    /// Makes two registrations differ.
+    pub mark: u64,
+}
+
+macro_rules! knobs {
+    ($($(#[$doc:meta])* $name:ident = $calm:expr),* $(,)?) => {
+        /// Numbers that shape a run.
+        #[derive(Clone, Debug, Eq, PartialEq)]
+        pub struct Knobs {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Default for Knobs {
+            /// Calm weather.
+            fn default() -> Self {
+                Self { $($name: $calm,)* }
+            }
+        }
+
+        impl Knobs {
+            /// Every knob with its name.
+            #[must_use]
+            pub fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// The knob called `name`.
+            pub fn named(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+knobs!(
+    delay_us_min = 200,
+    delay_us_max = 2_000,
+    loss_permille = 0,
+    duplicate_permille = 0,
+    reorder_permille = 0,
+    disk_us_min = 100,
+    disk_us_max = 3_000,
+    /// Of a disk while it is slow.
+    disk_slow_us_max = 400_000,
+    drift_ppm_max = 50,
+    skew_ms_max = 200,
+    /// Attempts that never run.
+    start_failure_permille = 0,
+    /// Tasks that end badly of themselves.
+    task_failure_permille = 0,
+    /// Tasks that ignore every signal but the kill.
+    stubborn_permille = 0,
+    /// Bytes of log between two cuts.
+    cut_bytes = 64 << 10,
+    /// Bytes of log kept below a snapshot.
+    retained_bytes = 16 << 10,
+    snapshot_chunk_bytes = 16 << 10,
+);
+
+impl Plan {
+    /// When all faults end.
+    #[must_use]
+    pub const fn faults_until(&self) -> Moment {
+        Moment::at_ms(self.faults_until_ms)
+    }
+}

@@ -1,0 +1,199 @@
+//! A plan drawn from a seed.
+//!
+//! Swarm testing (Groce et al. 2012): each seed switches some kinds of faults off, because a run in which
+//! everything breaks at once never gets far enough to break in an interesting way.
+//!
+//! Invariants
+//! - the same seed and size give the same plan, for ever.
+use drover_core::rng::Rng;
+
+use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+
+/// Nothing breaks before the servers had time to meet.
+const QUIET_MS: u64 = 3_000;
+const JOBS: u64 = 6;
+
+/// What a plan is drawn for.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub servers: u64,
+    pub clients: u64,
+    /// How long everything may break.
+    pub fault_ms: u64,
+}
+
+impl Plan {
+    /// The plan of `seed`.
+    #[must_use]
+    pub fn draw(seed: u64, size: Size) -> Self {
+        let rng = Rng::from_seed(seed).fork("plan");
+        let mut lines = Vec::new();
+        draw_faults(&rng.fork("faults"), size, &mut lines);
+        draw_requests(&mut rng.fork("requests"), size, &mut lines);
+        lines.sort_by_key(|line: &Line| line.at_ms);
+        let Size { servers, clients, fault_ms } = size;
+        let knobs = draw_knobs(&mut rng.fork("knobs"));
+        Self { seed, servers, clients, faults_until_ms: fault_ms, knobs, lines }
+    }
+
+    /// A plan in which nothing breaks and nobody asks for anything.
+    #[must_use]
+    pub fn calm(seed: u64, size: Size) -> Self {
+        let Size { servers, clients, fault_ms } = size;
+        let knobs = Knobs::default();
+        Self { seed, servers, clients, faults_until_ms: fault_ms, knobs, lines: Vec::new() }
+    }
+}
+
+fn draw_knobs(rng: &mut Rng) -> Knobs {
+    let calm = Knobs::default();
+    let mut maybe = |permille: u64, max: u64, calm: u64| {
+        let is_on = rng.chance(permille);
+        let drawn = rng.between(1, max);
+        if is_on { drawn } else { calm }
+    };
+    Knobs {
+        delay_us_max: maybe(300, 80_000, calm.delay_us_max).max(calm.delay_us_min),
+        loss_permille: maybe(400, 50, 0),
+        duplicate_permille: maybe(400, 50, 0),
+        reorder_permille: maybe(400, 50, 0),
+        disk_us_max: maybe(300, 60_000, calm.disk_us_max).max(calm.disk_us_min),
+        drift_ppm_max: maybe(500, 500, calm.drift_ppm_max),
+        skew_ms_max: maybe(500, 30_000, calm.skew_ms_max),
+        start_failure_permille: maybe(400, 200, 0),
+        task_failure_permille: maybe(500, 300, 0),
+        stubborn_permille: maybe(400, 500, 0),
+        cut_bytes: maybe(700, 100 << 10, calm.cut_bytes).max(4 << 10),
+        retained_bytes: maybe(700, 30 << 10, calm.retained_bytes),
+        snapshot_chunk_bytes: maybe(700, 20 << 10, calm.snapshot_chunk_bytes).max(1 << 10),
+        ..calm
+    }
+}
+
+type Fault = fn(&mut Rng, Size) -> Act;
+
+/// Every kind of fault, each switched off in about half of the seeds.
+const FAULTS: [Fault; 14] = [
+    |rng, size| Act::Crash { who: server(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::Power { who: server(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::Pause { who: server(rng, size), for_ms: rng.between(50, 5_000) },
+    |rng, size| Act::Isolate { who: server(rng, size), way: Way::Both, for_ms: short_or_long(rng) },
+    |rng, size| Act::Isolate { who: server(rng, size), way: one_way(rng), for_ms: short(rng) },
+    |rng, size| Act::Split { side: side(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::SlowDisk { who: server(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::FillDisk { who: anyone(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::BreakDisk { who: anyone(rng, size) },
+    |rng, size| Act::JumpClock { who: anyone(rng, size), by_ms: jump(rng) },
+    |rng, size| Act::Crash { who: client(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::Power { who: client(rng, size), for_ms: short_or_long(rng) },
+    |rng, size| Act::Isolate { who: client(rng, size), way: Way::Both, for_ms: short_or_long(rng) },
+    |rng, size| Act::Pause { who: client(rng, size), for_ms: rng.between(50, 30_000) },
+];
+
+fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
+    for (kind, fault) in FAULTS.iter().enumerate() {
+        let mut rng = rng.fork_number(kind as u64);
+        let (is_off, gap_ms) = (rng.chance(500), rng.between(6_000, 60_000));
+        if is_off {
+            continue;
+        }
+        let mut at_ms = QUIET_MS + rng.between(0, gap_ms);
+        while at_ms < size.fault_ms {
+            lines.push(Line { at_ms, act: fault(&mut rng, size) });
+            at_ms += rng.between(gap_ms / 4, 2 * gap_ms);
+        }
+    }
+}
+
+fn draw_requests(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+    let gap_ms = rng.between(200, 8_000);
+    let mut at_ms = 1_000;
+    let mut mark = 0;
+    while at_ms < size.fault_ms {
+        mark += 1;
+        let act = draw_request(rng, size, mark);
+        lines.push(Line { at_ms, act });
+        at_ms += rng.between(1, 2 * gap_ms);
+    }
+    // Half of the clients may join late.
+    for client in size.clients / 2 + 1..=size.clients {
+        if rng.chance(300) {
+            let at_ms = rng.between(0, size.fault_ms);
+            lines.push(Line { at_ms, act: Act::Join { client } });
+        }
+    }
+}
+
+fn draw_request(rng: &mut Rng, size: Size, mark: u64) -> Act {
+    let number = rng.between(1, JOBS);
+    let job = format!("job{number}");
+    match rng.between(0, 99) {
+        0..=44 => Act::Register(JobAsk {
+            job,
+            batch: number.is_multiple_of(3),
+            spread: draw_spread(rng),
+            count: rng.between(0, 6),
+            tasks: if rng.chance(250) { 2 } else { 1 },
+            cpu_mhz: rng.between(50, 1_200),
+            memory_mib: rng.between(32, 1_500),
+            ports: rng.between(0, 2),
+            fixed_port: if rng.chance(150) { rng.between(8_080, 8_082) } else { 0 },
+            mark,
+        }),
+        45..=54 => Act::StopJob { job, purge: rng.chance(300) },
+        55..=61 => Act::Evaluate { job },
+        62..=72 => Act::StopAlloc { nth: rng.between(0, 20) },
+        73..=79 => {
+            let client = rng.between(1, size.clients.max(1));
+            Act::SetEligible { client, eligible: rng.chance(600) }
+        }
+        80..=82 => Act::Collect,
+        83..=86 => Act::RestartAlloc { nth: rng.between(0, 20) },
+        87..=89 => Act::Refit { client: rng.between(1, size.clients.max(1)), mark },
+        _ => Act::Read,
+    }
+}
+
+fn draw_spread(rng: &mut Rng) -> Spread {
+    match rng.between(0, 9) {
+        0 => Spread::OneDatacenter,
+        1 => Spread::DistinctHosts,
+        _ => Spread::Anywhere,
+    }
+}
+
+fn server(rng: &mut Rng, size: Size) -> Who {
+    if rng.chance(400) { Who::Leader } else { Who::Server(rng.between(1, size.servers)) }
+}
+
+fn client(rng: &mut Rng, size: Size) -> Who {
+    if size.clients == 0 { Who::Leader } else { Who::Client(rng.between(1, size.clients)) }
+}
+
+fn anyone(rng: &mut Rng, size: Size) -> Who {
+    if rng.chance(600) { server(rng, size) } else { client(rng, size) }
+}
+
+fn side(rng: &mut Rng, size: Size) -> Vec<Who> {
+    let servers = (1..=size.servers).map(Who::Server);
+    let everyone = servers.chain((1..=size.clients).map(Who::Client));
+    everyone.filter(|_| rng.chance(500)).collect()
+}
+
+fn one_way(rng: &mut Rng) -> Way {
+    if rng.chance(500) { Way::Deaf } else { Way::Mute }
+}
+
+fn short(rng: &mut Rng) -> u64 {
+    rng.between(100, 5_000)
+}
+
+fn short_or_long(rng: &mut Rng) -> u64 {
+    if rng.chance(300) { rng.between(5_000, 60_000) } else { short(rng) }
+}
+
+fn jump(rng: &mut Rng) -> i64 {
+    let max_ms = if rng.chance(300) { 400 * 24 * 3_600_000 } else { 120_000 };
+    let by_ms = i64::try_from(rng.between(0, max_ms)).expect("invariant: below 2^63");
+    if rng.chance(500) { by_ms } else { -by_ms }
+}

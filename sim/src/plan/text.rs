@@ -1,0 +1,274 @@
+//! A plan as text: one knob, fault or request a line.
+//!
+//! ```text
+//! seed 17
+//! servers 3
+//! clients 10
+//! faults-until 60.000s
+//! knob loss_permille 12
+//! 6.100s crash leader for 3.200s
+//! 7.000s register job1 service anywhere count=3 tasks=1 cpu=500 memory=256 ports=1 fixed=0 mark=9
+//! ```
+//!
+//! Invariants
+//! - what is printed is read back the same;
+//! - what cannot be read is refused with its line.
+use std::fmt;
+
+use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        writeln!(f, "servers {}", self.servers)?;
+        writeln!(f, "clients {}", self.clients)?;
+        writeln!(f, "faults-until {}", Seconds(self.faults_until_ms))?;
+        let calm = Knobs::default();
+        for ((name, value), (_, calm)) in self.knobs.list().into_iter().zip(calm.list()) {
+            if value != calm {
+                writeln!(f, "knob {name} {value}")?;
+            }
+        }
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Seconds(self.at_ms), self.act)
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash { who, for_ms } => write!(f, "crash {who} for {}", Seconds(*for_ms)),
+            Self::Power { who, for_ms } => write!(f, "power {who} for {}", Seconds(*for_ms)),
+            Self::Pause { who, for_ms } => write!(f, "pause {who} for {}", Seconds(*for_ms)),
+            Self::Isolate { who, way, for_ms } => {
+                let word = match way {
+                    Way::Both => "isolate",
+                    Way::Deaf => "deafen",
+                    Way::Mute => "mute",
+                };
+                write!(f, "{word} {who} for {}", Seconds(*for_ms))
+            }
+            Self::Split { side, for_ms } => {
+                let side: Vec<String> = side.iter().map(ToString::to_string).collect();
+                write!(f, "split {} for {}", side.join(","), Seconds(*for_ms))
+            }
+            Self::SlowDisk { who, for_ms } => write!(f, "slow-disk {who} for {}", Seconds(*for_ms)),
+            Self::FillDisk { who, for_ms } => write!(f, "fill-disk {who} for {}", Seconds(*for_ms)),
+            Self::BreakDisk { who } => write!(f, "break-disk {who}"),
+            Self::JumpClock { who, by_ms } => write!(f, "jump-clock {who} by {by_ms}"),
+            Self::Register(ask) => write!(f, "register {ask}"),
+            Self::StopJob { job, purge: false } => write!(f, "stop {job}"),
+            Self::StopJob { job, purge: true } => write!(f, "purge {job}"),
+            Self::Evaluate { job } => write!(f, "evaluate {job}"),
+            Self::StopAlloc { nth } => write!(f, "stop-alloc {nth}"),
+            Self::SetEligible { client, eligible: true } => write!(f, "admit c{client}"),
+            Self::SetEligible { client, eligible: false } => write!(f, "bar c{client}"),
+            Self::Collect => write!(f, "collect"),
+            Self::Read => write!(f, "read"),
+            Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
+            Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
+            Self::Join { client } => write!(f, "join c{client}"),
+        }
+    }
+}
+
+impl fmt::Display for JobAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, count, tasks, cpu_mhz, memory_mib, ports, fixed_port, mark, .. } = self;
+        let kind = if self.batch { "batch" } else { "service" };
+        write!(f, "{job} {kind} {} count={count} tasks={tasks} ", spread_word(self.spread))?;
+        write!(f, "cpu={cpu_mhz} memory={memory_mib} ports={ports} ")?;
+        write!(f, "fixed={fixed_port} mark={mark}")
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader => write!(f, "leader"),
+            Self::Server(number) => write!(f, "s{number}"),
+            Self::Client(number) => write!(f, "c{number}"),
+        }
+    }
+}
+
+const fn spread_word(spread: Spread) -> &'static str {
+    match spread {
+        Spread::Anywhere => "anywhere",
+        Spread::OneDatacenter => "dc1",
+        Spread::DistinctHosts => "distinct",
+    }
+}
+
+/// Milliseconds, shown as seconds.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}s", self.0 / 1_000, self.0 % 1_000)
+    }
+}
+
+impl Plan {
+    /// Reads what `Display` prints. Empty lines and those that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// The line that cannot be read.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut plan = Self {
+            seed: 0,
+            servers: 3,
+            clients: 5,
+            faults_until_ms: 0,
+            knobs: Knobs::default(),
+            lines: Vec::new(),
+        };
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let read = plan.read(line);
+                read.ok_or_else(|| format!("line {} says nothing known: {line}", at + 1))?;
+            }
+        }
+        plan.lines.sort_by_key(|line| line.at_ms);
+        Ok(plan)
+    }
+
+    fn read(&mut self, line: &str) -> Option<()> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["seed", seed] => self.seed = seed.parse().ok()?,
+            ["servers", servers] => self.servers = servers.parse().ok()?,
+            ["clients", clients] => self.clients = clients.parse().ok()?,
+            ["faults-until", until] => self.faults_until_ms = read_ms(until)?,
+            ["knob", name, value] => *self.knobs.named(name)? = value.parse().ok()?,
+            [at, ref act @ ..] => {
+                let (at_ms, act) = (read_ms(at)?, read_act(act)?);
+                self.lines.push(Line { at_ms, act });
+            }
+            [] => return None,
+        }
+        Some(())
+    }
+}
+
+fn read_act(words: &[&str]) -> Option<Act> {
+    Some(match *words {
+        ["crash", who, "for", ms] => Act::Crash { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["power", who, "for", ms] => Act::Power { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["pause", who, "for", ms] => Act::Pause { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["isolate", who, "for", ms] => isolate(who, Way::Both, ms)?,
+        ["deafen", who, "for", ms] => isolate(who, Way::Deaf, ms)?,
+        ["mute", who, "for", ms] => isolate(who, Way::Mute, ms)?,
+        ["split", "for", ms] => Act::Split { side: Vec::new(), for_ms: read_ms(ms)? },
+        ["split", side, "for", ms] => {
+            let side: Option<Vec<Who>> = side.split(',').map(read_who).collect();
+            Act::Split { side: side?, for_ms: read_ms(ms)? }
+        }
+        ["slow-disk", who, "for", ms] => {
+            Act::SlowDisk { who: read_who(who)?, for_ms: read_ms(ms)? }
+        }
+        ["fill-disk", who, "for", ms] => {
+            Act::FillDisk { who: read_who(who)?, for_ms: read_ms(ms)? }
+        }
+        ["break-disk", who] => Act::BreakDisk { who: read_who(who)? },
+        ["jump-clock", who, "by", by_ms] => {
+            Act::JumpClock { who: read_who(who)?, by_ms: by_ms.parse().ok()? }
+        }
+        ["register", ref ask @ ..] => Act::Register(read_job(ask)?),
+        ["stop", job] => Act::StopJob { job: job.into(), purge: false },
+        ["purge", job] => Act::StopJob { job: job.into(), purge: true },
+        ["evaluate", job] => Act::Evaluate { job: job.into() },
+        ["stop-alloc", nth] => Act::StopAlloc { nth: nth.parse().ok()? },
+        ["admit", client] => Act::SetEligible { client: read_client(client)?, eligible: true },
+        ["bar", client] => Act::SetEligible { client: read_client(client)?, eligible: false },
+        ["collect"] => Act::Collect,
+        ["read"] => Act::Read,
+        ["restart-alloc", nth] => Act::RestartAlloc { nth: nth.parse().ok()? },
+        ["refit", client, mark] => {
+            let mark = mark.strip_prefix("mark=")?.parse().ok()?;
+            Act::Refit { client: read_client(client)?, mark }
+        }
+        ["join", client] => Act::Join { client: read_client(client)? },
+        _ => return None,
+    })
+}
+
+fn isolate(who: &str, way: Way, ms: &str) -> Option<Act> {
+    Some(Act::Isolate { who: read_who(who)?, way, for_ms: read_ms(ms)? })
+}
+
+fn read_job(words: &[&str]) -> Option<JobAsk> {
+    let [job, kind, spread, count, tasks, cpu, memory, ports, fixed, mark] = *words else {
+        return None;
+    };
+    let spreads = [Spread::Anywhere, Spread::OneDatacenter, Spread::DistinctHosts];
+    let number = |word: &str, name: &str| word.strip_prefix(name)?.parse().ok();
+    Some(JobAsk {
+        job: job.into(),
+        batch: match kind {
+            "batch" => true,
+            "service" => false,
+            _ => return None,
+        },
+        spread: spreads.into_iter().find(|&known| spread_word(known) == spread)?,
+        count: number(count, "count=")?,
+        tasks: number(tasks, "tasks=")?,
+        cpu_mhz: number(cpu, "cpu=")?,
+        memory_mib: number(memory, "memory=")?,
+        ports: number(ports, "ports=")?,
+        fixed_port: number(fixed, "fixed=")?,
+        mark: number(mark, "mark=")?,
+    })
+}
+
+fn read_who(word: &str) -> Option<Who> {
+    if word == "leader" {
+        return Some(Who::Leader);
+    }
+    match word.strip_prefix('s') {
+        Some(number) => Some(Who::Server(number.parse().ok()?)),
+        None => read_client(word).map(Who::Client),
+    }
+}
+
+fn read_client(word: &str) -> Option<u64> {
+    word.strip_prefix('c')?.parse().ok()
+}
+
+fn read_ms(word: &str) -> Option<u64> {
+    let (seconds, rest) = word.strip_suffix('s')?.split_once('.')?;
+    let ms: u64 = if rest.len() == 3 { rest.parse().ok()? } else { return None };
+    Some(seconds.parse::<u64>().ok()? * 1_000 + ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::draw::Size;
+
+    #[test]
+    fn a_plan_is_read_back_as_it_was_printed() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Size { servers: 3, clients: 4, fault_ms: 300_000 });
+            assert_eq!(Plan::parse(&plan.to_string()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn a_line_that_says_nothing_known_is_refused_with_its_number() {
+        let refused = Plan::parse("seed 1\n\n6.100s crush leader for 1.000s\n");
+        assert_eq!(
+            refused,
+            Err("line 3 says nothing known: 6.100s crush leader for 1.000s".into())
+        );
+    }
+}

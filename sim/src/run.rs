@@ -1,0 +1,213 @@
+//! One run of one plan, and a hunt through many.
+//!
+//! Invariants
+//! - the same plan gives the same report, ladder included;
+//! - nothing is printed here.
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use drover_core::digest::Digest;
+
+use crate::checkers::Violation;
+use crate::clock::Moment;
+use crate::counters::Counters;
+use crate::plan::Plan;
+use crate::plan::draw::Size;
+use crate::trace::Ladder;
+use crate::world::World;
+
+/// How runs are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub servers: u64,
+    pub clients: u64,
+    /// How long everything may break.
+    pub minutes: u64,
+    /// Agents check themselves whole every so many inputs; zero: never.
+    pub check_every: u64,
+    /// Lines of the ladder that a failure shows.
+    pub ladder_lines: usize,
+    /// Whether every agent's inputs are stepped again at the end.
+    pub replays: Replays,
+}
+
+/// Whether a run ends with replays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Replays {
+    No,
+    Yes,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            servers: 3,
+            clients: 5,
+            minutes: 3,
+            check_every: 500,
+            ladder_lines: 60,
+            replays: Replays::No,
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    /// Of everything that happened, in order: equal in every run of the plan.
+    pub digest: Digest,
+    pub counters: Counters,
+    pub failure: Option<Failure>,
+    /// Inputs that agents took.
+    pub steps: u64,
+    /// How long the world lasted.
+    pub lasted: Moment,
+}
+
+/// A property that did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub checker: &'static str,
+    pub at: Moment,
+    pub message: String,
+    /// What happened last, oldest first.
+    pub ladder: Vec<String>,
+}
+
+/// Runs the plan of `seed`.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Report {
+    run_plan(&plan_of(seed, options), options)
+}
+
+/// The plan of `seed`.
+#[must_use]
+pub fn plan_of(seed: u64, options: &Options) -> Plan {
+    let &Options { servers, clients, minutes, .. } = options;
+    Plan::draw(seed, Size { servers, clients, fault_ms: minutes * 60_000 })
+}
+
+/// Runs `plan`. A run that fails is run again for its ladder.
+#[must_use]
+pub fn run_plan(plan: &Plan, options: &Options) -> Report {
+    let report = run_once(plan, options, None);
+    if report.failure.is_none() || options.ladder_lines == 0 {
+        return report;
+    }
+    run_once(plan, options, Some(Ladder::new(options.ladder_lines)))
+}
+
+fn run_once(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> Report {
+    let mut world = World::new(plan.clone(), options.check_every, ladder);
+    if options.replays == Replays::Yes {
+        world.keep_inputs();
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| to_the_end(&mut world)));
+    let violation = match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(panic) => {
+            let who = world.stepping.map_or("the simulator", |host| &world.hosts[host.0].name);
+            let message = format!("{who}: {}", text_of(panic.as_ref()));
+            Some(Violation { checker: "panic", message })
+        }
+    };
+    let lasted = world.queue.now();
+    let failure = violation.map(|Violation { checker, message }| Failure {
+        checker,
+        at: lasted,
+        message,
+        ladder: world.ladder.take().map(Ladder::into_lines).unwrap_or_default(),
+    });
+    let World { chain: digest, counters, steps, .. } = world;
+    Report { seed: plan.seed, digest, counters, failure, steps, lasted }
+}
+
+fn to_the_end(world: &mut World) -> Result<(), Violation> {
+    world.run_until(world.plan.faults_until())?;
+    world.heal()?;
+    world.settle()?;
+    world.check_replays()
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned()
+}
+
+/// How often each seed of a hunt is run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Times {
+    Once,
+    /// The second run must be the same as the first.
+    Twice,
+}
+
+/// What a hunt found.
+#[derive(Clone, Debug, Default)]
+pub struct Hunt {
+    pub runs: u64,
+    pub counters: Counters,
+    pub steps: u64,
+    pub failures: Vec<Report>,
+}
+
+/// Runs every seed; `watch` hears of each run, and says whether to go on.
+pub fn hunt(
+    seeds: Range<u64>,
+    times: Times,
+    options: &Options,
+    mut watch: impl FnMut(&Report) -> bool,
+) -> Hunt {
+    let mut hunt = Hunt::default();
+    for seed in seeds {
+        let mut report = run(seed, options);
+        if times == Times::Twice && report.failure.is_none() {
+            let again = run(seed, options);
+            report.failure = difference(&report, &again);
+        }
+        hunt.runs += 1;
+        hunt.counters += &report.counters;
+        hunt.steps += report.steps;
+        let goes_on = watch(&report);
+        if report.failure.is_some() {
+            hunt.failures.push(report);
+        }
+        if !goes_on {
+            break;
+        }
+    }
+    hunt
+}
+
+/// Two runs of one seed must be one run.
+fn difference(first: &Report, second: &Report) -> Option<Failure> {
+    let is_same = first.digest == second.digest && first.counters == second.counters;
+    (!is_same).then(|| Failure {
+        checker: "determinism",
+        at: second.lasted,
+        message: format!("one run of the seed gives {}, another {}", first.digest, second.digest),
+        ladder: Vec::new(),
+    })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, digest, steps, lasted, .. } = self;
+        match &self.failure {
+            None => write!(f, "seed {seed}  passed  {lasted}  {steps} inputs  digest {digest}"),
+            Some(failure) => write!(f, "seed {seed}  FAILED  {failure}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.ladder {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "{} at {}: {}", self.checker, self.at, self.message)
+    }
+}

@@ -1,0 +1,153 @@
+//! What the world's users ask for: jobs as a plan names them, and the machines that run them.
+//!
+//! Invariants
+//! - policies are short, so that whatever fails is tried again within the time that healing may take.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_core::fsm::{self, Command, Entry};
+use drover_core::rng::Rng;
+use drover_core::state::State;
+use drover_core::time::WallTime;
+use drover_core::types::{
+    Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind, JobSpec, LogLimits,
+    NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy,
+    Task, TaskResources, UpdatePolicy,
+};
+
+use crate::plan::{JobAsk, Spread};
+
+/// The namespace of all jobs.
+pub const NAMESPACE: &str = "default";
+
+/// The specification that a plan's line stands for.
+#[must_use]
+pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
+    let kind = if ask.batch { JobKind::Batch } else { JobKind::Service };
+    Arc::new(JobSpec {
+        id: ask.job.clone(),
+        name: ask.job.clone(),
+        namespace: NAMESPACE.into(),
+        region: "global".into(),
+        kind,
+        priority: 50,
+        datacenters: match ask.spread {
+            Spread::OneDatacenter => vec!["dc1".into()],
+            Spread::Anywhere | Spread::DistinctHosts => vec!["*".into()],
+        },
+        constraints: match ask.spread {
+            Spread::DistinctHosts => vec![Constraint {
+                left: String::new(),
+                operator: Operator::DistinctHosts,
+                right: "true".into(),
+            }],
+            Spread::Anywhere | Spread::OneDatacenter => Vec::new(),
+        },
+        groups: vec![group_of(ask)],
+        meta: BTreeMap::new(),
+    })
+}
+
+fn group_of(ask: &JobAsk) -> Group {
+    let dynamic = (0..ask.ports).map(|at| PortAsk { label: format!("p{at}"), fixed: None, to: 0 });
+    let fixed = u16::try_from(ask.fixed_port).ok().filter(|&port| port != 0);
+    let fixed = fixed.map(|port| PortAsk { label: "fixed".into(), fixed: Some(port), to: 0 });
+    Group {
+        name: "group".into(),
+        count: narrow(ask.count),
+        constraints: Vec::new(),
+        tasks: (0..ask.tasks.max(1)).map(|at| task_of(ask, at)).collect(),
+        network: NetworkAsk { mode: "host".into(), ports: dynamic.chain(fixed).collect() },
+        restart: RestartPolicy {
+            attempts: 2,
+            interval_ms: 60_000,
+            delay_ms: 1_000,
+            mode: RestartMode::Fail,
+        },
+        reschedule: ReschedulePolicy {
+            attempts: 0,
+            interval_ms: 0,
+            delay_ms: 2_000,
+            delay_function: DelayFunction::Constant,
+            delay_ms_max: 0,
+            unlimited: true,
+        },
+        update: UpdatePolicy { parallel_max: 2, min_healthy_ms: 1_000, ..UpdatePolicy::default() },
+        disk_mib: 100,
+        meta: BTreeMap::new(),
+        shutdown_delay_ms: 0,
+    }
+}
+
+fn task_of(ask: &JobAsk, at: u64) -> Task {
+    Task {
+        name: format!("work{at}"),
+        driver: "raw_exec".into(),
+        user: String::new(),
+        config_json: r#"{"command":"/bin/work"}"#.into(),
+        // Two registrations differ, in a way that no update in place can hide.
+        env: BTreeMap::from([("MARK".to_owned(), ask.mark.to_string())]),
+        constraints: Vec::new(),
+        resources: TaskResources {
+            cpu_mhz: narrow(ask.cpu_mhz),
+            memory_mib: narrow(ask.memory_mib),
+        },
+        meta: BTreeMap::new(),
+        kill_timeout_ms: 3_000,
+        kill_signal: String::new(),
+        leader: false,
+        shutdown_delay_ms: 0,
+        logs: LogLimits::default(),
+    }
+}
+
+/// The machine of the client `number`.
+#[must_use]
+pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
+    let healthy = DriverInfo { detected: true, healthy: true, description: "Healthy".into() };
+    let attributes = [("kernel.name", "linux"), ("driver.raw_exec", "1")];
+    let capacity = Capacity {
+        cpu_mhz: narrow(rng.between(1_000, 8_000)),
+        memory_mib: narrow(rng.between(1_024, 8_192)),
+        disk_mib: 50_000,
+    };
+    NodeSpec {
+        id: node_id(number),
+        name: format!("c{number}"),
+        datacenter: if number.is_multiple_of(2) { "dc2".into() } else { "dc1".into() },
+        attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        capacity,
+        reserved: Capacity { cpu_mhz: 100, memory_mib: 64, disk_mib: 0 },
+        drivers: [("raw_exec".to_owned(), healthy)].into(),
+        ..NodeSpec::default()
+    }
+}
+
+/// The id of the client `number`.
+#[must_use]
+pub const fn node_id(number: u64) -> NodeId {
+    NodeId(0xc000 + number as u128)
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Registers a small service at `index`: for tests of checkers.
+pub fn register_in(state: &mut State, index: u64, count: u64) {
+    let spec = spec_of(&JobAsk {
+        job: "job1".into(),
+        batch: false,
+        count,
+        tasks: 1,
+        cpu_mhz: 100,
+        memory_mib: 100,
+        ports: 0,
+        fixed_port: 0,
+        spread: Spread::Anywhere,
+        mark: 1,
+    });
+    let command = Command::RegisterJob { spec, check_index: None };
+    let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };
+    let _registered = fsm::apply(state, Index(index), &entry, &mut Vec::new());
+}

@@ -1,0 +1,437 @@
+//! The world: hosts, the network between them, and one queue of what happens next.
+//!
+//! | file | what |
+//! |---|---|
+//! | `world/effects.rs` | what an agent wants done, done by the simulated machine |
+//! | `world/acts.rs` | the plan's faults |
+//! | `world/requests.rs` | the plan's requests, and their answers |
+//! | `world/recording.rs` | every agent's inputs, stepped again |
+//! | `world/settle.rs` | the end of all faults, and whether everything has come to rest |
+//!
+//! Invariants
+//! - nothing here depends on anything but the plan: no clock, no entropy, no hash order;
+//! - an agent learns nothing but its events, and is never looked into to decide what happens next,
+//!   but where the plan says `leader`.
+use std::collections::BTreeMap;
+
+use drover_core::agent::{Effect, Effects, Event, Input};
+use drover_core::digest::Digest;
+use drover_core::raft::{Role, SnapshotMark};
+use drover_core::rng::Rng;
+use drover_core::types::{Incarnation, RequestId, TaskKey};
+use drover_core::wal::OpId;
+use drover_core::wire::{Message, PeerId};
+use drover_core::{client, limits};
+
+use crate::checkers::{Checkers, Looked, Violation};
+use crate::clock::Moment;
+use crate::counters::Counters;
+use crate::drivers::Turn;
+use crate::host::Host;
+use crate::network::{HostId, NetEvent, Network, Weather};
+use crate::plan::Plan;
+use crate::queue::Queue;
+use crate::trace::{self, Ladder};
+
+mod acts;
+mod effects;
+mod recording;
+mod requests;
+mod settle;
+
+pub use settle::SETTLE_MS_MAX;
+
+use acts::End;
+use requests::Asked;
+
+/// One in so many messages goes through its encoding and back.
+const DECODE_ONE_IN: u64 = 16;
+/// How often the tables are looked at whole.
+const TABLES_LOOK_MS: u64 = 1_000;
+
+/// What can happen next.
+#[derive(Debug)]
+pub enum Happening {
+    Net(NetEvent),
+    Wake {
+        host: HostId,
+    },
+    Disk {
+        host: HostId,
+        incarnation: Incarnation,
+        op: OpId,
+    },
+    Task {
+        host: HostId,
+        key: TaskKey,
+        turn: Turn,
+    },
+    /// An event that the machine makes by itself.
+    Tell {
+        host: HostId,
+        incarnation: Incarnation,
+        event: Box<Event>,
+    },
+    /// A snapshot was written.
+    Saved {
+        host: HostId,
+        incarnation: Incarnation,
+        mark: SnapshotMark,
+        bytes: std::sync::Arc<[u8]>,
+    },
+    /// A snapshot was received, verified and written.
+    Load {
+        host: HostId,
+        incarnation: Incarnation,
+        mark: SnapshotMark,
+    },
+    /// A host starts, unless it did since.
+    Start {
+        host: HostId,
+        after: Incarnation,
+    },
+    /// The line of the plan at this position.
+    Line(usize),
+    /// A fault ends.
+    End(End),
+    /// The tables are looked at.
+    Look,
+}
+
+/// The world.
+#[derive(Debug)]
+pub struct World {
+    pub plan: Plan,
+    pub queue: Queue<Happening>,
+    pub hosts: Vec<Host>,
+    pub network: Network,
+    pub checkers: Checkers,
+    pub counters: Counters,
+    /// Of everything that happened, in order.
+    pub chain: Digest,
+    /// Inputs stepped.
+    pub steps: u64,
+    /// Who is being stepped: a panic is his.
+    pub stepping: Option<HostId>,
+    pub ladder: Option<Ladder>,
+    rng: Rng,
+    effects: Effects,
+    check_every: u64,
+    asked: BTreeMap<RequestId, Asked>,
+    last_request: u64,
+    last_leader: Option<HostId>,
+    has_healed: bool,
+    /// How often the next crash was put off, to meet a write on its way.
+    crash_put_off: u32,
+    /// By host: its inputs since it started, if a run keeps them.
+    recording: Option<Vec<Vec<Input>>>,
+}
+
+impl World {
+    /// The world of `plan` before anything happened. Agents' whole invariants are checked every
+    /// `check_every` steps (zero: never).
+    #[must_use]
+    pub fn new(plan: Plan, check_every: u64, ladder: Option<Ladder>) -> Self {
+        let hosts = usize::try_from(plan.servers + plan.clients).expect("invariant: few hosts");
+        let rng = Rng::from_seed(plan.seed).fork("world");
+        let knobs = &plan.knobs;
+        let weather = Weather {
+            delay_us_min: knobs.delay_us_min,
+            delay_us_max: knobs.delay_us_max,
+            loss_permille: knobs.loss_permille,
+            duplicate_permille: knobs.duplicate_permille,
+            reorder_permille: knobs.reorder_permille,
+        };
+        let silence_ms = limits::HEARTBEAT_TTL_MS + limits::HEARTBEAT_GRACE_MS;
+        let mut world = Self {
+            queue: Queue::default(),
+            hosts: (0..hosts).map(|at| Host::new(&plan, HostId(at))).collect(),
+            network: Network::new(hosts, weather, rng.fork("network")),
+            checkers: Checkers::new(silence_ms),
+            counters: Counters::default(),
+            chain: Digest::default(),
+            steps: 0,
+            stepping: None,
+            ladder,
+            rng,
+            effects: Effects::default(),
+            check_every,
+            asked: BTreeMap::new(),
+            last_request: 0,
+            last_leader: None,
+            has_healed: false,
+            crash_put_off: 0,
+            recording: None,
+            plan,
+        };
+        world.plan_everything();
+        world
+    }
+
+    fn plan_everything(&mut self) {
+        let joins = self.plan.lines.iter().filter_map(|line| line.joins());
+        let late: Vec<HostId> = joins.map(|client| self.client(client)).collect();
+        for host in (0..self.hosts.len()).map(HostId).filter(|host| !late.contains(host)) {
+            let at = Moment::default().plus_us(self.rng.between(1_000, 300_000));
+            self.queue.push(at, Happening::Start { host, after: Incarnation(0) });
+        }
+        for (at, line) in self.plan.lines.iter().enumerate() {
+            self.queue.push(Moment::at_ms(line.at_ms), Happening::Line(at));
+        }
+        self.queue.push(Moment::at_ms(TABLES_LOOK_MS), Happening::Look);
+    }
+
+    /// Let everything happen that happens before `end`.
+    ///
+    /// # Errors
+    /// A property does not hold.
+    pub fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+        while let Some(happening) = self.queue.pop_before(end) {
+            self.happen(happening)?;
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        if let Some(host) = happening.host()
+            && self.queue.now() < self.hosts[host.0].paused_until
+        {
+            let resumes_at = self.hosts[host.0].paused_until;
+            self.queue.push(resumes_at, happening);
+            return Ok(());
+        }
+        match happening {
+            Happening::Net(event) => self.happen_on_network(event),
+            Happening::Wake { host } => self.wake(host),
+            Happening::Disk { host, incarnation, op } => self.finish_disk(host, incarnation, op),
+            Happening::Task { host, key, turn } => self.turn_task(host, key, turn),
+            Happening::Tell { host, incarnation, event } => {
+                if self.is_current(host, incarnation) {
+                    self.step(host, *event)
+                } else {
+                    Ok(())
+                }
+            }
+            Happening::Saved { host, incarnation, mark, bytes } => {
+                if !self.is_current(host, incarnation) {
+                    return Ok(());
+                }
+                self.counters.snapshots_saved += 1;
+                self.hosts[host.0].keep_snapshot(mark.clone(), bytes);
+                self.step(host, Event::SnapshotSaved(mark))
+            }
+            Happening::Load { host, incarnation, mark } => self.load(host, incarnation, mark),
+            Happening::Start { host, after } => self.start(host, after),
+            Happening::Line(at) => self.act(at),
+            Happening::End(end) => {
+                self.end(end);
+                Ok(())
+            }
+            Happening::Look => {
+                self.queue.push(self.queue.now().plus_ms(TABLES_LOOK_MS), Happening::Look);
+                self.look_at_tables()
+            }
+        }
+    }
+
+    fn happen_on_network(&mut self, event: NetEvent) -> Result<(), Violation> {
+        match event {
+            NetEvent::Dial { from, to } => self.network.on_dial(&mut self.queue, from, to),
+            NetEvent::Idle { from, to, generation } => {
+                self.network.on_idle(&mut self.queue, (from, to), generation);
+            }
+            NetEvent::Told { end, peer, generation, up } => {
+                if self.network.on_told(end, peer, generation, up) {
+                    let peer = self.hosts[peer.0].peer;
+                    return self.step(end, Event::LinkChanged { peer, up });
+                }
+            }
+            NetEvent::Arrive { from, to, generation } => {
+                let now = self.queue.now();
+                while let Some(message) = self.network.pop_arrived(now, (from, to), generation) {
+                    self.arrive(from, to, *message)?;
+                }
+            }
+            NetEvent::Stray { from, to, generation, message } => {
+                if self.network.lets_in(from, to, generation) {
+                    return self.arrive(from, to, *message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A message reaches an agent, now and then as bytes.
+    fn arrive(&mut self, from: HostId, to: HostId, message: Message) -> Result<(), Violation> {
+        self.counters.messages_delivered += 1;
+        let from = self.hosts[from.0].peer;
+        if self.rng.between(1, DECODE_ONE_IN) == 1 {
+            self.counters.messages_decoded += 1;
+            let decoded = Message::decode(from, &message.encode());
+            if decoded.as_ref() != Ok(&message) {
+                let message = format!("{message:?} of {from} is read as {decoded:?}");
+                return Err(Violation { checker: "wire", message });
+            }
+        }
+        if let (PeerId::Client(node), Message::FromNode(client::NodeMessage::Heartbeat { .. })) =
+            (from, &message)
+        {
+            self.checkers.down_only_after_ttl.on_heartbeat(self.queue.now(), to, node);
+        }
+        self.step(to, Event::Received { from, message })
+    }
+
+    fn wake(&mut self, host: HostId) -> Result<(), Violation> {
+        let now = self.queue.now();
+        let sleeper = &mut self.hosts[host.0];
+        if sleeper.wake_planned != Some(now) && sleeper.paused_until != now {
+            return Ok(());
+        }
+        sleeper.wake_planned = None;
+        match sleeper.wake_wanted {
+            Some(at) if now < at => self.plan_wake(host, at),
+            Some(_) => return self.step(host, Event::Woken),
+            None => (),
+        }
+        Ok(())
+    }
+
+    fn plan_wake(&mut self, host: HostId, at: Moment) {
+        let sleeper = &mut self.hosts[host.0];
+        sleeper.wake_wanted = Some(at);
+        if sleeper.wake_planned.is_none_or(|planned| at < planned) {
+            sleeper.wake_planned = Some(at);
+            self.queue.push(at, Happening::Wake { host });
+        }
+    }
+
+    /// One input to an agent, and all that follows from it at once.
+    fn step(&mut self, host: HostId, event: Event) -> Result<(), Violation> {
+        let now = self.queue.now();
+        let kind = trace::kind_of(&event);
+        if let Some(ladder) = &mut self.ladder
+            && let Some(text) = trace::of_event(&event)
+        {
+            ladder.push(now, &self.hosts[host.0].name, &text);
+        }
+        let stepped = &mut self.hosts[host.0];
+        let Some(agent) = &mut stepped.agent else { return Ok(()) };
+        self.stepping = Some(host);
+        let input =
+            Input { now: stepped.clock.read_mono(now), wall: stepped.clock.wall(now), event };
+        if let Some(recording) = &mut self.recording {
+            recording[host.0].push(input.clone());
+        }
+        agent.step(input, &mut self.effects);
+        self.steps += 1;
+        if self.check_every != 0 && self.steps.is_multiple_of(self.check_every) {
+            agent.check_invariants();
+        }
+        self.stepping = None;
+        self.chain = chained(self.chain, now, (host, kind), agent.digest());
+        let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
+        match wake {
+            Some(at) => self.plan_wake(host, Moment { ns: at.ns.max(now.ns + 1) }),
+            None => stepped.wake_wanted = None,
+        }
+        let mut effects = std::mem::take(&mut self.effects.list);
+        let done = self.follow_up(host, &mut effects);
+        effects.clear();
+        self.effects.list = effects;
+        done
+    }
+
+    fn follow_up(&mut self, host: HostId, effects: &mut Vec<Effect>) -> Result<(), Violation> {
+        self.look_at_commits(host, effects)?;
+        self.look(host)?;
+        for effect in effects.drain(..) {
+            if let Some(ladder) = &mut self.ladder
+                && let Some(text) = trace::of_effect(&effect)
+            {
+                ladder.push(self.queue.now(), &self.hosts[host.0].name, &text);
+            }
+            self.carry_out(host, effect)?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, host: HostId) -> Result<(), Violation> {
+        let looked_at = &self.hosts[host.0];
+        let Some(agent) = looked_at.agent.as_deref().filter(|_| looked_at.is_server()) else {
+            return Ok(());
+        };
+        let incarnation = looked_at.incarnation;
+        let durable_term = looked_at.disk.log.hard_state.term;
+        let looked = Looked { at: self.queue.now(), host, incarnation, agent, durable_term };
+        let has_won = self.checkers.look(looked)?;
+        if has_won && self.last_leader.replace(host).is_some_and(|last| last != host) {
+            self.counters.leader_changes += 1;
+        }
+        Ok(())
+    }
+
+    /// Write a line into the ladder, if there is one.
+    fn note(&mut self, who: &str, text: impl FnOnce() -> String) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.push(self.queue.now(), who, &text());
+        }
+    }
+
+    fn is_current(&self, host: HostId, incarnation: Incarnation) -> bool {
+        let host = &self.hosts[host.0];
+        host.agent.is_some() && host.incarnation == incarnation
+    }
+
+    fn client(&self, number: u64) -> HostId {
+        HostId(usize::try_from(self.plan.servers + number - 1).expect("invariant: few hosts"))
+    }
+
+    /// The servers that are up.
+    fn servers_up(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.is_server() && host.agent.is_some())
+    }
+
+    /// Who leads, as far as servers know of themselves: of several the one with the latest term.
+    pub fn leader(&self) -> Option<HostId> {
+        let leading = self.servers_up().filter_map(|host| {
+            let raft = host.agent.as_ref()?.raft()?;
+            (raft.role() == Role::Leader).then(|| (raft.term(), host.id))
+        });
+        leading.max().map(|(_, host)| host)
+    }
+}
+
+impl Happening {
+    /// Whose it is, if it waits for a host that stands still.
+    const fn host(&self) -> Option<HostId> {
+        match self {
+            Self::Wake { host }
+            | Self::Disk { host, .. }
+            | Self::Tell { host, .. }
+            | Self::Saved { host, .. }
+            | Self::Load { host, .. }
+            | Self::Net(
+                NetEvent::Told { end: host, .. }
+                | NetEvent::Arrive { to: host, .. }
+                | NetEvent::Stray { to: host, .. },
+            ) => Some(*host),
+            Self::Net(NetEvent::Dial { .. } | NetEvent::Idle { .. })
+            | Self::Task { .. }
+            | Self::Start { .. }
+            | Self::Line(_)
+            | Self::End(_)
+            | Self::Look => None,
+        }
+    }
+}
+
+/// One more link in the chain of everything that happened.
+fn chained(chain: Digest, at: Moment, (host, kind): (HostId, u8), agent: Digest) -> Digest {
+    let mut bytes = [0; 49];
+    bytes[..16].copy_from_slice(&chain.0.to_le_bytes());
+    bytes[16..24].copy_from_slice(&at.ns.to_le_bytes());
+    bytes[24..32].copy_from_slice(&(host.0 as u64).to_le_bytes());
+    bytes[32..48].copy_from_slice(&agent.0.to_le_bytes());
+    bytes[48] = kind;
+    Digest::of(&bytes)
+}

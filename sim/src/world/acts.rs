@@ -1,0 +1,267 @@
+//! The plan's faults: who dies, who is cut off, and when that ends.
+//!
+//! Invariants
+//! - every fault that lasts has an end, and `heal` ends them all.
+use drover_core::agent::{Event, TaskAsk};
+use drover_core::types::Incarnation;
+
+use super::{Happening, World};
+use crate::checkers::{Violation, named};
+use crate::drivers::Turn;
+use crate::network::HostId;
+use crate::plan::{Act, Line, Way, Who};
+
+/// What ends when a fault ends.
+#[derive(Debug)]
+pub enum End {
+    /// Messages arrive again.
+    Mend(Vec<(HostId, HostId)>),
+    FastDisk(HostId),
+    RoomOnDisk(HostId),
+}
+
+/// A host that stands still for longer has lost its links when it goes on.
+const PAUSE_LINKS_MS: u64 = 500;
+/// How often a crash waits a tenth of a millisecond for a write.
+const CRASH_PUT_OFF_MAX: u32 = 10_000;
+
+impl World {
+    /// The line of the plan at this position.
+    pub(super) fn act(&mut self, at: usize) -> Result<(), Violation> {
+        let Some(Line { act, .. }) = self.plan.lines.get(at).cloned() else { return Ok(()) };
+        if self.puts_off(&act) {
+            let at_once = self.queue.now().plus_us(100);
+            self.queue.push(at_once, Happening::Line(at));
+            return Ok(());
+        }
+        self.note("plan", || act.to_string());
+        match act {
+            Act::Crash { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.counters.crashes += 1;
+                    return self.take_down(host, for_ms);
+                }
+            }
+            Act::Power { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.counters.power_failures += 1;
+                    self.lose_power(host);
+                    return self.take_down(host, for_ms);
+                }
+            }
+            Act::Pause { who, for_ms } => self.pause(who, for_ms),
+            Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
+            Act::Split { side, for_ms } => self.split(&side, for_ms),
+            Act::SlowDisk { who, for_ms } => self.change_disk(who, for_ms, End::FastDisk),
+            Act::FillDisk { who, for_ms } => self.change_disk(who, for_ms, End::RoomOnDisk),
+            Act::BreakDisk { who } => {
+                if let Some(host) = self.up(who) {
+                    self.hosts[host.0].disk.is_broken = true;
+                }
+            }
+            Act::JumpClock { who, by_ms } => {
+                if let Some(host) = self.find(who) {
+                    self.counters.clock_jumps += 1;
+                    self.hosts[host.0].clock.jump_wall(by_ms);
+                }
+            }
+            Act::RestartAlloc { nth } => return self.restart_alloc(nth),
+            Act::Refit { client, mark } => return self.refit(client, mark),
+            Act::Join { client } => {
+                if let Some(host) = self.find(Who::Client(client)) {
+                    return self.start(host, Incarnation(0));
+                }
+            }
+            Act::Register(_)
+            | Act::StopJob { .. }
+            | Act::Evaluate { .. }
+            | Act::StopAlloc { .. }
+            | Act::SetEligible { .. }
+            | Act::Collect
+            | Act::Read => return self.ask(&act),
+        }
+        Ok(())
+    }
+
+    /// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
+    fn puts_off(&mut self, act: &Act) -> bool {
+        let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
+        let Some(host) = self.up(*who) else { return false };
+        let is_late = CRASH_PUT_OFF_MAX <= self.crash_put_off;
+        if is_late || self.hosts[host.0].disk.is_writing() {
+            self.crash_put_off = 0;
+            return false;
+        }
+        self.crash_put_off += 1;
+        true
+    }
+
+    /// The agent is gone, and starts again after `for_ms`.
+    pub(super) fn take_down(&mut self, host: HostId, for_ms: u64) -> Result<(), Violation> {
+        let gone = &mut self.hosts[host.0];
+        let after = gone.incarnation;
+        gone.forget_agent();
+        let mut rng = gone.rng.fork("keepers").fork_number(after.0);
+        let begun = gone.drivers.on_agent_gone(&mut rng);
+        self.network.on_gone(&mut self.queue, host);
+        self.forget_asked(host);
+        self.queue.push(self.queue.now().plus_ms(for_ms), Happening::Start { host, after });
+        for key in begun {
+            self.turn_task(host, key, Turn::Begins)?;
+        }
+        Ok(())
+    }
+
+    fn lose_power(&mut self, host: HostId) {
+        let gone = &mut self.hosts[host.0];
+        gone.has_lost_power = true;
+        for key in gone.drivers.on_power_lost() {
+            self.checkers.alloc_runs_once.on_ended(key);
+        }
+    }
+
+    /// Start, unless it did since `after`.
+    pub(super) fn start(&mut self, host: HostId, after: Incarnation) -> Result<(), Violation> {
+        let starting = &mut self.hosts[host.0];
+        if starting.agent.is_some() || starting.incarnation != after {
+            return Ok(());
+        }
+        if let Some(recording) = &mut self.recording {
+            recording[host.0].clear();
+        }
+        let started = starting.start();
+        let node = starting.node.clone();
+        let (recovered, torn) =
+            started.map_err(|message| Violation { checker: "recovery", message })?;
+        self.counters.torn_writes += u64::from(torn);
+        self.counters.restarts += u64::from(after != Incarnation(0));
+        self.network.on_start(host);
+        self.step(host, Event::Booted(recovered))?;
+        match node {
+            Some(node) => self.step(host, Event::Fingerprinted(node)),
+            None => Ok(()),
+        }
+    }
+
+    fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {
+        let live: Vec<_> = self.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
+        let at = usize::try_from(nth).ok().and_then(|nth| nth.checked_rem(live.len()));
+        let Some(alloc) = at.and_then(|at| live.get(at).copied()) else { return Ok(()) };
+        match self.checkers.alloc_runs_once.home(alloc) {
+            Some(host) => {
+                self.step(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refit(&mut self, client: u64, mark: u64) -> Result<(), Violation> {
+        let Some(host) = self.find(Who::Client(client)) else { return Ok(()) };
+        let Some(node) = &mut self.hosts[host.0].node else { return Ok(()) };
+        node.meta.insert("mark".into(), mark.to_string());
+        let node = node.clone();
+        self.step(host, Event::Fingerprinted(node))
+    }
+
+    fn pause(&mut self, who: Who, for_ms: u64) {
+        let Some(host) = self.up(who) else { return };
+        self.counters.pauses += 1;
+        let until = self.queue.now().plus_ms(for_ms);
+        let paused = &mut self.hosts[host.0];
+        paused.paused_until = until.max(paused.paused_until);
+        if PAUSE_LINKS_MS < for_ms {
+            for peer in (0..self.hosts.len()).map(HostId).filter(|&peer| peer != host) {
+                self.network.break_link(&mut self.queue, host, peer);
+            }
+        }
+    }
+
+    fn isolate(&mut self, who: Who, way: Way, for_ms: u64) {
+        let Some(host) = self.find(who) else { return };
+        let others = (0..self.hosts.len()).map(HostId).filter(|&other| other != host);
+        let cuts = others.flat_map(|other| match way {
+            Way::Both => vec![(host, other), (other, host)],
+            Way::Deaf => vec![(other, host)],
+            Way::Mute => vec![(host, other)],
+        });
+        let cuts = cuts.collect();
+        self.cut(cuts, for_ms);
+    }
+
+    fn split(&mut self, side: &[Who], for_ms: u64) {
+        let side: Vec<HostId> = side.iter().filter_map(|&who| self.find(who)).collect();
+        let mut cuts = Vec::new();
+        for a in (0..self.hosts.len()).map(HostId) {
+            for b in (0..self.hosts.len()).map(HostId) {
+                if side.contains(&a) != side.contains(&b) {
+                    cuts.push((a, b));
+                }
+            }
+        }
+        self.cut(cuts, for_ms);
+    }
+
+    fn cut(&mut self, cuts: Vec<(HostId, HostId)>, for_ms: u64) {
+        self.counters.partitions += 1;
+        for &(from, to) in &cuts {
+            self.network.cut(&mut self.queue, from, to);
+        }
+        self.queue.push(self.queue.now().plus_ms(for_ms), Happening::End(End::Mend(cuts)));
+    }
+
+    fn change_disk(&mut self, who: Who, for_ms: u64, end: fn(HostId) -> End) {
+        let Some(host) = self.find(who) else { return };
+        let changed = &mut self.hosts[host.0];
+        let end = end(host);
+        match end {
+            End::FastDisk(_) => changed.disk_is_slow = true,
+            End::RoomOnDisk(_) => {
+                changed.disk.is_full = true;
+                changed.may_halt = true;
+            }
+            End::Mend(_) => (),
+        }
+        self.queue.push(self.queue.now().plus_ms(for_ms), Happening::End(end));
+    }
+
+    pub(super) fn end(&mut self, end: End) {
+        match end {
+            End::Mend(cuts) => {
+                for (from, to) in cuts {
+                    self.network.mend(&mut self.queue, from, to);
+                }
+            }
+            End::FastDisk(host) => self.hosts[host.0].disk_is_slow = false,
+            End::RoomOnDisk(host) => self.hosts[host.0].disk.is_full = false,
+        }
+    }
+
+    /// The host that is meant, up or down.
+    fn find(&self, who: Who) -> Option<HostId> {
+        let host = match who {
+            Who::Leader => self.leader()?,
+            Who::Server(number) => HostId(usize::try_from(number).ok()?.checked_sub(1)?),
+            Who::Client(number) => self.client(number),
+        };
+        (host.0 < self.hosts.len()).then_some(host)
+    }
+
+    /// The host that is meant, if it is up.
+    fn up(&self, who: Who) -> Option<HostId> {
+        self.find(who).filter(|host| self.hosts[host.0].agent.is_some())
+    }
+
+    /// All that was asked of the plan's end: used by `heal`.
+    pub(super) fn check_no_loss(&self) -> Result<(), Violation> {
+        let leader = self.leader().and_then(|leader| self.hosts[leader.0].agent.as_ref());
+        let Some(state) = leader.and_then(|agent| agent.state()) else { return Ok(()) };
+        named("no_lost_write", self.checkers.no_lost_write.check(state))
+    }
+}
+
+impl Line {
+    /// The client that is not there before this line.
+    pub(super) const fn joins(&self) -> Option<u64> {
+        if let Act::Join { client } = self.act { Some(client) } else { None }
+    }
+}

@@ -1,0 +1,369 @@
+//! What an agent wants done, done by the simulated machine.
+//!
+//! Invariants
+//! - effects of different kinds finish in any order; operations on segments and on one task keep theirs.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use drover_core::agent::{Effect, Event};
+use drover_core::digest::Digest;
+use drover_core::raft::{
+    Ballot, Body, Campaign, Chunk, Configuration, Frame, Position, SnapshotMark,
+};
+use drover_core::rng::Rng;
+use drover_core::types::{
+    AllocSpec, ClientStatus, ClusterId, Incarnation, Index, JobKind, NodeStatus, Remedy, ServerId,
+    TaskKey, TaskStart,
+};
+use drover_core::wal::{OpId, Operation};
+use drover_core::wire::{Message, PeerId};
+
+use super::{Happening, World};
+use crate::checkers::state_machine_safety::Seen;
+use crate::checkers::{Violation, committed_is_durable, named, node_not_oversubscribed};
+use crate::clock::Moment;
+use crate::drivers::{Behaviour, Turn};
+use crate::network::HostId;
+
+impl World {
+    pub(super) fn carry_out(&mut self, host: HostId, effect: Effect) -> Result<(), Violation> {
+        if self.hosts[host.0].agent.is_none() {
+            return Ok(());
+        }
+        match effect {
+            Effect::Send { to, message } => return self.send(host, to, message),
+            Effect::Disk { op, operation } => self.write_disk(host, op, operation),
+            Effect::Reply { id, answer } => return self.take_answer(id, answer),
+            Effect::Dial { address } => {
+                if let Some(to) = self.host_at(&address).filter(|&to| to != host) {
+                    self.network.dial(&mut self.queue, host, to);
+                }
+            }
+            Effect::HangUp { peer } => {
+                if let Some(peer) = self.host_of(peer) {
+                    self.network.break_link(&mut self.queue, host, peer);
+                }
+            }
+            Effect::StartTask { key, start } => return self.start_task(host, key, &start),
+            Effect::ReattachTask { key, .. } => {
+                self.counters.tasks_reattached += 1;
+                let change = self.hosts[host.0].drivers.reattach(key);
+                self.tell_task(host, Event::TaskChanged { key, change });
+            }
+            Effect::StopTask { key, kill_after_ms, .. } => {
+                let turn = self.hosts[host.0].drivers.stop(key, kill_after_ms);
+                self.plan_turn(host, key, turn);
+            }
+            Effect::KillTask { key } => {
+                let turn = self.hosts[host.0].drivers.kill(key);
+                self.plan_turn(host, key, turn);
+            }
+            // Nobody asks for signals here.
+            Effect::SignalTask { .. } => (),
+            Effect::DestroyAlloc { alloc, .. } => {
+                let destroyed = self.hosts[host.0].drivers.destroy(alloc);
+                return named("alloc_runs_once", destroyed);
+            }
+            Effect::Joined { cluster } => return self.join(host, cluster),
+            Effect::Committed { frame } => self.hosts[host.0].shadow.on_committed(frame),
+            Effect::Cut { position, configuration, digest } => {
+                return self.write_snapshot(host, position, (&configuration, digest));
+            }
+            Effect::ReadChunk { to, snapshot, offset, bytes_max } => {
+                let event = self.read_chunk(host, to, (snapshot, offset, bytes_max));
+                self.tell(host, event);
+            }
+            Effect::StoreChunk { mark, offset, bytes } => {
+                self.hosts[host.0].store_chunk(mark, offset, &bytes);
+            }
+            Effect::LoadSnapshot { mark } => {
+                let (at, incarnation) = self.when_disk_is_done(host);
+                self.queue.push(at, Happening::Load { host, incarnation, mark });
+            }
+            Effect::Halt { reason } => return self.halt(host, reason),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, host: HostId, to: PeerId, message: Message) -> Result<(), Violation> {
+        let sender = &self.hosts[host.0];
+        if let (PeerId::Server(to), Message::Raft(said)) = (to, &message) {
+            if let Body::Vote { campaign, asked, ballot: Ballot::Granted } = &said.body
+                && *campaign != Campaign::PreVote
+            {
+                let durable = sender.disk.log.hard_state;
+                let kept = self.checkers.vote_is_kept.on_granted(host, *asked, to, durable);
+                named("vote_is_kept", kept)?;
+            }
+            if let Body::AppendAck { mark, .. } = &said.body {
+                let durable = sender.disk.log.last_index();
+                let safe = committed_is_durable::check_acknowledged(mark.index, durable);
+                named("committed_is_durable", safe)?;
+            }
+        }
+        if let Some(to) = self.host_of(to) {
+            self.network.send(&mut self.queue, &mut self.counters, (host, to), message);
+        }
+        Ok(())
+    }
+
+    /// Before anything else is done: what the agent says is committed.
+    pub(super) fn look_at_commits(
+        &mut self,
+        host: HostId,
+        effects: &[Effect],
+    ) -> Result<(), Violation> {
+        for effect in effects {
+            if let Effect::Committed { frame } = effect {
+                self.look_at_commit(host, frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_commit(&mut self, host: HostId, frame: &Arc<Frame>) -> Result<(), Violation> {
+        let raft = self.hosts[host.0].agent.as_ref().and_then(|agent| agent.raft());
+        let Some(raft) = raft else { return Ok(()) };
+        if self.checkers.on_committed(raft.term(), frame)? == Seen::Again {
+            return Ok(());
+        }
+        self.counters.entries_committed += u64::from(frame.count());
+        let voters = &raft.configuration().voters;
+        let peers: BTreeSet<PeerId> = voters.iter().copied().map(PeerId::Server).collect();
+        let voting = self.hosts.iter().filter(|host| peers.contains(&host.peer));
+        let holding = voting.filter(|host| host.disk.log.holds(frame.position())).count();
+        let safe = committed_is_durable::check_committed(frame.position(), holding, voters.len());
+        named("committed_is_durable", safe)
+    }
+
+    fn write_disk(&mut self, host: HostId, op: OpId, operation: Operation) {
+        let now = self.queue.now();
+        let writer = &mut self.hosts[host.0];
+        let mut at = now.plus_us(writer.draw_disk_us(&self.plan.knobs));
+        match operation {
+            Operation::Write { .. } => (),
+            Operation::Prepare { .. } | Operation::Remove { .. } => {
+                at = at.max(writer.segments_free_at);
+                writer.segments_free_at = at;
+            }
+        }
+        writer.disk.submit(op, operation);
+        let incarnation = writer.incarnation;
+        self.queue.push(at, Happening::Disk { host, incarnation, op });
+    }
+
+    pub(super) fn finish_disk(
+        &mut self,
+        host: HostId,
+        incarnation: Incarnation,
+        op: OpId,
+    ) -> Result<(), Violation> {
+        if !self.is_current(host, incarnation) {
+            return Ok(());
+        }
+        let writer = &mut self.hosts[host.0];
+        let mut rng = writer.rng.fork("tear").fork_number(op.0);
+        match writer.disk.complete(op, &mut rng) {
+            Some(Ok(())) => self.step(host, Event::DiskDone { op }),
+            Some(Err(fault)) => {
+                writer.may_halt = true;
+                self.counters.disk_faults += 1;
+                self.step(host, Event::DiskFailed { op, fault })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn halt(&mut self, host: HostId, reason: String) -> Result<(), Violation> {
+        let halted = &self.hosts[host.0];
+        if !halted.may_halt {
+            let message = format!("{} stops itself: {reason}", halted.name);
+            return Err(Violation { checker: "halt", message });
+        }
+        self.counters.halts += 1;
+        let for_ms = self.rng.between(500, 8_000);
+        self.take_down(host, for_ms)
+    }
+
+    fn join(&mut self, host: HostId, cluster: ClusterId) -> Result<(), Violation> {
+        let joined = &mut self.hosts[host.0];
+        let before = std::mem::replace(&mut joined.cluster, cluster);
+        if before == ClusterId::default() || before == cluster {
+            return Ok(());
+        }
+        let message = format!("{} left {before:?} for {cluster:?}", joined.name);
+        Err(Violation { checker: "one_cluster", message })
+    }
+
+    /// When the disk has read or written a file, for whichever agent is there now.
+    fn when_disk_is_done(&mut self, host: HostId) -> (Moment, Incarnation) {
+        let owner = &mut self.hosts[host.0];
+        let us = 4 * owner.draw_disk_us(&self.plan.knobs);
+        (self.queue.now().plus_us(us), owner.incarnation)
+    }
+
+    fn tell(&mut self, host: HostId, event: Event) {
+        let (at, incarnation) = self.when_disk_is_done(host);
+        self.queue.push(at, Happening::Tell { host, incarnation, event: Box::new(event) });
+    }
+
+    fn write_snapshot(
+        &mut self,
+        host: HostId,
+        position: Position,
+        (configuration, digest): (&Configuration, Digest),
+    ) -> Result<(), Violation> {
+        self.counters.cuts += 1;
+        let cut = self.hosts[host.0].shadow.cut(position, configuration, digest);
+        let (mark, bytes) =
+            cut.map_err(|message| Violation { checker: "shadow_agrees", message })?;
+        let (at, incarnation) = self.when_disk_is_done(host);
+        self.queue.push(at, Happening::Saved { host, incarnation, mark, bytes });
+        Ok(())
+    }
+
+    fn read_chunk(
+        &self,
+        host: HostId,
+        to: ServerId,
+        (snapshot, offset, bytes_max): (Index, u64, u64),
+    ) -> Event {
+        let Some((_, bytes)) = self.hosts[host.0].snapshots.get(&snapshot) else {
+            return Event::ChunkMissing { to, snapshot };
+        };
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let length = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let bytes = Arc::from(&bytes[from..bytes.len().min(from.saturating_add(length))]);
+        Event::ChunkRead { to, chunk: Chunk { snapshot, offset, bytes } }
+    }
+
+    pub(super) fn load(
+        &mut self,
+        host: HostId,
+        incarnation: Incarnation,
+        mark: SnapshotMark,
+    ) -> Result<(), Violation> {
+        if !self.is_current(host, incarnation) {
+            return Ok(());
+        }
+        let owner = &mut self.hosts[host.0];
+        let received = owner.incoming.take().map(|(_, bytes)| bytes);
+        let whole = received.filter(|bytes| Digest::of(bytes) == mark.digest);
+        let Some(bytes) = whole else {
+            return self.step(host, Event::SnapshotRefused { mark });
+        };
+        let bytes: Arc<[u8]> = bytes.into();
+        owner.keep_snapshot(mark.clone(), Arc::clone(&bytes));
+        let index = mark.index;
+        self.step(host, Event::SnapshotLoaded { mark, bytes: Arc::clone(&bytes) })?;
+        let owner = &mut self.hosts[host.0];
+        let state = owner.agent.as_ref().and_then(|agent| agent.state());
+        if state.is_some_and(|state| state.index() == index) {
+            self.counters.snapshots_installed += 1;
+            owner.shadow = crate::shadow::Shadow::new(Some(bytes));
+        }
+        Ok(())
+    }
+
+    fn start_task(
+        &mut self,
+        host: HostId,
+        key: TaskKey,
+        start: &TaskStart,
+    ) -> Result<(), Violation> {
+        let behaviour = self.draw_behaviour(key, &start.spec);
+        let capacity = start.spec.group.capacity().unwrap_or_default();
+        let planned = self.hosts[host.0].drivers.start(key, capacity, behaviour);
+        let turn = planned.map_err(|message| Violation { checker: "alloc_runs_once", message })?;
+        self.plan_turn(host, key, Some(turn));
+        Ok(())
+    }
+
+    /// What the attempt will do is a function of the seed and its key.
+    fn draw_behaviour(&self, key: TaskKey, spec: &AllocSpec) -> Behaviour {
+        let knobs = &self.plan.knobs;
+        let rng = Rng::from_seed(self.plan.seed).fork("task").fork_number(key.alloc.0);
+        let mut rng = rng.fork_number((u64::from(key.task) << 32) | u64::from(key.attempt));
+        let remedy = if rng.chance(800) { Remedy::Retry } else { Remedy::None };
+        let fails_to_start = rng.chance(knobs.start_failure_permille) && !self.has_healed;
+        let ends_badly = rng.chance(knobs.task_failure_permille) && !self.has_healed;
+        let own_end_ms = rng.between(10, 40_000);
+        let ends = ends_badly || spec.kind == JobKind::Batch;
+        Behaviour {
+            start_us: rng.between(500, 200_000),
+            start_failure: fails_to_start.then_some(remedy),
+            run_ms: ends.then_some(own_end_ms),
+            exit_code: i32::from(ends_badly),
+            is_stubborn: rng.chance(knobs.stubborn_permille),
+            stop_ms: rng.between(1, 800),
+        }
+    }
+
+    pub(super) fn turn_task(
+        &mut self,
+        host: HostId,
+        key: TaskKey,
+        turn: Turn,
+    ) -> Result<(), Violation> {
+        let came = self.hosts[host.0].drivers.come(key, turn);
+        if came.has_begun {
+            self.counters.tasks_started += 1;
+            self.note("", || format!("{key:?} begins on host {}", host.0));
+            let once = self.checkers.alloc_runs_once.on_begun(host, key);
+            named("alloc_runs_once", once)?;
+        }
+        if came.has_ended {
+            self.note("", || format!("{key:?} ends on host {}", host.0));
+            self.checkers.alloc_runs_once.on_ended(key);
+        }
+        self.plan_turn(host, key, came.next);
+        if let Some(change) = came.told {
+            self.counters.tasks_failed +=
+                u64::from(matches!(change, drover_core::types::TaskChange::StartFailed { .. }));
+            self.tell_task(host, Event::TaskChanged { key, change });
+        }
+        Ok(())
+    }
+
+    fn plan_turn(&mut self, host: HostId, key: TaskKey, turn: Option<(u64, Turn)>) {
+        if let Some((us, turn)) = turn {
+            self.queue.push(self.queue.now().plus_us(us), Happening::Task { host, key, turn });
+        }
+    }
+
+    /// Drivers tell in the order in which things happened.
+    fn tell_task(&mut self, host: HostId, event: Event) {
+        let incarnation = self.hosts[host.0].incarnation;
+        let at = self.queue.now().plus_us(100);
+        self.queue.push(at, Happening::Tell { host, incarnation, event: Box::new(event) });
+    }
+
+    /// Once in a while the whole tables of whoever leads.
+    pub(super) fn look_at_tables(&mut self) -> Result<(), Violation> {
+        let leader = self.leader().map(|leader| &self.hosts[leader.0]);
+        let agent = leader.and_then(|leader| leader.agent.as_ref());
+        let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
+        let down = state.nodes().filter(|node| node.status == NodeStatus::Down).count();
+        let lost = state.allocs().filter(|a| a.client_status == ClientStatus::Lost).count();
+        self.counters.nodes_down += down as u64;
+        self.counters.allocs_lost += lost as u64;
+        self.counters.evals_blocked += state.blocked_evals().count() as u64;
+        named("node_not_oversubscribed", node_not_oversubscribed::check(state))
+    }
+
+    fn host_at(&self, address: &str) -> Option<HostId> {
+        let named = |host: &&crate::host::Host| crate::host::address_of(&host.name) == address;
+        self.hosts.iter().find(named).map(|host| host.id)
+    }
+
+    fn host_of(&self, peer: PeerId) -> Option<HostId> {
+        let at = match peer {
+            PeerId::Server(id) => usize::try_from(id.0).ok()?.checked_sub(1)?,
+            PeerId::Client(node) => {
+                let number = u64::try_from(node.0.checked_sub(0xc000)?).ok()?;
+                self.client(number).0
+            }
+        };
+        (at < self.hosts.len()).then_some(HostId(at))
+    }
+}

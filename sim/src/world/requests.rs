@@ -1,0 +1,147 @@
+//! The plan's requests, asked of a server that happens to be up, and what is answered.
+//!
+//! Invariants
+//! - an answer belongs to a request that waits for it, once.
+use std::sync::Arc;
+
+use drover_core::agent::Event;
+use drover_core::api::{Rejection, Request, Response};
+use drover_core::types::{AllocId, DesiredStatus, Index, RequestId};
+
+use super::World;
+use crate::checkers::{Violation, named};
+use crate::network::HostId;
+use crate::plan::Act;
+use crate::workload::{NAMESPACE, node_id, spec_of};
+
+/// Callers that go away at once.
+const ABANDONED_PERMILLE: u64 = 30;
+
+/// A request that waits for its answer.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) host: HostId,
+    request: Arc<Request>,
+    /// What had been acknowledged to anyone when it was asked.
+    floor: Index,
+    /// The caller went away.
+    is_abandoned: bool,
+}
+
+impl World {
+    /// Ask some server for what the plan says.
+    pub(super) fn ask(&mut self, act: &Act) -> Result<(), Violation> {
+        let up: Vec<HostId> = self.servers_up().map(|host| host.id).collect();
+        let Some(last) = up.len().checked_sub(1) else { return Ok(()) };
+        let at = usize::try_from(self.rng.between(0, last as u64)).unwrap_or(0);
+        let host = up[at];
+        let Some(request) = self.request_of(host, act) else { return Ok(()) };
+        self.ask_of(host, request)
+    }
+
+    fn ask_of(&mut self, host: HostId, request: Request) -> Result<(), Violation> {
+        self.last_request += 1;
+        self.counters.requests_asked += 1;
+        let id = RequestId(self.last_request);
+        let floor = self.checkers.no_lost_write.last();
+        let is_abandoned = self.rng.chance(ABANDONED_PERMILLE);
+        let asked = Asked { host, request: Arc::new(request.clone()), floor, is_abandoned };
+        self.asked.insert(id, asked);
+        self.step(host, Event::Requested { id, request })?;
+        if is_abandoned {
+            self.counters.requests_abandoned += 1;
+            return self.step(host, Event::Abandoned { id });
+        }
+        Ok(())
+    }
+
+    fn request_of(&self, host: HostId, act: &Act) -> Option<Request> {
+        let namespace = NAMESPACE.to_owned();
+        Some(match act {
+            Act::Register(ask) => Request::RegisterJob { spec: spec_of(ask), check_index: None },
+            Act::StopJob { job, purge } => {
+                Request::DeregisterJob { namespace, job: job.clone(), purge: *purge }
+            }
+            Act::Evaluate { job } => Request::EvaluateJob { namespace, job: job.clone() },
+            Act::StopAlloc { nth } => Request::StopAlloc { alloc: self.nth_alloc(host, *nth)? },
+            Act::SetEligible { client, eligible } => {
+                Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }
+            }
+            Act::Collect => Request::CollectGarbage,
+            Act::Read => Request::ReadPoint,
+            Act::Crash { .. }
+            | Act::Power { .. }
+            | Act::Pause { .. }
+            | Act::Isolate { .. }
+            | Act::Split { .. }
+            | Act::SlowDisk { .. }
+            | Act::FillDisk { .. }
+            | Act::BreakDisk { .. }
+            | Act::JumpClock { .. }
+            | Act::RestartAlloc { .. }
+            | Act::Refit { .. }
+            | Act::Join { .. } => return None,
+        })
+    }
+
+    /// As a user would find it: in the tables of the server that is asked.
+    fn nth_alloc(&self, host: HostId, nth: u64) -> Option<AllocId> {
+        let state = self.hosts[host.0].agent.as_ref()?.state()?;
+        let wanted = state.allocs().filter(|alloc| alloc.desired == DesiredStatus::Run);
+        let wanted: Vec<AllocId> = wanted.map(|alloc| alloc.id).collect();
+        let at = usize::try_from(nth).ok()?.checked_rem(wanted.len())?;
+        wanted.get(at).copied()
+    }
+
+    pub(super) fn take_answer(
+        &mut self,
+        id: RequestId,
+        answer: Result<Response, Rejection>,
+    ) -> Result<(), Violation> {
+        let Some(asked) = self.asked.remove(&id) else {
+            let message = format!("{id:?} is answered and nobody waits: {answer:?}");
+            return Err(Violation { checker: "answered_once", message });
+        };
+        match answer {
+            Ok(Response::Applied { index, .. }) => {
+                self.counters.requests_done += 1;
+                let entry = self.checkers.state_machine_safety.entry_at(index);
+                let command = entry.as_ref().map(|entry| &entry.command);
+                let kept =
+                    self.checkers.no_lost_write.on_acknowledged(&asked.request, index, command);
+                named("no_lost_write", kept)
+            }
+            Ok(Response::ReadPoint { index }) => {
+                self.counters.reads += 1;
+                let fresh = self.checkers.no_lost_write.on_read(asked.floor, index);
+                named("no_lost_write", fresh)
+            }
+            Err(Rejection::Unknown) => {
+                self.counters.requests_unknown += 1;
+                Ok(())
+            }
+            Err(
+                Rejection::NotLeader { .. }
+                | Rejection::Invalid { .. }
+                | Rejection::NotFound { .. }
+                | Rejection::Conflict { .. }
+                | Rejection::Overloaded { .. },
+            ) => {
+                self.counters.requests_refused += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// The server that was asked is gone: what became of it nobody will say.
+    pub(super) fn forget_asked(&mut self, host: HostId) {
+        let before = self.asked.len();
+        self.asked.retain(|_, asked| asked.host != host);
+        self.counters.requests_unknown += (before - self.asked.len()) as u64;
+    }
+
+    /// Requests that wait for an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.asked.values().filter(|asked| !asked.is_abandoned).count()
+    }
+}
