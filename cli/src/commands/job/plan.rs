@@ -1,0 +1,105 @@
+//! `drover job plan`: what running a job would change, and whether it would find room.
+//!
+//! Invariants
+//! - nothing is changed on the servers;
+//! - exit 0: nothing would be started or stopped; 1: something would; 255: an error.
+use clap::Args;
+use serde_json::Value;
+
+use super::diff;
+use super::files::{self, FileArgs};
+use crate::api::Fields as _;
+use crate::client::escaped;
+use crate::commands::{Ended, Session};
+use crate::failure::{Exit, Failure, error};
+use crate::reasons;
+use crate::terminal::Style;
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    #[arg(long, hide = true, help = "The default")]
+    diff: bool,
+    #[arg(long, overrides_with = "diff", help = "Without the differences (-diff=false)")]
+    no_diff: bool,
+    #[arg(long, help = "Every field of what is new or goes")]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: &PlanArgs, session: &mut Session) -> Ended {
+    let job = args.file.read(session)?;
+    let mut body = files::body(&job)?;
+    let id = job.written.id.clone().unwrap_or_default();
+    if id.is_empty() {
+        return Err(Failure::new("Error planning job: the job has no id"));
+    }
+    let wants_diff = args.diff || !args.no_diff;
+    body["Diff"] = wants_diff.into();
+    let namespace = job.written.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let path = format!("/v1/job/{}/plan", escaped(&id));
+    let answer = session
+        .client
+        .put(&path, &[("namespace", &namespace)], &body)
+        .map_err(error("during plan"))?;
+    let terminal = session.terminal;
+    if wants_diff && answer.at("Diff").is_object() {
+        for line in diff::job(answer.at("Diff"), args.verbose) {
+            terminal.line(&line.painted(terminal));
+        }
+        terminal.line("");
+    }
+    terminal.line(&terminal.paint(Style::Heading, "Scheduler dry-run:"));
+    dry_run(session, &answer);
+    files::warn(session, &answer);
+    let index = answer.int("JobModifyIndex");
+    let modify = format!("Job Modify Index: {index}");
+    terminal.line(&terminal.paint(Style::Heading, &modify));
+    terminal.line(&format!(
+        "To run exactly what was planned here, and nothing if somebody changes the job before:\n\n\
+         drover job run -check-index {index} {}{}",
+        variables(&args.file),
+        args.file.file.display(),
+    ));
+    Ok(if changes(&answer) { Exit::Changes } else { Exit::Done })
+}
+
+/// The flags that the same file needs again.
+fn variables(file: &FileArgs) -> String {
+    let vars = file.vars.iter().map(|var| format!("-var '{}' ", var.replace('\'', r"'\''")));
+    let files = file.var_file.iter().map(|path| format!("-var-file '{}' ", path.display()));
+    vars.chain(files).collect()
+}
+
+fn dry_run(session: &Session, answer: &Value) {
+    let terminal = session.terminal;
+    let failed = answer.entries("FailedTGAllocs");
+    if failed.is_empty() {
+        let text = "- All tasks successfully allocated.";
+        terminal.line(&terminal.paint(Style::Added, text));
+    } else {
+        let text = "- WARNING: Failed to place all allocations.";
+        terminal.line(&terminal.paint(Style::Warning, text));
+        for (group, metrics) in failed {
+            terminal.line(&format!("  {}", reasons::headline(group, metrics)));
+            for line in reasons::lines(metrics, "    ") {
+                terminal.line(&line);
+            }
+        }
+    }
+    for eval in answer.list("CreatedEvals") {
+        let wait = eval.text("WaitUntil");
+        if !wait.is_empty() {
+            let group = eval.text("TriggeredBy");
+            terminal.line(&format!("- Evaluation ({group}) would wait until {wait}."));
+        }
+    }
+    terminal.line("");
+}
+
+/// Whether any allocation would be started, stopped or replaced.
+fn changes(answer: &Value) -> bool {
+    const MOVES: [&str; 5] = ["Place", "Stop", "Migrate", "DestructiveUpdate", "Canary"];
+    let updates = answer.at("Annotations").entries("DesiredTGUpdates");
+    updates.iter().any(|(_, counts)| MOVES.iter().any(|key| counts.int(key) > 0))
+}

@@ -1,0 +1,173 @@
+//! Watching an evaluation until it is settled, a line for everything that changes.
+//!
+//! Invariants
+//! - every change is said once;
+//! - a server that does not make us wait is not asked more often than `PAUSE_MS` allows.
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::api::{Fields as _, Ids};
+use crate::commands::{Ended, Session};
+use crate::failure::{Exit, Failure, Refusal, error};
+use crate::reasons;
+use crate::terminal::Style;
+use crate::time;
+
+const WAIT_MS: u64 = 10_000;
+const PAUSE_MS: u64 = 200;
+/// A follower may not have heard of a new evaluation for this many looks.
+const UNKNOWN_MAX: u32 = 25;
+
+/// What was last said of the things that are watched.
+#[derive(Default)]
+struct Said {
+    status: String,
+    job: bool,
+    deployment: bool,
+    /// Client status by alloc.
+    allocs: BTreeMap<String, String>,
+}
+
+/// Watches `eval` to its end, and any that it is continued by at once.
+pub(crate) fn monitor(session: &mut Session, eval: &str, verbose: bool) -> Ended {
+    let ids = Ids::of(verbose);
+    let short = ids.show(eval);
+    crate::interrupt::say_on_interrupt(format!(
+        "\nNot watching any more; the servers go on. See: drover eval status {short}"
+    ));
+    heading(session, &format!("Monitoring evaluation \"{short}\""));
+    let mut said = Said::default();
+    let path = format!("/v1/evaluation/{eval}");
+    let mut index = 0;
+    let mut unknown = 0;
+    loop {
+        let asked = Instant::now();
+        let reply = match session.client.wait(&path, index, if index == 0 { 1 } else { WAIT_MS }) {
+            Ok(reply) => reply,
+            Err(Refusal::Status { code: 404, .. }) if unknown < UNKNOWN_MAX => {
+                unknown += 1;
+                std::thread::sleep(Duration::from_millis(PAUSE_MS));
+                continue;
+            }
+            Err(refusal) => return Err(error("reading evaluation")(refusal)),
+        };
+        let eval = reply.json;
+        if !said.job {
+            said.job = true;
+            say(session, &triggered_by(&eval, ids));
+        }
+        if !eval.text("DeploymentID").is_empty() && !said.deployment {
+            said.deployment = true;
+            let deployment = ids.show(eval.text("DeploymentID"));
+            say(session, &format!("Evaluation within deployment: \"{deployment}\""));
+        }
+        say_allocs(session, &path, &mut said, &eval, ids)?;
+        let status = eval.text("Status");
+        if said.status != status {
+            if !said.status.is_empty() || status != "pending" {
+                let before = if said.status.is_empty() { "pending" } else { &said.status };
+                let line = format!("Evaluation status changed: \"{before}\" -> \"{status}\"");
+                say(session, &line);
+            }
+            said.status = status.to_owned();
+        }
+        if !matches!(status, "pending" | "blocked") {
+            return finish(session, &eval, verbose);
+        }
+        let newer = index < reply.index;
+        index = reply.index.max(1);
+        if !newer && asked.elapsed() < Duration::from_millis(PAUSE_MS) {
+            std::thread::sleep(Duration::from_millis(PAUSE_MS));
+        }
+    }
+}
+
+fn triggered_by(eval: &Value, ids: Ids) -> String {
+    match eval.text("TriggeredBy") {
+        "node-update" => {
+            format!("Evaluation triggered by node \"{}\"", ids.show(eval.text("NodeID")))
+        }
+        _ => format!("Evaluation triggered by job \"{}\"", eval.text("JobID")),
+    }
+}
+
+fn say_allocs(
+    session: &mut Session,
+    path: &str,
+    said: &mut Said,
+    eval: &Value,
+    ids: Ids,
+) -> Result<(), Failure> {
+    let allocs = session
+        .client
+        .get(&format!("{path}/allocations"), &[])
+        .map_err(error("reading allocations"))?;
+    let mut allocs: Vec<_> = allocs.items().iter().collect();
+    allocs.sort_by_key(|alloc| (alloc.int("CreateIndex"), alloc.text("Name"), alloc.text("ID")));
+    for alloc in allocs {
+        let (id, status) = (alloc.text("ID"), alloc.text("ClientStatus"));
+        let short = ids.show(id);
+        let place = format!(
+            "node \"{}\", group \"{}\"",
+            ids.show(alloc.text("NodeID")),
+            alloc.text("TaskGroup")
+        );
+        match said.allocs.get(id) {
+            Some(before) if before != status => {
+                let change = format!("\"{before}\" -> \"{status}\"");
+                say(session, &format!("Allocation \"{short}\" status changed: {change}"));
+            }
+            Some(_) => (),
+            // An alloc that is older than the evaluation was changed by it.
+            None if alloc.int("CreateIndex") < eval.int("CreateIndex") => {
+                say(session, &format!("Allocation \"{short}\" modified: {place}"));
+            }
+            None => say(session, &format!("Allocation \"{short}\" created: {place}")),
+        }
+        said.allocs.insert(id.to_owned(), status.to_owned());
+    }
+    Ok(())
+}
+
+fn finish(session: &Session, eval: &Value, verbose: bool) -> Ended {
+    let ids = Ids::of(verbose);
+    let (id, status) = (ids.show(eval.text("ID")), eval.text("Status"));
+    let failed = eval.entries("FailedTGAllocs");
+    if failed.is_empty() {
+        heading(session, &format!("Evaluation \"{id}\" finished with status \"{status}\""));
+        let description = eval.text("StatusDescription");
+        if status == "complete" {
+            return Ok(Exit::Done);
+        }
+        if !description.is_empty() {
+            say(session, description);
+        }
+        return Ok(Exit::Failed);
+    }
+    let but = "but failed to place all allocations:";
+    heading(session, &format!("Evaluation \"{id}\" finished with status \"{status}\" {but}"));
+    for (group, metrics) in failed {
+        say(session, &reasons::headline(group, metrics));
+        for line in reasons::lines(metrics, "      ") {
+            session.terminal.line(&line);
+        }
+    }
+    let blocked = eval.text("BlockedEval");
+    if !blocked.is_empty() {
+        let blocked = ids.show(blocked);
+        let wait = "waiting for additional capacity to place remainder";
+        say(session, &format!("Evaluation \"{blocked}\" {wait}"));
+    }
+    Ok(Exit::Unplaced)
+}
+
+fn heading(session: &Session, text: &str) {
+    let line = format!("==> {}: {text}", time::stamp(time::now_unix_ns()));
+    session.terminal.line(&session.terminal.paint(Style::Heading, &line));
+}
+
+fn say(session: &Session, text: &str) {
+    session.terminal.line(&format!("    {}: {text}", time::stamp(time::now_unix_ns())));
+}

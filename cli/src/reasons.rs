@@ -1,0 +1,72 @@
+//! Why something could not be placed, in the words users of Nomad search for.
+//!
+//! Invariants
+//! - every count that the server sends is shown: nothing is summed away.
+use serde_json::Value;
+
+use crate::api::Fields as _;
+
+/// `Task Group "x" (failed to place 1 allocation):`, from a group's metrics.
+pub(crate) fn headline(group: &str, metrics: &Value) -> String {
+    let failed = metrics.int("CoalescedFailures") + 1;
+    let plural = if failed == 1 { "" } else { "s" };
+    format!("Task Group \"{group}\" (failed to place {failed} allocation{plural}):")
+}
+
+/// One line for each reason, all behind `margin`.
+pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut say = |text: String| out.push(format!("{margin}* {text}"));
+    if metrics.int("NodesEvaluated") == 0 {
+        say("No nodes were eligible for evaluation".to_owned());
+    }
+    for (datacenter, count) in metrics.entries("NodesAvailable") {
+        if count.as_i64() == Some(0) {
+            say(format!("No nodes are available in datacenter \"{datacenter}\""));
+        }
+    }
+    for (class, count) in metrics.entries("ClassFiltered") {
+        say(format!("Class \"{class}\": {count} nodes excluded by filter"));
+    }
+    for (constraint, count) in metrics.entries("ConstraintFiltered") {
+        say(format!("Constraint \"{constraint}\": {count} nodes excluded by filter"));
+    }
+    let exhausted = metrics.int("NodesExhausted");
+    if exhausted > 0 {
+        say(format!("Resources exhausted on {exhausted} nodes"));
+    }
+    for (class, count) in metrics.entries("ClassExhausted") {
+        say(format!("Class \"{class}\" exhausted on {count} nodes"));
+    }
+    for (dimension, count) in metrics.entries("DimensionExhausted") {
+        say(format!("Dimension \"{dimension}\" exhausted on {count} nodes"));
+    }
+    for quota in metrics.list("QuotaExhausted") {
+        say(format!("Quota limit hit {quota}"));
+    }
+    out
+}
+
+/// The scores of the nodes that were considered, as rows; empty if the server told none.
+pub(crate) fn scores(metrics: &Value) -> String {
+    let considered = metrics.list("ScoreMetaData");
+    let Some(first) = considered.first() else { return String::new() };
+    let names: Vec<_> = first.entries("Scores").into_iter().map(|(name, _)| name).collect();
+    let header: Vec<_> =
+        ["Node"].into_iter().chain(names.iter().copied()).chain(["final score"]).collect();
+    let number = |value: &Value| value.as_f64().map_or_else(|| "0".to_owned(), short);
+    let row = |node: &Value| {
+        let mut row = vec![node.text("NodeID").to_owned()];
+        row.extend(names.iter().map(|name| number(node.at("Scores").at(name))));
+        row.push(number(node.at("NormScore")));
+        row
+    };
+    crate::table::table(&header, &considered.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Three significant places are enough to compare scores.
+fn short(score: f64) -> String {
+    let text = format!("{score:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
