@@ -1,1 +1,14 @@
 //! One binary for every integration test.
+mod agent;
+mod client;
+mod config;
+mod drivers;
+mod gossip;
+mod http;
+mod jobspec;
+mod properties;
+mod scenarios;
+mod sim;
+mod start;
+mod tidy;
+mod transport;

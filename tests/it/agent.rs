@@ -1,0 +1,201 @@
+//! Stories of one whole agent: how the machines work together.
+use std::collections::BTreeMap;
+
+use drover_core::agent::{Agent, Config, Effect, Effects};
+use drover_core::api::{Request, Response};
+use drover_core::raft;
+use drover_core::types::{ClientStatus, EvalStatus, JobKind};
+use drover_core::types::{NodeId, ServerId};
+use drover_core::wal::{self, Lane, Operation, Recovery, SegmentId, SegmentImage};
+use drover_tests::rig::agent::{DevAgent, dev_config, job_spec};
+
+fn settled() -> DevAgent {
+    let mut dev = DevAgent::new();
+    dev.pass_ms(3_000);
+    dev
+}
+
+#[test]
+fn a_lone_server_leads_at_once_and_its_node_is_ready() {
+    let dev = settled();
+    let view = dev.agent.view().server.expect("a server");
+    assert!(view.is_open, "{view:?}");
+    let nodes: Vec<_> = dev.agent.state().expect("a server").nodes().collect();
+    assert_eq!(nodes.len(), 1);
+    assert_eq!(nodes[0].status, drover_core::types::NodeStatus::Ready);
+}
+
+#[test]
+fn a_node_is_ready_a_moment_after_its_agent_started() {
+    let mut dev = DevAgent::new();
+    dev.pass_ms(20);
+    let node = dev.agent.state().expect("a server").nodes().next().expect("registered");
+    assert_eq!(node.status, drover_core::types::NodeStatus::Ready);
+}
+
+#[test]
+fn an_agent_that_is_alone_and_idle_sleeps() {
+    let mut dev = settled();
+    let before = dev.inputs.len();
+    dev.pass_ms(60_000);
+    let inputs = dev.inputs.len() - before;
+    assert!(inputs <= 30, "{inputs} inputs in a minute");
+    assert!(dev.agent.view().server.expect("a server").is_open, "it leads all the while");
+}
+
+#[test]
+fn a_service_runs_until_it_is_stopped() {
+    let mut dev = settled();
+    let answer = dev.run_job(job_spec("web", JobKind::Service, 3));
+    assert!(matches!(answer, Ok(Response::Applied { eval: Some(_), .. })), "{answer:?}");
+    dev.pass_ms(500);
+    assert_eq!(dev.running.len(), 3);
+    let state = dev.agent.state().expect("a server");
+    assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Running));
+    assert!(state.evals().all(|eval| eval.status == EvalStatus::Complete));
+    dev.ask(Request::DeregisterJob {
+        namespace: "default".into(),
+        job: "web".into(),
+        purge: false,
+    });
+    dev.pass_ms(1_000);
+    assert!(dev.running.is_empty(), "{:?}", dev.running);
+    let state = dev.agent.state().expect("a server");
+    assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Complete));
+}
+
+#[test]
+fn a_batch_job_ends_and_what_failed_is_tried_again() {
+    let mut dev = settled();
+    dev.run_job(job_spec("sum", JobKind::Batch, 2)).expect("registered");
+    dev.pass_ms(500);
+    let keys: Vec<_> = dev.running.keys().copied().collect();
+    assert_eq!(keys.len(), 2);
+    dev.exit(keys[0], 0);
+    dev.exit(keys[1], 1);
+    dev.pass_ms(30_000);
+    assert_eq!(dev.running.len(), 1, "the restart policy starts it again");
+    let again = *dev.running.keys().next().expect("one");
+    dev.exit(again, 0);
+    dev.pass_ms(1_000);
+    let state = dev.agent.state().expect("a server");
+    assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Complete));
+}
+
+#[test]
+fn a_job_too_big_waits_blocked_and_says_why() {
+    let mut dev = settled();
+    let mut spec = job_spec("big", JobKind::Service, 1);
+    spec.groups[0].tasks[0].resources.memory_mib = 1_000_000;
+    dev.run_job(spec).expect("registered");
+    dev.pass_ms(500);
+    let state = dev.agent.state().expect("a server");
+    let blocked: Vec<_> = state.blocked_evals().collect();
+    assert_eq!(blocked.len(), 1);
+    let first = state.evals().next().expect("an evaluation");
+    let failure = &first.failures["group"];
+    assert_eq!(failure.exhausted.get("memory"), Some(&1), "{failure:?}");
+}
+
+#[test]
+fn a_replay_of_the_inputs_gives_the_same_agent() {
+    let mut dev = settled();
+    dev.run_job(job_spec("web", JobKind::Service, 2)).expect("registered");
+    dev.pass_ms(12_000);
+    let mut replayed = Agent::new(dev_config(ServerId(1), NodeId(7)), 1);
+    let half = dev.inputs.len() / 2;
+    for (at, input) in dev.inputs.iter().enumerate() {
+        if at == half {
+            replayed = Agent::thaw(&replayed.freeze()).expect("a frozen agent thaws");
+        }
+        replayed.step(input.clone(), &mut Effects::default());
+    }
+    assert_eq!(replayed.digest(), dev.agent.digest());
+}
+
+/// A place on the disk: of one write.
+type Place = (SegmentId, usize, usize);
+
+/// What the disk of `dev` holds, by a replay of its inputs, and where the writes went.
+fn disk_of(dev: &DevAgent, config: Config) -> (BTreeMap<SegmentId, Vec<u8>>, Vec<Place>) {
+    let (mut segments, mut places) = (BTreeMap::new(), Vec::new());
+    let mut chain_crc = 0;
+    let mut agent = Agent::new(config, 1);
+    for input in &dev.inputs {
+        let mut effects = Effects::default();
+        agent.step(input.clone(), &mut effects);
+        for effect in effects.list {
+            let Effect::Disk { operation, .. } = effect else { continue };
+            match operation {
+                Operation::Prepare { segment, bytes, recycled } => {
+                    let fresh = vec![0; usize::try_from(bytes).expect("a small segment")];
+                    let old = recycled.and_then(|old| segments.remove(&old));
+                    segments.insert(segment, old.unwrap_or(fresh));
+                }
+                Operation::Remove { segment } => drop(segments.remove(&segment)),
+                Operation::Write { segment, offset, mut block } => {
+                    chain_crc = wal::seal(&mut block, chain_crc, wal::checksum::crc32c);
+                    let at = usize::try_from(offset).expect("a small segment");
+                    segments.get_mut(&segment).expect("it was prepared")[at..at + block.len()]
+                        .copy_from_slice(&block);
+                    places.push((segment, at, block.len()));
+                }
+            }
+        }
+    }
+    (segments, places)
+}
+
+fn recover(segments: &BTreeMap<SegmentId, Vec<u8>>) -> Result<Recovery, wal::Corruption> {
+    let images = segments.iter();
+    let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
+    wal::recover(images, wal::checksum::crc32c)
+}
+
+#[test]
+fn damage_to_the_last_records_of_an_idle_agent_is_seen() {
+    let mut dev = settled();
+    dev.run_job(job_spec("web", JobKind::Service, 1)).expect("registered");
+    dev.pass_ms(3_000);
+    let (segments, places) = disk_of(&dev, dev_config(ServerId(1), NodeId(7)));
+    let whole = recover(&segments).expect("nothing is damaged");
+    let last = |records: &Recovery| records.records.last().map(|(seq, ..)| *seq);
+    let mut seen = 0;
+    for (segment, at, bytes) in places {
+        let mut segments = segments.clone();
+        segments.get_mut(&segment).expect("it was written to")[at + bytes / 2] ^= 1;
+        match recover(&segments) {
+            Err(_) => seen += 1,
+            Ok(cut) => assert_eq!(last(&cut), last(&whole), "records were lost in silence"),
+        }
+    }
+    assert!(0 < seen, "there were records to damage");
+}
+
+#[test]
+fn term_and_vote_outlive_the_records_that_held_them() {
+    let mut config = dev_config(ServerId(1), NodeId(7));
+    let server = config.server.as_mut().expect("a server");
+    server.cut_bytes = 4 << 10;
+    server.raft.retained_bytes_max = 0;
+    let mut dev = DevAgent::of(config.clone());
+    dev.pass_ms(3_000);
+    for nth in 0..40 {
+        dev.run_job(job_spec(&format!("job-{nth}"), JobKind::Batch, 1)).expect("registered");
+    }
+    dev.pass_ms(1_000);
+    let (segments, _) = disk_of(&dev, config);
+    let recovery = recover(&segments).expect("nothing is damaged");
+    let records = recovery.records.into_iter().filter(|(_, lane, _)| *lane == Lane::Raft);
+    let (mut terms, mut frames) = (Vec::new(), 0);
+    for (_, _, bytes) in records {
+        match postcard::from_bytes(&bytes).expect("a record decodes") {
+            raft::Record::HardState(hard_state) => terms.push(hard_state.term),
+            raft::Record::Frame { frame, .. } => frames += frame.last().0 - frame.first.0 + 1,
+            raft::Record::SnapshotInstalled(_) => (),
+        }
+    }
+    let raft = dev.agent.raft().expect("a server");
+    assert!(frames < raft.last_index().0 / 2, "the log was compacted: {frames} entries are left");
+    assert_eq!(terms.last(), Some(&raft.term()), "what was promised is still known");
+}

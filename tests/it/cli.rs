@@ -1,0 +1,11 @@
+//! The command line against a server that gives prepared answers: what is printed, asked and left
+//! as the exit code.
+//!
+//! This is a test of the package `drover` (see its Cargo.toml), because only such a test is given the
+//! path of the program.
+#[path = "cli/done.rs"]
+mod done;
+#[path = "cli/server.rs"]
+mod server;
+#[path = "cli/shown.rs"]
+mod shown;

@@ -1,0 +1,195 @@
+//! Job files that are refused, and the API's own entrance.
+use super::*;
+
+#[test]
+fn a_wrong_file_hears_everything_at_once_with_places() {
+    let file = Source::read(&root().join("tests/fixtures/jobspec/wrong.nomad.hcl")).unwrap();
+    let file = Source { file: "wrong.nomad.hcl".to_owned(), ..file };
+    let found = jobspec::parse(&file, &inputs()).unwrap_err().to_string();
+    let wanted = std::fs::read_to_string(root().join("tests/fixtures/jobspec/wrong.txt")).unwrap();
+    assert_eq!(found.trim_end(), wanted.trim_end(), "got:\n{found}");
+}
+
+#[test]
+fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
+    for name in [
+        "template",
+        "artifact",
+        "service",
+        "vault",
+        "consul",
+        "lifecycle",
+        "volume_mount",
+        "affinity",
+        "identity",
+        "dispatch_payload",
+        "action",
+    ] {
+        says(
+            &task(&format!("{name} {{\n x = 1\n}}")),
+            &format!(
+                "`{name}` is a part of Nomad's job files that Drover does not support yet; remove it"
+            ),
+        );
+    }
+    for name in
+        ["service", "volume", "scaling", "spread", "affinity", "migrate", "disconnect", "consul"]
+    {
+        says(
+            &group(&format!("{name} \"x\" {{\n}}")),
+            &format!("`{name}` is a part of Nomad's job files"),
+        );
+    }
+    says(
+        &group("stop_after_client_disconnect = \"1h\""),
+        "`stop_after_client_disconnect` is a part of Nomad's",
+    );
+    says(&group("update {\n canary = 1\n}"), "`canary` is a part of Nomad's");
+    says(
+        &group("network {\n mode = \"bridge\"\n}"),
+        "the mode \"bridge\" is not supported yet; use \"host\"",
+    );
+    says(&task("resources {\n cores = 2\n}"), "`cores` is a part of Nomad's");
+    says("job \"j\" {\n periodic {\n cron = \"@daily\"\n }\n}", "`periodic` is a part of Nomad's");
+    says(
+        "job \"j\" {\n type = \"system\"\n}",
+        "jobs of type \"system\" are a part of Nomad that Drover does not support yet",
+    );
+    says("job \"j\" {\n all_at_once = true\n}", "`all_at_once` is a part of Nomad's");
+    says(
+        &group("constraint {\n distinct_property = \"${meta.rack}\"\n}"),
+        "`distinct_property` is a part of Nomad's",
+    );
+}
+
+#[test]
+fn what_asks_for_nothing_passes() {
+    read(&group(
+        "update {\n canary = 0\n auto_revert = false\n auto_promote = false\n stagger = \"30s\"\n health_check = \"task_states\"\n}",
+    ));
+    read(&group("ephemeral_disk {\n sticky = false\n migrate = false\n}"));
+    let spec = read(&group("constraint {\n distinct_hosts = false\n}"));
+    assert_eq!(spec.groups[0].constraints, []);
+}
+
+#[test]
+fn a_specification_that_cannot_work_is_refused() {
+    says("job \"\" {\n}", "`id`: must not be empty");
+    says("job \"a b\" {\n}", "must not contain ' '");
+    says("job \"j\" {\n priority = 101\n}", "101 is not between 1 and 100");
+    says("job \"j\" {\n}", "a job has at least one group");
+    says("job \"j\" {\n group \"g\" {\n }\n}", "a group has at least one task");
+    says("job \"j\" {\n group \"g\" {\n task \"t\" {\n }\n }\n}", "a task names its driver");
+    says(&group("count = 50001"), "50001 is more than 50000");
+    says(&group("count = -1"), "-1 must not be negative");
+    says(
+        &group("restart {\n attempts = 10\n interval = \"1m\"\n}"),
+        "10 attempts with 15s between them need 2m30s, and the interval is 1m",
+    );
+    says(
+        &group("restart {\n attempts = 0\n mode = \"delay\"\n}"),
+        "\"delay\" with 0 attempts never starts again",
+    );
+    says(
+        &group("reschedule {\n attempts = 3\n unlimited = true\n}"),
+        "limited and unlimited at once",
+    );
+    says(
+        &group("reschedule {\n attempts = 3\n unlimited = false\n interval = \"1m\"\n}"),
+        "3 attempts with these delays need 3m30s",
+    );
+    says(
+        &group("update {\n min_healthy_time = \"10m\"\n}"),
+        "5m must be more than min_healthy_time, 10m",
+    );
+    says(
+        &group("network {\n port \"a\" {\n }\n port \"a\" {\n }\n}"),
+        "there are two ports called \"a\"",
+    );
+    says(&group("constraint {\n value = \"x\"\n}"), "names what is looked at");
+    says(
+        &group("constraint {\n attribute = \"${attr.x}\"\n regexp = \"a(\"\n}"),
+        "is no regular expression",
+    );
+    says(
+        &group("constraint {\n attribute = \"${attr.x}\"\n version = \">= one\"\n}"),
+        "is no demand on a version",
+    );
+    says(
+        &group(
+            "constraint {\n attribute = \"${attr.x}\"\n operator = \"regex\"\n value = \"a\"\n}",
+        ),
+        "did you mean \"regexp\"?",
+    );
+    says(&task("kill_signal = \"SIGNOPE\""), "there is no signal \"SIGNOPE\"");
+    says(
+        &task("kill_timeout = \"5 s\""),
+        "`kill_timeout` must be a duration such as \"30s\" or \"1h30m\", not \"5 s\"",
+    );
+    says(&task("logs {\n max_files = 100\n}"), "must be more");
+    says(&task("resources {\n memory = 5\n}"), "must be at least 10 MiB");
+}
+
+#[test]
+fn a_file_cannot_cost_more_than_its_share() {
+    let doubling: String = (1..60)
+        .map(|n| format!(" a{n} = \"${{local.a{}}}${{local.a{}}}\"\n", n - 1, n - 1))
+        .collect();
+    says(
+        &format!("locals {{\n a0 = \"xxxxxxxxxxxxxxxx\"\n{doubling}}}\njob \"j\" {{}}"),
+        "more work than is allowed",
+    );
+    let nested = "[for a in range(1000) : [for b in range(1000) : [for c in range(1000) : c]]]";
+    says(&format!("locals {{\n a = {nested}\n}}\njob \"j\" {{}}"), "more work than is allowed");
+    says("locals {\n a = range(100000)\n}\njob \"j\" {}", "at most 1024");
+}
+
+#[test]
+fn the_api_reads_what_it_writes() {
+    let file = Source::read(&root().join("tests/fixtures/jobspec/full.nomad.hcl")).unwrap();
+    let spec = jobspec::parse(&file, &inputs()).unwrap().spec;
+    let row =
+        Row { status: "running".to_owned(), version: 3, submitted_at_unix_ms: 5, ..Row::default() };
+    let json = serde_json::to_value(Job::of(&spec, &row)).unwrap();
+    assert_eq!(json["ID"], "full-1");
+    assert_eq!(json["Version"], 3);
+    assert_eq!(json["SubmitTime"], 5_000_000);
+    assert_eq!(json["Periodic"], serde_json::Value::Null);
+    assert_eq!(json["TaskGroups"][0]["Tasks"][0]["KillTimeout"], 90_000_000_000_u64);
+    assert_eq!(json["TaskGroups"][0]["Networks"][0]["ReservedPorts"][0]["Value"], 8080);
+    let again = jobspec::parse_json(json.to_string().as_bytes()).unwrap();
+    assert_eq!(again.spec, spec);
+}
+
+#[test]
+fn the_job_of_a_client_of_nomad_is_read() {
+    let body = std::fs::read(root().join("tests/fixtures/jobspec/put.json")).unwrap();
+    let spec = jobspec::parse_json(&body).unwrap().spec;
+    assert_eq!(spec.groups[0].network.ports[0].label, "http");
+    assert_eq!(spec.groups[0].update.min_healthy_ms, 1_000);
+    assert_eq!(spec.groups[0].tasks[0].resources.cpu_mhz, 50);
+}
+
+#[test]
+fn the_api_refuses_by_field() {
+    let problems = |body: &str| -> Vec<String> {
+        jobspec::parse_json(body.as_bytes()).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(problems("{}"), [": Job must be specified"]);
+    let wrong = problems(r#"{"ID": "j", "TaskGroups": [{"Name": "g", "Count": "x"}]}"#);
+    assert!(wrong[0].contains("expected i64, in: \"Count\": \"x\""), "{wrong:?}");
+    assert!(problems("{")[0].starts_with(": the body is not JSON"));
+    let task =
+        r#"{"Name": "t", "Driver": "d", "Templates": [{"DestPath": "x"}], "KillTimeout": "soon"}"#;
+    assert!(problems(&format!("{{\"Job\": {{\"ID\": \"j\", \"TaskGroups\": [{{\"Name\": \"g\", \"Tasks\": [{task}]}}]}}}}"))[0].contains("is no duration"));
+    let task = r#"{"Name": "t", "Driver": "d", "Templates": [{"DestPath": "x"}], "Strange": 1}"#;
+    assert_eq!(
+        problems(&format!(
+            "{{\"ID\": \"j\", \"TaskGroups\": [{{\"Name\": \"g\", \"Count\": -2, \"Tasks\": [{task}]}}]}}"
+        )),
+        [
+            "group[g].task[t].template: `template` is a part of Nomad's job files that Drover does not support yet; remove it",
+            "group[g].count: -2 must not be negative"
+        ]
+    );
+}

@@ -1,0 +1,23 @@
+//! Real processes of the real program: clusters, crashes and bad input.
+//!
+//! This is a test of the package `drover` (see its Cargo.toml): only such a test is given the path of
+//! the program, and cargo builds the program before it. Nothing here knows the program from within:
+//! it is spoken to by its command line, its files, its HTTP API and signals.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests say why they skip, and show logs"
+)]
+
+#[path = "process/cluster.rs"]
+mod cluster;
+#[path = "process/damage.rs"]
+mod damage;
+#[path = "process/node.rs"]
+mod node;
+#[path = "process/refused.rs"]
+mod refused;
+#[path = "process/replaced.rs"]
+mod replaced;
+#[path = "process/rig.rs"]
+mod rig;

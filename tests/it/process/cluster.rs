@@ -1,0 +1,156 @@
+//! Servers that are killed, and what callers were promised before.
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::rig::{Agent, Part, Site, ask, job, leader_of, text_of, wait_until};
+
+/// A job that no node can run: all it does is to be written down.
+fn small_job(id: &str) -> String {
+    let task = json!({ "Name": "t", "Driver": "raw_exec", "Config": { "command": "/bin/true" } });
+    let group = json!({ "Name": "g", "Count": 1, "Tasks": [task] });
+    let job = json!({
+        "ID": id, "Name": id, "Type": "batch", "Datacenters": ["nowhere"], "TaskGroups": [group],
+    });
+    json!({ "Job": job }).to_string()
+}
+
+/// Callers that register jobs one after the other, and keep what was acknowledged.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Writers {
+    /// Each of `count` callers asks the agents in turn, so that one who is gone stops nobody.
+    fn start(count: u32, agents: &[&Agent]) -> Self {
+        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let next = Arc::new(AtomicU32::new(0));
+        let mut threads = Vec::new();
+        for nth in 0..count {
+            let ports: Vec<u16> = agents.iter().map(|agent| agent.http_port).collect();
+            let (stop, next) = (Arc::clone(&stop), Arc::clone(&next));
+            let acknowledged: Arc<Mutex<BTreeSet<String>>> = Arc::clone(&acknowledged);
+            threads.push(thread::spawn(move || {
+                let mut turn = nth as usize;
+                while !stop.load(Ordering::Relaxed) {
+                    let id = format!("write-{}", next.fetch_add(1, Ordering::Relaxed));
+                    turn += 1;
+                    let answer = ask(ports[turn % ports.len()], "PUT", "/v1/jobs", &small_job(&id));
+                    if answer.is_some_and(|answer| answer.status == 200) {
+                        acknowledged.lock().expect("no writer panicked").insert(id);
+                    }
+                }
+            }));
+        }
+        Self { stop, acknowledged, threads }
+    }
+
+    fn count(&self) -> usize {
+        self.acknowledged.lock().expect("no writer panicked").len()
+    }
+
+    /// Waits until so many more were acknowledged.
+    fn wait_for_more(&self, count: usize) {
+        let wanted = self.count() + count;
+        wait_until("more writes are acknowledged", || wanted <= self.count());
+    }
+
+    fn stop(self) -> BTreeSet<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("no writer panicked");
+        }
+        std::mem::take(&mut *self.acknowledged.lock().expect("no writer panicked"))
+    }
+}
+
+/// Ids of all jobs that the agent has, as it sees them itself.
+fn jobs(agent: &Agent, query: &str) -> BTreeSet<String> {
+    let list = agent.look(&format!("/v1/jobs?{query}")).unwrap_or(Value::Null);
+    list.as_array().into_iter().flatten().map(|job| text_of(job, "ID")).collect()
+}
+
+#[test]
+fn a_cluster_of_three_loses_its_leader_and_nothing_else() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let client = site.client("c1", &servers);
+    wait_until("the node is ready", || client.node_status("c1").as_deref() == Some("ready"));
+
+    // The client has no tables: what is asked of it goes on to a server, and from there to the leader.
+    let go = site.path().join("go");
+    let script = format!("until [ -e {} ]; do sleep 0.5; done", go.display());
+    client.run(&site.write("batch.hcl", &job("batch", "batch", 50, &script)));
+    client.run(&site.write("service.hcl", &job("service", "service", 2, "exec sleep 600")));
+    wait_until("all run", || {
+        client.count("batch", "running") == 50 && client.count("service", "running") == 2
+    });
+
+    let writers = Writers::start(4, &servers.iter().collect::<Vec<_>>());
+    writers.wait_for_more(20);
+    let old = leader_of(&servers.iter().collect::<Vec<_>>());
+    servers[old].kill();
+    let old_port = servers[old].rpc_port;
+    let survivors: Vec<&Agent> =
+        servers.iter().filter(|server| server.rpc_port != old_port).collect();
+    let new = survivors[leader_after(old_port, &survivors)];
+    writers.wait_for_more(20);
+    let acknowledged = writers.stop();
+
+    for server in &survivors {
+        let lost: Vec<_> = acknowledged.difference(&jobs(server, "")).cloned().collect();
+        assert!(lost.is_empty(), "{} lost {lost:?}", server.name);
+    }
+    assert_eq!(new.count("batch", "running"), 50, "the job goes on");
+    assert_eq!(new.count("service", "running"), 2, "the service was not touched");
+    std::fs::write(&go, "").expect("the file can be written");
+    wait_until("the batch job is done", || client.count("batch", "complete") == 50);
+    assert_eq!(client.allocs("batch").len(), 50, "none ran twice");
+    assert_eq!(client.allocs("service").len(), 2, "none was replaced");
+
+    servers[old].start();
+    let back = &servers[old];
+    wait_until("the killed server has caught up", || {
+        let found = jobs(back, "stale=true");
+        acknowledged.is_subset(&found) && back.count("batch", "complete") == 50
+    });
+    wait_until("all are members again, and one leads", || {
+        let said = back.cli(&["server", "members"]);
+        let alive = said.text.lines().filter(|line| line.contains("alive")).count();
+        let leading = said.text.lines().filter(|line| line.contains("true")).count();
+        said.status.success() && alive == 3 && leading == 1
+    });
+}
+
+/// Who leads, once it is not `old` any more.
+fn leader_after(old: u16, servers: &[&Agent]) -> usize {
+    wait_until("another leads", || {
+        servers.iter().all(|server| server.leader_port().is_some_and(|port| port != old))
+    });
+    leader_of(servers)
+}
+
+#[test]
+fn one_server_is_killed_in_the_middle_of_many_writes_and_keeps_what_it_acknowledged() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    server.start();
+    leader_of(&[&server]);
+    let mut acknowledged = BTreeSet::new();
+    for round in 1..=3 {
+        let writers = Writers::start(16, &[&server]);
+        writers.wait_for_more(100);
+        server.kill();
+        acknowledged.append(&mut writers.stop());
+        server.start();
+        leader_of(&[&server]);
+        let lost: Vec<_> = acknowledged.difference(&jobs(&server, "")).cloned().collect();
+        assert!(lost.is_empty(), "round {round} lost {lost:?}");
+    }
+}

@@ -1,0 +1,8 @@
+//! What must hold for every input.
+mod broker;
+mod fsm;
+mod raft_codec;
+mod raft_quorum;
+mod raft_schedule;
+mod scheduler;
+mod wal;

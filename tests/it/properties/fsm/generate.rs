@@ -1,0 +1,282 @@
+//! Commands out of a seed: mostly such as a cluster would see, some that make no sense at all.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drover_core::fsm::{Command, Entry, Session};
+use drover_core::rng::Rng;
+use drover_core::state::State;
+use drover_core::time::WallTime;
+use drover_core::types::*;
+
+use super::rig::{START_MS, group, job_spec, node_spec};
+
+/// See the module.
+pub(crate) struct Generator {
+    rng: Rng,
+    stamp: WallTime,
+}
+
+impl Generator {
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self { rng: Rng::from_seed(seed), stamp: WallTime { unix_ms: START_MS } }
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.rng.between(0, bound.saturating_sub(1))
+    }
+
+    fn small(&mut self, bound: u32) -> u32 {
+        u32::try_from(self.below(u64::from(bound))).expect("below a number of 32 bits")
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+        if from.is_empty() {
+            return None;
+        }
+        let at = usize::try_from(self.below(from.len() as u64)).expect("a position in memory");
+        Some(from[at].clone())
+    }
+
+    /// One of a list that is not empty.
+    fn one_of<T: Clone>(&mut self, from: &[T]) -> T {
+        self.pick(from).expect("a list with something in it")
+    }
+
+    /// Some of `from`, in order.
+    fn some<T: Clone>(&mut self, from: &[T], permille: u64) -> Vec<T> {
+        from.iter().filter(|_| self.rng.chance(permille)).cloned().collect()
+    }
+
+    /// The next entry of a log that has led to `state`.
+    pub(crate) fn entry(&mut self, state: &State) -> Entry {
+        let drift = self.below(20_000);
+        self.stamp = if self.rng.chance(50) {
+            WallTime { unix_ms: self.rng.next_u64() }
+        } else {
+            WallTime { unix_ms: state.clock().unix_ms.saturating_sub(5_000) + drift }
+        };
+        if state.index() == Index(0) {
+            self.stamp = WallTime { unix_ms: START_MS };
+        }
+        let session = self.rng.chance(500).then(|| Session {
+            origin: ServerId(self.below(3)),
+            incarnation: Incarnation(self.below(2)),
+            seq: self.below(60),
+        });
+        Entry { stamp: self.stamp, session, command: self.command(state) }
+    }
+
+    fn command(&mut self, state: &State) -> Command {
+        match self.below(30) {
+            0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
+            1 | 2 => Command::RegisterNode { spec: self.node_spec() },
+            3..=5 => self.set_node_status(),
+            6 => Command::SetNodeEligible { node: self.node(), eligible: self.rng.chance(700) },
+            7..=9 => self.register_job(state),
+            10 => {
+                let (namespace, job) = self.job_name();
+                Command::DeregisterJob { namespace, job, purge: self.rng.chance(400) }
+            }
+            11 => {
+                let (namespace, job) = self.job_name();
+                Command::EvaluateJob { namespace, job }
+            }
+            12 => Command::StopAlloc { alloc: self.alloc(state) },
+            13..=20 => Command::ApplyPlan(self.plan(state)),
+            21 => Command::FailEval { eval: self.eval(state), why: "no reason".to_owned() },
+            22 => {
+                let blocked: Vec<EvalId> = state.blocked_evals().map(|eval| eval.id).collect();
+                let mut evals = self.some(&blocked, 700);
+                evals.push(self.eval(state));
+                Command::UnblockEvals { evals, reason: "room".to_owned() }
+            }
+            23..=26 => self.update_allocs(state),
+            27 => self.collect_garbage(state),
+            28 => self.acknowledge(state),
+            _ => Command::RaiseFeatureLevel { level: self.small(4) },
+        }
+    }
+
+    fn node(&mut self) -> NodeId {
+        NodeId(u128::from(self.below(6)))
+    }
+
+    fn node_spec(&mut self) -> NodeSpec {
+        let mut spec = node_spec(self.node().0);
+        if self.rng.chance(200) {
+            spec.capacity.cpu_mhz = self.small(3_000);
+        }
+        if self.rng.chance(200) {
+            spec.reserved_ports = vec![22, 8_000];
+        }
+        spec
+    }
+
+    fn set_node_status(&mut self) -> Command {
+        let count = self.below(3);
+        let nodes = (0..=count).map(|_| self.node()).collect();
+        let all = [NodeStatus::Ready, NodeStatus::Ready, NodeStatus::Down, NodeStatus::Init];
+        let status = if self.rng.chance(100) { all[3] } else { self.one_of(&all[..3]) };
+        Command::SetNodeStatus { nodes, status, reason: "heard or not".to_owned() }
+    }
+
+    fn job_name(&mut self) -> (String, String) {
+        let namespace = self.one_of(&["default", "other"]);
+        let job = self.one_of(&["a", "b", "c"]);
+        (namespace.to_owned(), job.to_owned())
+    }
+
+    fn register_job(&mut self, state: &State) -> Command {
+        let (namespace, name) = self.job_name();
+        let kind = self.one_of(&[JobKind::Service, JobKind::Batch]);
+        let mut spec = JobSpec { namespace, ..job_spec(&name, kind, self.small(4)) };
+        if self.rng.chance(300) {
+            spec.groups.insert(0, group("second", kind, self.small(3)));
+        }
+        if self.rng.chance(50) {
+            spec.priority = 0;
+        }
+        if self.rng.chance(50) {
+            spec.groups.clear();
+        }
+        let known = state.job_named(&spec.namespace, &spec.id).map(|job| job.spec_index);
+        let check_index = match self.below(6) {
+            0 => Some(Index(0)),
+            1 => known,
+            2 => Some(Index(self.below(50))),
+            _ => None,
+        };
+        Command::RegisterJob { spec: Arc::new(spec), check_index }
+    }
+
+    fn alloc(&mut self, state: &State) -> AllocId {
+        let all: Vec<AllocId> = state.allocs().map(|alloc| alloc.id).collect();
+        let nonsense = AllocId(self.rng.next_u64());
+        if self.rng.chance(50) { nonsense } else { self.pick(&all).unwrap_or(nonsense) }
+    }
+
+    fn eval(&mut self, state: &State) -> EvalId {
+        let pending: Vec<EvalId> = state.pending_evals().map(|eval| eval.id).collect();
+        let all: Vec<EvalId> = state.evals().map(|eval| eval.id).collect();
+        let from = if self.rng.chance(800) { pending } else { all };
+        self.pick(&from).unwrap_or(EvalId(7))
+    }
+
+    fn plan(&mut self, state: &State) -> Plan {
+        let eval = self.eval(state);
+        let job = state.eval(eval).map_or(JobId(3), |eval| eval.job);
+        let job = if self.rng.chance(30) { JobId(self.below(100)) } else { job };
+        let newest = state.job(job).map_or(0, |job| job.newest().version);
+        let allocs: Vec<AllocId> = state.allocs_of_job(job).map(|alloc| alloc.id).collect();
+        let stops = self.some(&allocs, 150);
+        let stops = stops.into_iter().map(|alloc| Stop { alloc, reason: self.reason() }).collect();
+        let count = self.below(5);
+        let placements = (0..count).map(|_| self.placement(&allocs)).collect();
+        Plan {
+            eval,
+            job,
+            version: if self.rng.chance(800) { newest } else { self.below(3) },
+            based_on: Index(state.index().0.saturating_sub(self.below(3))),
+            stops,
+            placements,
+            in_place: self.some(&allocs, 200),
+            verdict: self.verdict(&allocs),
+        }
+    }
+
+    fn reason(&mut self) -> StopReason {
+        let all = [
+            StopReason::NotNeeded,
+            StopReason::Updated,
+            StopReason::NodeLost,
+            StopReason::NodeLost,
+            StopReason::Rescheduled,
+            StopReason::Migrating,
+        ];
+        self.one_of(&all)
+    }
+
+    fn placement(&mut self, allocs: &[AllocId]) -> Placement {
+        let value = self.one_of(&[22, 8_000, 8_001]);
+        let port = PortGrant { label: "http".to_owned(), value, to: 0 };
+        Placement {
+            slot: NodeSlot(self.small(6)),
+            group: u16::try_from(self.below(3)).expect("below three"),
+            ordinal: self.small(4),
+            ports: if self.rng.chance(300) { vec![port] } else { vec![] },
+            previous: self.pick(allocs).filter(|_| self.rng.chance(500)),
+            rescheduled_after_ms: self.rng.chance(500).then_some(5_000),
+            note: PlacementNote::default(),
+        }
+    }
+
+    fn verdict(&mut self, allocs: &[AllocId]) -> Verdict {
+        if self.rng.chance(200) {
+            return Verdict::More;
+        }
+        let mut queued = BTreeMap::new();
+        if self.rng.chance(400) {
+            queued.insert("web".to_owned(), self.small(3));
+        }
+        let failures = queued.keys().map(|group| (group.clone(), PlacementFailure::default()));
+        let later = self.some(allocs, 100).into_iter().map(|id| (id, self.stamp.plus_ms(30_000)));
+        Verdict::Done { failures: failures.collect(), later: later.collect(), queued }
+    }
+
+    fn update_allocs(&mut self, state: &State) -> Command {
+        let node = self.node();
+        let ours: Vec<AllocId> = state.allocs_of_node(node).map(|alloc| alloc.id).collect();
+        let mut reported = self.some(&ours, 400);
+        if self.rng.chance(200) {
+            reported.push(self.alloc(state));
+        }
+        let updates = reported.into_iter().map(|id| self.update(id)).collect();
+        Command::UpdateAllocs { node, updates }
+    }
+
+    fn update(&mut self, id: AllocId) -> AllocUpdate {
+        let statuses = [
+            ClientStatus::Pending,
+            ClientStatus::Running,
+            ClientStatus::Running,
+            ClientStatus::Complete,
+            ClientStatus::Failed,
+            ClientStatus::Lost,
+        ];
+        let status = self.one_of(&statuses);
+        let phases = [TaskPhase::Pending, TaskPhase::Running, TaskPhase::Dead];
+        let event = TaskEvent {
+            at: self.stamp,
+            kind: TaskEventKind::Restarting { delay_ms: self.below(9) },
+            message: String::new(),
+        };
+        let count = usize::try_from(self.below(14)).expect("below fourteen");
+        let task = TaskState {
+            phase: self.one_of(&phases),
+            failed: self.rng.chance(300),
+            restarts: self.small(3),
+            last_restart: None,
+            started_at: Some(self.stamp),
+            finished_at: None,
+            events: vec![event; count],
+        };
+        let name = self.one_of(&["server", "stranger"]).to_owned();
+        let tasks = [(name, task)].into_iter().collect();
+        AllocUpdate { id, status, description: "as reported".to_owned(), tasks }
+    }
+
+    fn collect_garbage(&mut self, state: &State) -> Command {
+        let mut before = || {
+            let back = self.below(120_000);
+            WallTime { unix_ms: (state.clock().unix_ms + 1).saturating_sub(back) }
+        };
+        let (eval_before, job_before, node_before) = (before(), before(), before());
+        Command::CollectGarbage { eval_before, job_before, node_before }
+    }
+
+    fn acknowledge(&mut self, state: &State) -> Command {
+        let back = self.below(200);
+        let seq = Index(state.index().0.saturating_sub(back));
+        Command::AcknowledgeAssignment { node: self.node(), seq }
+    }
+}

@@ -1,0 +1,178 @@
+//! The bytes of every command that was ever released, and of a snapshot.
+//!
+//! A line of the file never changes; a new variant adds one. `UPDATE=1 cargo test` rewrites it.
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use drover_core::digest::Digest;
+use drover_core::fsm::record::{decode_batch, encode_batch};
+use drover_core::fsm::{Command, Entry, Session};
+use drover_core::state::State;
+use drover_core::time::WallTime;
+use drover_core::types::*;
+
+use super::rig::{World, node_spec, placement, service};
+
+/// Every variant by name; a new one does not compile before it has a sample.
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Bootstrap { .. } => "bootstrap",
+        Command::RegisterNode { .. } => "register_node",
+        Command::SetNodeStatus { .. } => "set_node_status",
+        Command::SetNodeEligible { .. } => "set_node_eligible",
+        Command::RegisterJob { .. } => "register_job",
+        Command::DeregisterJob { .. } => "deregister_job",
+        Command::EvaluateJob { .. } => "evaluate_job",
+        Command::StopAlloc { .. } => "stop_alloc",
+        Command::ApplyPlan(_) => "apply_plan",
+        Command::FailEval { .. } => "fail_eval",
+        Command::UnblockEvals { .. } => "unblock_evals",
+        Command::UpdateAllocs { .. } => "update_allocs",
+        Command::CollectGarbage { .. } => "collect_garbage",
+        Command::AcknowledgeAssignment { .. } => "acknowledge_assignment",
+        Command::RaiseFeatureLevel { .. } => "raise_feature_level",
+        Command::SetCutBytes { .. } => "set_cut_bytes",
+    }
+}
+const VARIANTS: usize = 16;
+
+fn samples() -> Vec<Command> {
+    let (namespace, job) = ("default".to_owned(), "web".to_owned());
+    let moment = WallTime { unix_ms: 1_700_000_000_000 };
+    vec![
+        Command::Bootstrap { cluster: ClusterId(7) },
+        Command::RegisterNode { spec: node_spec(1) },
+        Command::SetNodeStatus {
+            nodes: vec![NodeId(1)],
+            status: NodeStatus::Ready,
+            reason: "heard".to_owned(),
+        },
+        Command::SetNodeEligible { node: NodeId(1), eligible: false },
+        Command::RegisterJob { spec: Arc::new(service("web", 3)), check_index: Some(Index(5)) },
+        Command::DeregisterJob { namespace: namespace.clone(), job: job.clone(), purge: true },
+        Command::EvaluateJob { namespace, job },
+        Command::StopAlloc { alloc: AllocId(9) },
+        Command::ApplyPlan(sample_plan(moment)),
+        Command::FailEval { eval: EvalId(4), why: "panicked".to_owned() },
+        Command::UnblockEvals { evals: vec![EvalId(4)], reason: "room".to_owned() },
+        Command::UpdateAllocs { node: NodeId(1), updates: vec![sample_update(moment)] },
+        Command::CollectGarbage { eval_before: moment, job_before: moment, node_before: moment },
+        Command::AcknowledgeAssignment { node: NodeId(1), seq: Index(12) },
+        Command::RaiseFeatureLevel { level: 2 },
+        Command::SetCutBytes { bytes: 1 << 20 },
+    ]
+}
+
+fn sample_plan(moment: WallTime) -> Plan {
+    let port = PortGrant { label: "http".to_owned(), value: 20_000, to: 80 };
+    let failure = PlacementFailure { nodes_evaluated: 3, coalesced: 1, ..Default::default() };
+    Plan {
+        eval: EvalId(4),
+        job: JobId(3),
+        version: 1,
+        based_on: Index(10),
+        stops: vec![Stop { alloc: AllocId(9), reason: StopReason::NodeLost }],
+        placements: vec![Placement {
+            ports: vec![port],
+            previous: Some(AllocId(9)),
+            rescheduled_after_ms: Some(30_000),
+            ..placement(2, 1)
+        }],
+        in_place: vec![AllocId(8)],
+        verdict: Verdict::Done {
+            failures: BTreeMap::from([("web".to_owned(), failure)]),
+            queued: BTreeMap::from([("web".to_owned(), 2)]),
+            later: vec![(AllocId(7), moment)],
+        },
+    }
+}
+
+fn sample_update(moment: WallTime) -> AllocUpdate {
+    let event = TaskEvent {
+        at: moment,
+        kind: TaskEventKind::Terminated { exit_code: 1, signal: 0 },
+        message: "Exit Code: 1".to_owned(),
+    };
+    let task = TaskState {
+        phase: TaskPhase::Dead,
+        failed: true,
+        restarts: 2,
+        last_restart: Some(moment),
+        started_at: Some(moment),
+        finished_at: Some(moment),
+        events: vec![event],
+    };
+    AllocUpdate {
+        id: AllocId(9),
+        status: ClientStatus::Failed,
+        description: "Failed tasks".to_owned(),
+        tasks: BTreeMap::from([("server".to_owned(), task)]),
+    }
+}
+
+/// A state with a row in every table.
+fn sample_state() -> State {
+    let mut world = World::with_nodes(2);
+    world.place(service("web", 2), &[0, 1]);
+    let session = Session { origin: ServerId(1), incarnation: Incarnation(1), seq: 1 };
+    let command = Command::EvaluateJob { namespace: "default".to_owned(), job: "web".to_owned() };
+    world.enter(Entry { stamp: world.stamp, session: Some(session), command });
+    world.state
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+#[test]
+fn a_status_moves_only_along_these_arrows() {
+    let mut found = String::new();
+    for (from, to) in ClientStatus::TRANSITIONS {
+        writeln!(found, "alloc {from:?} -> {to:?}").expect("text");
+    }
+    for (from, to) in EvalStatus::TRANSITIONS {
+        writeln!(found, "eval {from:?} -> {to:?}").expect("text");
+    }
+    for (from, to) in NodeStatus::TRANSITIONS {
+        writeln!(found, "node {from:?} -> {to:?}").expect("text");
+    }
+    compare_with("transitions.txt", &found);
+}
+
+/// `UPDATE=1` writes the file anew; its diff is what is reviewed.
+fn compare_with(file: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, found).expect("the golden file can be written");
+    }
+    let kept = fs::read_to_string(&path).expect("the golden file");
+    assert_eq!(found, kept, "{file}: what was released changed; formats are appended to");
+}
+
+#[test]
+fn bytes_of_every_command_and_of_a_snapshot_are_what_they_were() {
+    let mut found = String::new();
+    let mut names = Vec::new();
+    for command in samples() {
+        names.push(name(&command));
+        let session = Session { origin: ServerId(1), incarnation: Incarnation(2), seq: 3 };
+        let stamp = WallTime { unix_ms: 1_700_000_000_000 };
+        let entry = Entry { stamp, session: Some(session), command };
+        let bytes = encode_batch(std::slice::from_ref(&entry));
+        let read: Vec<_> = decode_batch(&bytes, 1).collect();
+        assert_eq!(read, [Ok(entry)]);
+        writeln!(found, "{} {}", names.last().expect("just pushed"), hex(&bytes)).expect("text");
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), VARIANTS, "every command has a sample");
+    let snapshot = sample_state().encode();
+    writeln!(found, "snapshot {} bytes {}", snapshot.len(), Digest::of(&snapshot)).expect("text");
+    compare_with("commands.txt", &found);
+}

@@ -1,0 +1,231 @@
+//! What must hold of any plan, found by looking at everything, node by node and alloc by alloc.
+//!
+//! It shares nothing with the scheduler but the types: room is added up from the table of allocs, and
+//! constraints are judged by a few plain rules.
+use std::collections::{BTreeMap, BTreeSet};
+
+use drover_core::planner::View;
+use drover_core::state::State;
+use drover_core::types::*;
+
+/// What is taken on one node, port by port.
+#[derive(Clone, Debug, Default)]
+struct Taken {
+    cpu_mhz: u64,
+    memory_mib: u64,
+    disk_mib: u64,
+    ports: BTreeSet<u16>,
+}
+
+impl Taken {
+    fn add(&mut self, capacity: Capacity, ports: &[PortGrant], what: &str) {
+        self.cpu_mhz += u64::from(capacity.cpu_mhz);
+        self.memory_mib += u64::from(capacity.memory_mib);
+        self.disk_mib += u64::from(capacity.disk_mib);
+        for port in ports {
+            assert!(self.ports.insert(port.value), "{what}: port {} is taken twice", port.value);
+        }
+    }
+
+    fn is_within(&self, usable: Capacity) -> bool {
+        self.cpu_mhz <= u64::from(usable.cpu_mhz)
+            && self.memory_mib <= u64::from(usable.memory_mib)
+            && self.disk_mib <= u64::from(usable.disk_mib)
+    }
+}
+
+/// What is taken before the plan. A node that registered again may since reserve a port that is held.
+fn taken_on(state: &State, node: &Node) -> Taken {
+    let mut taken = Taken::default();
+    for alloc in state.allocs_of_node(node.spec.id) {
+        if !alloc.client_status.is_terminal() {
+            taken.add(alloc.capacity, &alloc.ports, "before the plan");
+        }
+    }
+    taken.ports.extend(&node.spec.reserved_ports);
+    taken
+}
+
+/// Whether the node meets what job, group and tasks demand of it.
+pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
+    let drivers = group.tasks.iter().all(|task| {
+        node.spec.drivers.get(&task.driver).is_some_and(|info| info.detected && info.healthy)
+    });
+    let tasks = group.tasks.iter().flat_map(|task| &task.constraints);
+    let constraints = spec.constraints.iter().chain(&group.constraints).chain(tasks);
+    let mut others = constraints.filter(|c| c.operator != Operator::DistinctHosts);
+    let datacenter = spec.datacenters.iter().any(|dc| dc == "*" || *dc == node.spec.datacenter);
+    datacenter && drivers && others.all(|constraint| holds(constraint, node))
+}
+
+/// Only what the generators of these tests write.
+fn holds(constraint: &Constraint, node: &Node) -> bool {
+    let key = constraint.left.trim_start_matches("${").trim_end_matches('}');
+    let value = match key.split_once('.') {
+        Some(("attr", rest)) => node.spec.attributes.get(rest).cloned(),
+        Some(("meta", rest)) => node.spec.meta.get(rest).cloned(),
+        Some(("node", "unique.name")) => Some(node.spec.name.clone()),
+        Some(("node", "class")) => Some(node.spec.class.clone()),
+        other => panic!("not a target of these tests: {other:?}"),
+    };
+    match constraint.operator {
+        Operator::Equal => value.as_ref() == Some(&constraint.right),
+        Operator::NotEqual => value.as_ref() != Some(&constraint.right),
+        Operator::Less => value.is_some_and(|v| {
+            v.parse::<i64>().expect("a number") < constraint.right.parse().expect("a number")
+        }),
+        Operator::IsSet => value.is_some(),
+        Operator::IsNotSet => value.is_none(),
+        other => panic!("not an operator of these tests: {other:?}"),
+    }
+}
+
+fn is_distinct(constraints: &[Constraint]) -> bool {
+    constraints.iter().any(|c| c.operator == Operator::DistinctHosts)
+}
+
+/// Every promise of a plan.
+pub(crate) fn check_plan(view: &View<'_>, plan: &Plan, budget: usize) {
+    let state = view.state;
+    let replacing = plan.placements.iter().filter_map(|placement| placement.previous);
+    let replacing: BTreeSet<AllocId> = replacing.collect();
+    let stopped: BTreeSet<AllocId> = plan.stops.iter().map(|stop| stop.alloc).collect();
+    assert_eq!(stopped.len(), plan.stops.len(), "an alloc is stopped once");
+    let changes = plan.placements.len() + plan.in_place.len();
+    let alone = stopped.difference(&replacing).count();
+    assert!(changes + alone <= budget, "a plan stays within its budget");
+    for &id in &replacing {
+        assert!(
+            state.alloc(id).expect("a known alloc").next.is_none(),
+            "an alloc is replaced once"
+        );
+    }
+    if plan.placements.is_empty() {
+        return;
+    }
+    let spec = &state
+        .job(plan.job)
+        .expect("a known job")
+        .version(plan.version)
+        .expect("a kept version")
+        .spec;
+    check_room(state, plan, spec);
+    check_groups(state, plan, spec, &stopped);
+}
+
+fn check_room(state: &State, plan: &Plan, spec: &JobSpec) {
+    let mut nodes: BTreeMap<NodeSlot, Taken> = BTreeMap::new();
+    for placement in &plan.placements {
+        let node = state.node_at(placement.slot).expect("a placement names a node");
+        let group = &spec.groups[usize::from(placement.group)];
+        assert!(node.status == NodeStatus::Ready && node.eligible, "placed where nothing may go");
+        assert!(is_feasible(spec, group, node), "placed against a constraint");
+        let taken = nodes.entry(placement.slot).or_insert_with(|| taken_on(state, node));
+        taken.add(group.capacity().expect("a sum that fits"), &placement.ports, "placed");
+        assert!(taken.is_within(node.spec.usable()), "more is placed than the node has");
+        let granted: Vec<_> = placement.ports.iter().map(|port| &port.label).collect();
+        let asked: Vec<_> = group.network.ports.iter().map(|port| &port.label).collect();
+        assert_eq!(granted, asked, "each port that was asked for is granted");
+        for (ask, grant) in group.network.ports.iter().zip(&placement.ports) {
+            let dynamic = DYNAMIC_PORT_MIN..=DYNAMIC_PORT_MAX;
+            assert!(ask.fixed.map_or(dynamic.contains(&grant.value), |p| p == grant.value));
+        }
+    }
+}
+
+/// Counts and names per group, and hosts that must differ.
+fn check_groups(state: &State, plan: &Plan, spec: &JobSpec, stopped: &BTreeSet<AllocId>) {
+    let job = state.job(plan.job).expect("a known job");
+    let mut on_node: BTreeMap<(NodeSlot, usize), u32> = BTreeMap::new();
+    for (at, group) in spec.groups.iter().enumerate() {
+        let running = state.allocs_of_job(plan.job).filter(|alloc| {
+            let old = &job.version(alloc.version).expect("a kept version").spec.groups
+                [usize::from(alloc.group)];
+            old.name == group.name
+                && alloc.desired == DesiredStatus::Run
+                && !alloc.client_status.is_terminal()
+                && !stopped.contains(&alloc.id)
+        });
+        let mut names = BTreeSet::new();
+        let mut count = 0;
+        for alloc in running {
+            count += 1;
+            names.insert(alloc.ordinal);
+            if let Some(slot) = state.slot_of(alloc.node) {
+                *on_node.entry((slot, at)).or_default() += 1;
+            }
+        }
+        for placement in plan.placements.iter().filter(|p| usize::from(p.group) == at) {
+            count += 1;
+            assert!(names.insert(placement.ordinal), "a name is given once");
+            *on_node.entry((placement.slot, at)).or_default() += 1;
+        }
+        let placed = plan.placements.iter().any(|p| usize::from(p.group) == at);
+        assert!(!placed || count <= group.count, "{count} allocs for a count of {}", group.count);
+    }
+    for (at, group) in spec.groups.iter().enumerate() {
+        if is_distinct(&group.constraints) {
+            let most = on_node.iter().filter(|((_, g), _)| *g == at).map(|(_, n)| *n).max();
+            assert!(most <= Some(1), "two of a group that wants distinct hosts share one");
+        }
+    }
+    if is_distinct(&spec.constraints) {
+        let mut of_job: BTreeMap<NodeSlot, u32> = BTreeMap::new();
+        on_node.iter().for_each(|((slot, _), n)| *of_job.entry(*slot).or_default() += n);
+        assert!(of_job.values().all(|&n| n <= 1), "two of a job on one host");
+    }
+}
+
+/// Each placement of a plan that stops nothing went to a node that no other beat at that moment, by
+/// Nomad's formula in floating point.
+pub(crate) fn check_best(state: &State, plan: &Plan) {
+    assert!(plan.stops.is_empty(), "only plans for jobs of which nothing runs");
+    let spec = &state.job(plan.job).expect("a known job").newest().spec;
+    let mut nodes: BTreeMap<NodeSlot, (Taken, u32)> = state
+        .nodes()
+        .filter(|node| node.status == NodeStatus::Ready && node.eligible)
+        .map(|node| {
+            (state.slot_of(node.spec.id).expect("a known node"), (taken_on(state, node), 0))
+        })
+        .collect();
+    for placement in &plan.placements {
+        let group = &spec.groups[usize::from(placement.group)];
+        let capacity = group.capacity().expect("a sum that fits");
+        let distinct = is_distinct(&group.constraints) || is_distinct(&spec.constraints);
+        let value = |slot: NodeSlot, (taken, crowd): &(Taken, u32)| {
+            let node = state.node_at(slot).expect("a known node");
+            let mut after = taken.clone();
+            let clash = group
+                .network
+                .ports
+                .iter()
+                .any(|p| p.fixed.is_some_and(|p| after.ports.contains(&p)));
+            after.add(capacity, &[], "tried");
+            let possible = is_feasible(spec, group, node)
+                && after.is_within(node.spec.usable())
+                && !clash
+                && !(distinct && 0 < *crowd);
+            possible.then(|| worth(&after, node.spec.usable(), *crowd, group.count))
+        };
+        let best = nodes.iter().filter_map(|(&slot, on)| value(slot, on)).fold(f64::MIN, f64::max);
+        let chosen = value(placement.slot, &nodes[&placement.slot]).expect("a possible node");
+        assert!(best - 1e-5 <= chosen, "chose {chosen}, but there was {best}");
+        let (taken, crowd) = nodes.get_mut(&placement.slot).expect("a node that was looked at");
+        taken.add(capacity, &placement.ports, "placed");
+        *crowd += 1;
+    }
+}
+
+fn worth(after: &Taken, usable: Capacity, crowd: u32, count: u32) -> f64 {
+    let free = |total: u32, used: u64| {
+        if total == 0 { 0.0 } else { 1.0 - used as f64 / f64::from(total) }
+    };
+    let cpu = 10_f64.powf(free(usable.cpu_mhz, after.cpu_mhz));
+    let memory = 10_f64.powf(free(usable.memory_mib, after.memory_mib));
+    let fit = (20.0 - cpu - memory).clamp(0.0, 18.0) / 18.0;
+    if crowd == 0 {
+        return fit;
+    }
+    let collisions = (f64::from(crowd + 1) / f64::from(count)).min(1.0);
+    f64::midpoint(fit, -collisions)
+}

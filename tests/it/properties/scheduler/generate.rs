@@ -1,0 +1,159 @@
+//! Nodes, jobs and events out of a seed.
+use std::collections::BTreeMap;
+
+use drover_core::fsm::Command;
+use drover_core::rng::Rng;
+use drover_core::types::*;
+
+use super::rig::{Cluster, changed, constraint, job, node, with_count};
+
+fn small(rng: &mut Rng, min: u64, max: u64) -> u32 {
+    u32::try_from(rng.between(min, max)).expect("a small number")
+}
+
+fn one_of<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
+    from[usize::try_from(rng.between(0, from.len() as u64 - 1)).expect("a small number")].clone()
+}
+
+pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
+    let mut spec = node(id);
+    spec.capacity.cpu_mhz = small(rng, 500, 6_000);
+    spec.capacity.memory_mib = small(rng, 500, 9_000);
+    spec.capacity.disk_mib = small(rng, 500, 5_000);
+    spec.reserved = Capacity { cpu_mhz: 100, memory_mib: 100, disk_mib: 0 };
+    spec.datacenter = one_of(rng, &["dc1", "dc1", "dc2"]).to_owned();
+    spec.class = one_of(rng, &["", "big"]).to_owned();
+    spec.meta.insert("rack".to_owned(), rng.between(1, 3).to_string());
+    if rng.chance(100) {
+        spec.drivers = BTreeMap::new();
+    }
+    if rng.chance(200) {
+        spec.reserved_ports = vec![8_080, 22];
+    }
+    spec
+}
+
+/// Nodes that together meet every demand of `a_job`, with room for all.
+pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
+    for (id, rack) in (101..=130).zip([1, 2, 3].into_iter().cycle()) {
+        let mut spec = node(id);
+        spec.capacity = Capacity { cpu_mhz: 100_000, memory_mib: 100_000, disk_mib: 1_000_000 };
+        spec.class = "big".to_owned();
+        spec.meta.insert("rack".to_owned(), rack.to_string());
+        cluster.add_node(spec);
+    }
+}
+
+pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
+    let kind = one_of(rng, &[JobKind::Service, JobKind::Batch]);
+    let mut spec = job(kind, small(rng, 0, 6));
+    spec.id = format!("job{nth}");
+    spec.priority = u8::try_from(rng.between(1, 100)).expect("a small number");
+    spec.datacenters = one_of(rng, &[vec!["*".to_owned()], vec!["dc1".to_owned()]]);
+    if rng.chance(300) {
+        spec.constraints.push(one_of(
+            rng,
+            &[
+                constraint("${meta.rack}", "=", "2"),
+                constraint("${meta.rack}", "<", "3"),
+                constraint("${node.class}", "!=", ""),
+                constraint("${node.unique.name}", "!=", "n3"),
+                constraint("${attr.none}", "is_not_set", ""),
+            ],
+        ));
+    }
+    for (at, name) in ["web", "api"].into_iter().enumerate() {
+        let mut group = spec.groups[0].clone();
+        name.clone_into(&mut group.name);
+        fit_out(rng, &mut group);
+        if at == 0 {
+            spec.groups[0] = group;
+        } else if rng.chance(400) {
+            spec.groups.push(group);
+        }
+    }
+    spec
+}
+
+fn fit_out(rng: &mut Rng, group: &mut Group) {
+    group.count = small(rng, 0, 6);
+    group.disk_mib = small(rng, 0, 500);
+    group.tasks[0].resources.cpu_mhz = small(rng, 1, 1_500);
+    group.tasks[0].resources.memory_mib = small(rng, 1, 1_500);
+    group.update.parallel_max = small(rng, 0, 2);
+    group.reschedule.unlimited = true;
+    if rng.chance(200) {
+        group.constraints.push(constraint("", "distinct_hosts", ""));
+    }
+    if rng.chance(300) {
+        let fixed = rng.chance(400).then_some(8_080);
+        let dynamic = PortAsk { label: "rpc".to_owned(), fixed: None, to: 0 };
+        group.network.ports = vec![PortAsk { label: "http".to_owned(), fixed, to: 80 }, dynamic];
+    }
+}
+
+/// One thing that a user, a client or a machine does.
+pub(crate) fn something_happens(cluster: &mut Cluster, rng: &mut Rng) {
+    let nodes: Vec<u128> = cluster.state.nodes().map(|node| node.spec.id.0).collect();
+    let id = one_of(rng, &nodes);
+    match rng.between(0, 11) {
+        0 | 1 => {
+            let nth = rng.between(0, 5);
+            let spec = a_job(rng, nth);
+            // Another version of a running job keeps its shape, as a user's edit would.
+            match cluster.state.job_named("default", &spec.id) {
+                Some(known) if !known.stopped => {
+                    let old = known.newest().spec.clone();
+                    let new = if rng.chance(500) {
+                        changed(&old)
+                    } else {
+                        with_count(&old, small(rng, 0, 6))
+                    };
+                    cluster.register(&new);
+                }
+                _ => {
+                    cluster.register(&spec);
+                }
+            }
+        }
+        2 => {
+            let spec = a_job(rng, rng.clone().between(0, 5));
+            if cluster.state.job_named("default", &spec.id).is_some() {
+                cluster.deregister(&spec);
+            }
+        }
+        3 => cluster.mark(id, NodeStatus::Down),
+        4 | 5 => cluster.mark(id, NodeStatus::Ready),
+        6 => {
+            let eligible = rng.chance(700);
+            cluster.run(Command::SetNodeEligible { node: NodeId(id), eligible });
+        }
+        7 => {
+            let spec = a_node(rng, id);
+            cluster.add_node(spec);
+        }
+        8 => an_alloc_ends(cluster, rng),
+        9 => {
+            let live: Vec<AllocId> = cluster.state.allocs().map(|alloc| alloc.id).collect();
+            if !live.is_empty() {
+                let alloc = one_of(rng, &live);
+                cluster.run(Command::StopAlloc { alloc });
+            }
+        }
+        10 => cluster.wait_ms(rng.between(1, 50_000)),
+        _ => cluster.clients_act(),
+    }
+}
+
+fn an_alloc_ends(cluster: &mut Cluster, rng: &mut Rng) {
+    let jobs: Vec<JobId> = cluster.state.jobs().map(|job| job.id).collect();
+    let live: Vec<(JobId, u32)> = jobs
+        .into_iter()
+        .flat_map(|job| cluster.live(job).into_iter().map(move |alloc| (job, alloc.ordinal)))
+        .collect();
+    if !live.is_empty() {
+        let (job, ordinal) = one_of(rng, &live);
+        let status = one_of(rng, &[ClientStatus::Failed, ClientStatus::Complete]);
+        cluster.end(job, ordinal, status);
+    }
+}

@@ -1,0 +1,271 @@
+//! The commands of the scripts under `scenarios/raft/`.
+//!
+//! | command | what happens |
+//! |---|---|
+//! | `servers 1,2,3 learners=4` | they stand, with the configuration in their log |
+//! | `logs s1=1,1,4 s2=1 term=7` | the same with these logs: a frame of one entry for each term |
+//! | `new 1,2,3` · `bootstrap s1` | servers without a past · one is told of the cluster |
+//! | `silence s1` | time passes until s1, and nobody else, loses its patience |
+//! | `wait ms=50` | time passes for all |
+//! | `deliver` · `settle` | what is under way arrives · and all that follows from it |
+//! | `disk s1 count=1` · `hold s1` · `release s1` | writes finish · do not by themselves · do again |
+//! | `lose` · `delay` · `late` · `double`, with `from=` `to=` | messages are lost, set aside, brought back, doubled |
+//! | `cut 1 3` · `heal` | they do not reach each other · everyone does again |
+//! | `crash s1 kept=0` · `restart s1` | unfinished writes but the first are gone |
+//! | `propose s1` · `read s1 tag=1` · `change s1 voters=1,2` · `transfer s1 to=2` · `snapshot s1` | |
+//! | `tell s1 from=2 term=3 request-vote last=1@2` | a message made by hand arrives |
+//! | `show` | everyone's standing and log |
+//!
+//! `quietly` hides what a command prints.
+use std::sync::Arc;
+
+use drover_core::raft::{
+    Body, Campaign, Config, Configuration, Frame, Message, Output, Payload, Position, Raft, Refused,
+};
+use drover_core::time::MonoTime;
+use drover_core::types::{Index, ServerId, Term};
+use drover_tests::Command;
+use drover_tests::rig::raft::{Cluster, Letter};
+use drover_tests::rig::raft_ladder::portrait;
+
+#[test]
+fn raft() {
+    super::check_folder("raft", || {
+        let mut bench = Bench::new();
+        move |command| bench.run(command)
+    });
+}
+
+struct Bench {
+    cluster: Cluster,
+    delayed: Vec<Letter>,
+}
+
+fn tune(config: &mut Config) {
+    config.retained_bytes_max = 0;
+    config.snapshot_chunk_bytes = 32;
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { cluster: Cluster::new(7, tune), delayed: Vec::new() }
+    }
+
+    fn run(&mut self, command: &Command<'_>) -> String {
+        match command.name {
+            "servers" | "logs" | "new" | "bootstrap" => self.found(command),
+            "silence" | "wait" => self.pass_time(command),
+            "deliver" | "settle" | "lose" | "delay" | "late" | "double" => self.carry(command),
+            "disk" | "hold" | "release" => self.write(command),
+            "cut" | "heal" | "crash" | "restart" => self.fail(command),
+            "propose" | "read" | "change" | "transfer" | "snapshot" => self.ask(command),
+            "tell" => self.tell(command),
+            "show" => self.show(),
+            other => panic!("no such command: {other}"),
+        }
+        let printed = std::mem::take(&mut self.cluster.ladder).join("\n");
+        if command.plain().any(|word| word == "quietly") { String::new() } else { printed }
+    }
+
+    fn found(&mut self, command: &Command<'_>) {
+        if command.name == "bootstrap" {
+            let ids: Vec<_> = self.cluster.hosts.keys().copied().collect();
+            let configuration = Configuration::new(&ids, &[]);
+            self.step(server(command), |raft, now, out| raft.on_bootstrap(now, configuration, out));
+            return;
+        }
+        let term = command.value("term").map(|term| term.parse().expect("a term is a number"));
+        let logs: Vec<(ServerId, Vec<u64>)> = match command.name {
+            "logs" => command
+                .pairs()
+                .filter(|(key, _)| *key != "term")
+                .map(|(key, terms)| (named(key), numbers(terms)))
+                .collect(),
+            _ => all_listed(command).into_iter().map(|id| (id, vec![1])).collect(),
+        };
+        let voters: Vec<_> = match command.name {
+            "logs" => logs.iter().map(|&(id, _)| id).collect(),
+            _ => ids(first(command)),
+        };
+        let learners = command.value("learners").map_or_else(Vec::new, ids);
+        let configuration = Configuration::new(&voters, &learners);
+        for (id, terms) in logs {
+            if command.name == "new" {
+                self.cluster.add_new(id);
+            } else {
+                let term = term.unwrap_or(terms[terms.len() - 1]);
+                self.cluster.add(id, &terms, term, &configuration);
+            }
+        }
+    }
+
+    fn pass_time(&mut self, command: &Command<'_>) {
+        if command.name == "wait" {
+            self.cluster.wait(command.number("ms"));
+            return;
+        }
+        let id = server(command);
+        let at = self.cluster.hosts[&id].running().next_deadline();
+        self.cluster.now = self.cluster.now.max(at.expect("it waits for something"));
+        self.step(id, Raft::on_time);
+    }
+
+    fn carry(&mut self, command: &Command<'_>) {
+        let is_meant = |letter: &Letter| {
+            let fits = |key: &str, id: ServerId| command.value(key).is_none_or(|v| named(v) == id);
+            fits("from", letter.from) && fits("to", letter.to)
+        };
+        if command.name == "settle" {
+            self.cluster.settle();
+            return;
+        }
+        if command.name == "late" {
+            let (late, still): (Vec<_>, Vec<_>) = self.delayed.drain(..).partition(is_meant);
+            self.delayed = still;
+            self.cluster.wire.extend(late);
+            return;
+        }
+        let (meant, rest): (Vec<_>, Vec<_>) = self.cluster.wire.drain(..).partition(is_meant);
+        self.cluster.wire.extend(rest);
+        match command.name {
+            "deliver" => meant.into_iter().for_each(|letter| self.cluster.receive(letter)),
+            "delay" => self.delayed.extend(meant),
+            "double" => self.cluster.wire.extend(meant.iter().chain(&meant).cloned()),
+            _ => (),
+        }
+    }
+
+    fn write(&mut self, command: &Command<'_>) {
+        let id = server(command);
+        let host = self.cluster.hosts.get_mut(&id).expect("the server exists");
+        match command.name {
+            "disk" => {
+                let count =
+                    command.value("count").map_or(usize::MAX, |n| n.parse().expect("a number"));
+                self.cluster.persist(id, count);
+            }
+            name => host.is_disk_held = name == "hold",
+        }
+    }
+
+    fn fail(&mut self, command: &Command<'_>) {
+        match command.name {
+            "cut" => {
+                let ids: Vec<_> = command.plain().map(named).collect();
+                for &other in &ids[1..] {
+                    self.cluster.cut(ids[0], other);
+                }
+            }
+            "heal" => self.cluster.cuts.clear(),
+            "crash" => {
+                let kept = command.number("kept").try_into().expect("a small number");
+                self.cluster.crash(server(command), kept);
+            }
+            _ => self.cluster.restart(server(command)),
+        }
+    }
+
+    fn ask(&mut self, command: &Command<'_>) {
+        let id = server(command);
+        let mut refused: Option<Refused> = None;
+        match command.name {
+            "propose" => {
+                let payload = Payload::Commands { count: 1, bytes: [].into() };
+                self.step(id, |raft, now, out| refused = raft.on_propose(now, payload, out).err());
+            }
+            "read" => {
+                let tag = command.number("tag");
+                self.cluster.oracle.note_read(id, tag);
+                self.step(id, |raft, now, out| raft.on_read(now, tag, out));
+            }
+            "change" => {
+                let list = |key| command.value(key).map_or_else(Vec::new, ids);
+                let target = Configuration::new(&list("voters"), &list("learners"));
+                let payload = Payload::Configuration(target);
+                self.step(id, |raft, now, out| refused = raft.on_propose(now, payload, out).err());
+            }
+            "transfer" => {
+                let to = named(command.value("to").expect("to=<server>"));
+                self.step(id, |raft, now, out| refused = raft.on_transfer(now, to, out).err());
+            }
+            _ => self.cluster.save_snapshot(id),
+        }
+        if let Some(refused) = refused {
+            self.cluster.ladder.push(format!("refused: {refused:?}"));
+        }
+    }
+
+    fn tell(&mut self, command: &Command<'_>) {
+        let position = |key| command.value(key).map_or(Position::default(), at);
+        let says = |word| command.plain().any(|plain| plain == word);
+        let body = if says("append") {
+            let terms =
+                command.value("frames").map_or_else(Vec::new, |list| list.split(',').collect());
+            let frame = |text: &str| {
+                let Position { term, index: first } = at(text);
+                Arc::new(Frame { first, term, payload: Payload::Noop })
+            };
+            let commit = Index(command.value("commit").map_or(0, |n| n.parse().expect("a number")));
+            let frames = terms.into_iter().map(frame).collect();
+            Body::Append { prev: position("prev"), commit, round: 1, frames }
+        } else {
+            let campaign =
+                if says("request-pre-vote") { Campaign::PreVote } else { Campaign::Election };
+            Body::RequestVote { campaign, last: position("last") }
+        };
+        let from = named(command.value("from").expect("from=<server>"));
+        let message = Message { term: Term(command.number("term")), body };
+        assert_eq!(message.fault(), None, "a script tells what a server could say");
+        let to = server(command);
+        self.cluster.oracle.is_blind = true;
+        self.cluster.receive(Letter { from, to, message });
+        if let Some(host) = self.cluster.hosts.get(&to).filter(|host| !host.is_disk_held) {
+            let count = host.pending.len();
+            self.cluster.persist(to, count);
+        }
+    }
+
+    fn show(&mut self) {
+        for (&id, host) in &self.cluster.hosts {
+            let line = host.raft.as_ref().map(|raft| portrait(id, raft));
+            self.cluster.ladder.push(line.unwrap_or_else(|| format!("s{} is down", id.0)));
+        }
+    }
+
+    fn step(&mut self, id: ServerId, act: impl FnOnce(&mut Raft, MonoTime, &mut Vec<Output>)) {
+        self.cluster.step(id, act);
+    }
+}
+
+fn first<'a>(command: &Command<'a>) -> &'a str {
+    command.plain().next().unwrap_or_else(|| panic!("{}: a server is missing", command.name))
+}
+
+fn server(command: &Command<'_>) -> ServerId {
+    named(first(command))
+}
+
+fn all_listed(command: &Command<'_>) -> Vec<ServerId> {
+    let mut all = ids(first(command));
+    all.extend(command.value("learners").map_or_else(Vec::new, ids));
+    all
+}
+
+fn named(text: &str) -> ServerId {
+    let digits = text.strip_prefix('s').unwrap_or(text);
+    ServerId(digits.parse().unwrap_or_else(|_| panic!("{text} is not a server")))
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split(',').map(|number| number.parse().expect("a list of numbers")).collect()
+}
+
+fn ids(text: &str) -> Vec<ServerId> {
+    numbers(text).into_iter().map(ServerId).collect()
+}
+
+fn at(text: &str) -> Position {
+    let (term, index) = text.split_once('@').expect("<term>@<index>");
+    let number = |text: &str| text.parse().expect("<term>@<index>");
+    Position { term: Term(number(term)), index: Index(number(index)) }
+}

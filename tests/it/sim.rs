@@ -1,0 +1,40 @@
+//! The simulator's own promises, and a small fixed set of seeds that every build must pass.
+use std::ops::Range;
+
+use drover_sim::plan::Plan;
+use drover_sim::{Options, Replays, Times, hunt, plan_of, run, run_plan, shrink};
+
+/// Chosen because together they see every kind of event.
+const SEEDS: Range<u64> = 0..8;
+
+fn options() -> Options {
+    Options { minutes: 2, replays: Replays::Yes, ..Options::default() }
+}
+
+#[test]
+fn the_fixed_seeds_pass_twice_alike_and_see_everything() {
+    let hunt = hunt(SEEDS, Times::Twice, &options(), |_| true);
+    let failures: Vec<String> = hunt.failures.iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(hunt.counters.missing(), Vec::<&str>::new(), "never happened");
+}
+
+#[test]
+fn two_seeds_are_two_runs() {
+    let short = Options { minutes: 1, ..options() };
+    assert_ne!(run(1, &short).digest, run(2, &short).digest);
+}
+
+#[test]
+fn a_plan_that_was_printed_and_read_runs_as_before() {
+    let short = Options { minutes: 1, ..options() };
+    let plan = plan_of(3, &short);
+    let read = Plan::parse(&plan.to_string()).expect("a printed plan is read");
+    assert_eq!(run_plan(&read, &short).digest, run_plan(&plan, &short).digest);
+}
+
+#[test]
+fn a_plan_that_does_not_fail_is_not_shrunk() {
+    let short = Options { minutes: 1, ..options() };
+    assert_eq!(shrink(&plan_of(1, &short), &short, 10), None);
+}

@@ -1,0 +1,500 @@
+//! Two agents' transports on real sockets of the loopback.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use drover_core::time::WallTime;
+use drover_core::types::{ClusterId, Incarnation, NodeId, ServerId};
+use drover_shell::transport::tls::{self, Pem, Request};
+use drover_shell::transport::{
+    Certificates, Config, Env, HELLO_VERSION, Hello, Lane, PeerId, Role, Transport, TransportEvent,
+};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ANYWHERE: &str = "127.0.0.1:0";
+
+fn wall() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    WallTime { unix_ms: u64::try_from(since.as_millis()).expect("before the year 500 million") }
+}
+
+fn authority() -> Pem {
+    tls::make_authority(wall(), 10).expect("an authority is made")
+}
+
+fn certificates(authority: &Pem, role: Role) -> Certificates {
+    let roles = [role];
+    let request = Request { roles: &roles, region: "global", names: &[], days: 5, now: wall() };
+    let pem = tls::make_certificate(authority, &request).expect("a certificate is made");
+    Certificates::from_pem(&authority.certificate, &pem).expect("what was made is read")
+}
+
+fn server(id: u64) -> PeerId {
+    PeerId::Server(ServerId(id))
+}
+
+fn client(id: u128) -> PeerId {
+    PeerId::Client(NodeId(id))
+}
+
+/// Timings are generous: the machine that runs the tests may be busy, and no test waits for them.
+fn config(agent: PeerId) -> Config {
+    let hello = Hello {
+        version: HELLO_VERSION,
+        agent,
+        cluster: ClusterId(0),
+        incarnation: Incarnation(1),
+        name: format!("{agent}"),
+        region: "global".to_owned(),
+        address: String::new(),
+        http_address: String::new(),
+    };
+    let mut config = Config::new(ANYWHERE.parse().expect("an address"), hello, 7, Arc::new(wall));
+    config.timings.server_keep_alive_ms = 1_000;
+    config.timings.server_idle_ms = 10_000;
+    config.timings.handshake_ms = 10_000;
+    config.timings.redial_ms_min = 20;
+    config.timings.redial_ms_max = 200;
+    config
+}
+
+/// A transport with a runtime of its own, which dies with it: dropping it is a crash.
+struct Agent {
+    transport: Transport,
+    events: mpsc::Receiver<TransportEvent>,
+    runtime: Runtime,
+}
+
+impl Agent {
+    fn start(config: Config, certificates: &Certificates) -> Self {
+        Self::start_by(|sender| {
+            Transport::start(config, certificates, sender).expect("the transport starts")
+        })
+    }
+
+    fn start_by(start: impl FnOnce(mpsc::Sender<TransportEvent>) -> Transport) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime starts");
+        let (sender, events) = mpsc::channel(64);
+        let transport = {
+            let _inside = runtime.enter();
+            start(sender)
+        };
+        Self { transport, events, runtime }
+    }
+
+    /// As `start`, without the check that keeps an honest operator from claiming too much.
+    fn start_lying(config: Config, certificates: &Certificates) -> Self {
+        Self::start_by(|sender| {
+            let env = Env::tokio(config.bind).expect("the port is free");
+            Transport::start_on(env, config, certificates, sender).expect("the transport starts")
+        })
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.transport.local_addr()
+    }
+
+    fn dial(&self, other: &Self) {
+        self.transport.dial(&other.addr().to_string());
+    }
+
+    fn next(&mut self) -> TransportEvent {
+        let (runtime, events) = (&self.runtime, &mut self.events);
+        let next = runtime.block_on(async { tokio::time::timeout(PATIENCE, events.recv()).await });
+        next.expect("an event comes in time").expect("the transport lives")
+    }
+
+    /// The first event for which `wanted` has an answer; others before it are passed over.
+    fn until<T>(&mut self, mut wanted: impl FnMut(TransportEvent) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(self.next()) {
+                return found;
+            }
+        }
+    }
+
+    fn connected(&mut self) -> PeerId {
+        self.until(|event| match event {
+            TransportEvent::Connected { peer, .. } => Some(peer),
+            _ => None,
+        })
+    }
+
+    fn refused(&mut self) -> String {
+        self.until(|event| match event {
+            TransportEvent::Refused { why, .. } => Some(why),
+            TransportEvent::Connected { peer, .. } => panic!("{peer} was accepted"),
+            _ => None,
+        })
+    }
+
+    fn dial_failed(&mut self) -> String {
+        self.until(|event| match event {
+            TransportEvent::DialFailed { why, .. } => Some(why),
+            TransportEvent::Connected { peer, .. } => panic!("{peer} was accepted"),
+            _ => None,
+        })
+    }
+
+    fn disconnected(&mut self) -> String {
+        self.until(|event| match event {
+            TransportEvent::Disconnected { why, .. } => Some(why),
+            _ => None,
+        })
+    }
+
+    fn received(&mut self) -> (PeerId, Lane, Bytes) {
+        self.until(|event| match event {
+            TransportEvent::Received { peer, lane, bytes } => Some((peer, lane, bytes)),
+            _ => None,
+        })
+    }
+
+    /// Passes over events until the link in use is one that `dialler` dialled. A link is in use
+    /// before its `Connected` is told, so no change is missed between two looks.
+    fn until_linked_by(&mut self, dialler: PeerId) {
+        while self.transport.peers().iter().all(|view| view.dialled_by != dialler) {
+            self.next();
+        }
+    }
+
+    fn crash(self) {
+        self.runtime.shutdown_timeout(PATIENCE);
+    }
+}
+
+fn two_servers() -> (Agent, Agent) {
+    let authority = authority();
+    let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+    two.dial(&one);
+    assert_eq!(one.connected(), server(2));
+    assert_eq!(two.connected(), server(1));
+    (one, two)
+}
+
+#[test]
+fn two_servers_exchange_messages_on_every_lane() {
+    let (mut one, mut two) = two_servers();
+    for lane in [Lane::Ordered, Lane::Datagram, Lane::Bulk] {
+        one.transport.send(server(2), lane, Bytes::from_static(b"there"));
+        assert_eq!(two.received(), (server(1), lane, Bytes::from_static(b"there")));
+        two.transport.send(server(1), lane, Bytes::from_static(b"back"));
+        assert_eq!(one.received(), (server(2), lane, Bytes::from_static(b"back")));
+    }
+}
+
+#[test]
+fn ordered_messages_of_every_size_arrive_in_order() {
+    let (one, mut two) = two_servers();
+    let sizes = [0, 1, 1_000, 8_192, 8_193, 300_000, 1 << 20, 5];
+    for (nth, size) in sizes.into_iter().enumerate() {
+        let fill = u8::try_from(nth).unwrap();
+        one.transport.send(server(2), Lane::Ordered, Bytes::from(vec![fill; size]));
+    }
+    for (nth, size) in sizes.into_iter().enumerate() {
+        let (_, _, bytes) = two.received();
+        assert_eq!(bytes.len(), size);
+        assert!(bytes.iter().all(|&byte| usize::from(byte) == nth));
+    }
+}
+
+#[test]
+fn a_datagram_too_large_for_a_packet_takes_the_ordered_lane() {
+    let (one, mut two) = two_servers();
+    one.transport.send(server(2), Lane::Datagram, Bytes::from(vec![1; 20_000]));
+    let (_, lane, bytes) = two.received();
+    assert_eq!((lane, bytes.len()), (Lane::Ordered, 20_000));
+}
+
+#[test]
+fn a_certificate_of_a_foreign_ca_is_refused_in_words_on_both_ends() {
+    let mut ours = Agent::start(config(server(1)), &certificates(&authority(), Role::Server));
+    let mut foreign = Agent::start(config(server(2)), &certificates(&authority(), Role::Server));
+    foreign.dial(&ours);
+    let why = foreign.dial_failed();
+    assert!(why.contains("presents a certificate that our CA did not sign"), "{why}");
+    let why = ours.refused();
+    assert!(why.contains("refused our certificate: its CA did not sign it"), "{why}");
+}
+
+#[test]
+fn a_dialler_whom_only_the_answerer_distrusts_is_refused_in_words() {
+    let (ours, theirs) = (authority(), authority());
+    let mut answerer = Agent::start(config(server(1)), &certificates(&ours, Role::Server));
+    // It trusts our authority, but its own certificate is of another.
+    let roles = [Role::Server];
+    let request = Request { roles: &roles, region: "global", names: &[], days: 5, now: wall() };
+    let pem = tls::make_certificate(&theirs, &request).unwrap();
+    let mixed = Certificates::from_pem(&ours.certificate, &pem).unwrap();
+    let mut dialler = Agent::start(config(server(2)), &mixed);
+    dialler.dial(&answerer);
+    let why = answerer.refused();
+    assert!(why.contains("presents a certificate that our CA did not sign"), "{why}");
+    let why = dialler.dial_failed();
+    assert!(why.contains("refused our certificate: its CA did not sign it"), "{why}");
+}
+
+#[test]
+fn an_agent_does_not_start_with_a_certificate_that_peers_would_refuse() {
+    let (sender, _events) = mpsc::channel(1);
+    let mine = certificates(&authority(), Role::Client);
+    let failure = Transport::start(config(server(2)), &mine, sender).err().unwrap().to_string();
+    assert!(failure.contains("one that names server.global.drover"), "{failure}");
+}
+
+#[test]
+fn a_client_certificate_cannot_claim_a_servers_role() {
+    let authority = authority();
+    let mut honest = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    let mut liar = Agent::start_lying(config(server(2)), &certificates(&authority, Role::Client));
+    liar.dial(&honest);
+    let why = honest.refused();
+    assert!(why.contains("claims to be a server of region global"), "{why}");
+    assert!(why.contains("its certificate is for client of region global"), "{why}");
+    let why = liar.dial_failed();
+    assert!(why.contains("refused us: claims to be a server"), "{why}");
+    assert_eq!(honest.transport.peers().len(), 0);
+}
+
+#[test]
+fn a_server_of_another_region_than_its_certificates_is_refused() {
+    let authority = authority();
+    let mut honest = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    let mut stray = config(server(2));
+    stray.hello.region = "elsewhere".to_owned();
+    let liar = Agent::start_lying(stray, &certificates(&authority, Role::Server));
+    liar.dial(&honest);
+    let why = honest.refused();
+    assert!(why.contains("claims to be a server of region elsewhere"), "{why}");
+}
+
+#[test]
+fn an_agent_of_another_cluster_is_refused_until_it_joins_ours() {
+    let authority = authority();
+    let of_cluster = |id, cluster| {
+        let mut config = config(server(id));
+        config.hello.cluster = ClusterId(cluster);
+        Agent::start(config, &certificates(&authority, Role::Server))
+    };
+    let (mut ours, mut theirs) = (of_cluster(1, 10), of_cluster(2, 20));
+    theirs.dial(&ours);
+    let why = ours.refused();
+    assert!(why.contains("belongs to another cluster"), "{why}");
+    let why = theirs.dial_failed();
+    assert!(why.contains("refused us: belongs to another cluster"), "{why}");
+    theirs.transport.join_cluster(ClusterId(10));
+    theirs.until(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()));
+    let mut fresh = of_cluster(3, 0);
+    fresh.dial(&ours);
+    assert_eq!(fresh.connected(), server(1), "an agent without a cluster may ask any");
+    fresh.transport.join_cluster(ClusterId(30));
+    let why = ours.disconnected();
+    assert!(why.contains("belongs to another cluster"), "{why}");
+}
+
+#[test]
+fn of_two_simultaneous_connections_the_one_dialled_by_the_lower_id_stays() {
+    let authority = authority();
+    for _round in 0..5 {
+        let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+        let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+        one.dial(&two);
+        two.dial(&one);
+        one.until_linked_by(server(1));
+        two.until_linked_by(server(1));
+        one.transport.send(server(2), Lane::Ordered, Bytes::from_static(b"there"));
+        assert_eq!(two.received(), (server(1), Lane::Ordered, Bytes::from_static(b"there")));
+        two.transport.send(server(1), Lane::Ordered, Bytes::from_static(b"back"));
+        assert_eq!(one.received(), (server(2), Lane::Ordered, Bytes::from_static(b"back")));
+    }
+}
+
+#[test]
+fn a_later_dial_by_the_lower_id_replaces_and_one_by_the_higher_changes_nothing() {
+    let (mut one, mut two) = two_servers();
+    assert_eq!(one.transport.peers()[0].dialled_by, server(2));
+    one.dial(&two);
+    one.disconnected();
+    assert_eq!(one.connected(), server(2));
+    two.disconnected();
+    assert_eq!(two.connected(), server(1));
+    assert_eq!(one.transport.peers()[0].dialled_by, server(1));
+
+    // The same address under another name: the higher id dials again, and is told not to.
+    let asked_before = one.transport.counts().duplicates;
+    two.transport.dial(&format!("localhost:{}", one.addr().port()));
+    let began = Instant::now();
+    while one.transport.counts().duplicates == asked_before {
+        assert!(began.elapsed() < PATIENCE, "the dial arrives");
+        std::thread::yield_now();
+    }
+    two.transport.send(server(1), Lane::Ordered, Bytes::from_static(b"still here"));
+    assert_eq!(one.received().2, Bytes::from_static(b"still here"));
+    assert_eq!(one.transport.peers()[0].dialled_by, server(1));
+}
+
+#[test]
+fn a_dialler_comes_back_to_a_peer_that_was_restarted() {
+    let authority = authority();
+    let identity = certificates(&authority, Role::Server);
+    let mut first = config(server(1));
+    first.reset_key = Some([3; 32]);
+    let one = Agent::start(first.clone(), &identity);
+    let addr = one.addr();
+    let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+    two.dial(&one);
+    assert_eq!(two.connected(), server(1));
+    one.crash();
+
+    // The key of the first life lets the second disown the old connection at once: the idle
+    // timeout would take longer than this test has patience for.
+    first.bind = addr;
+    first.hello.incarnation = Incarnation(2);
+    let mut reborn = Agent::start(first, &identity);
+    let why = two.disconnected();
+    assert!(why.contains("restarted"), "{why}");
+    assert_eq!(two.connected(), server(1));
+    assert_eq!(reborn.connected(), server(2));
+    assert_eq!(two.transport.peers()[0].hello.incarnation, Incarnation(2));
+}
+
+#[test]
+fn an_agent_that_stops_says_so() {
+    let (one, mut two) = two_servers();
+    one.runtime.block_on(one.transport.stop());
+    assert_eq!(two.disconnected(), "stops");
+}
+
+#[test]
+fn whoever_is_hung_up_on_is_not_dialled_again() {
+    let (mut one, mut two) = two_servers();
+    two.transport.hang_up(server(1));
+    assert_eq!(one.disconnected(), "hung up");
+    assert_eq!(two.disconnected(), "was hung up by us");
+    assert_eq!(two.transport.peers().len(), 0);
+    // Now the other side dials: had `two` redialled meanwhile, `one` would hold that link.
+    one.dial(&two);
+    assert_eq!(one.connected(), server(2));
+    assert_eq!(one.transport.peers()[0].dialled_by, server(1));
+}
+
+#[test]
+fn a_full_queue_drops_instead_of_growing() {
+    let authority = authority();
+    let mut sender = config(server(1));
+    sender.bounds.ordered_bytes_max = 1 << 20;
+    let one = Agent::start(sender, &certificates(&authority, Role::Server));
+    let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+    two.dial(&one);
+    assert_eq!(two.connected(), server(1));
+    // Nobody takes the events of `two`: its channel, then QUIC's windows, then our queue fill up.
+    let message = Bytes::from(vec![0; 100_000]);
+    for _ in 0..3_000 {
+        one.transport.send(server(2), Lane::Ordered, message.clone());
+        let queued_bytes = one.transport.peers()[0].queued_bytes;
+        assert!(queued_bytes <= 1 << 20, "{queued_bytes}");
+    }
+    let counts = one.transport.counts();
+    assert!(0 < counts.dropped_full, "{counts:?}");
+    assert_eq!(counts.sent + counts.dropped_full, 3_000);
+    for _ in 0..counts.sent {
+        assert_eq!(two.received().2.len(), 100_000, "what was queued arrives whole");
+    }
+}
+
+#[test]
+fn a_full_bulk_lane_does_not_hold_up_the_ordered_one() {
+    let authority = authority();
+    let mut sender = config(server(1));
+    sender.bounds.bulk_bytes_max = 32 << 20;
+    let one = Agent::start(sender, &certificates(&authority, Role::Server));
+    let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+    two.dial(&one);
+    assert_eq!(two.connected(), server(1));
+    // Nobody takes the events of `two` yet, so the chunks beyond its channel and the bulk stream's
+    // window wait at `one`, and the vote passes by them.
+    let chunk = Bytes::from(vec![0; 25_000]);
+    for _ in 0..1_300 {
+        one.transport.send(server(2), Lane::Bulk, chunk.clone());
+    }
+    assert_eq!(one.transport.counts().dropped_full, 0);
+    one.transport.send(server(2), Lane::Ordered, Bytes::from_static(b"vote"));
+    let mut chunks_before = 0;
+    two.until(|event| match event {
+        TransportEvent::Received { lane: Lane::Ordered, .. } => Some(()),
+        TransportEvent::Received { .. } => {
+            chunks_before += 1;
+            None
+        }
+        _ => None,
+    });
+    assert!(chunks_before < 1_300, "the vote overtakes");
+}
+
+#[test]
+fn an_oversized_frame_closes_the_connection_and_names_the_rule() {
+    let authority = authority();
+    let mut strict = config(server(1));
+    strict.bounds.message_bytes_max = 1_000;
+    let mut one = Agent::start(strict, &certificates(&authority, Role::Server));
+    let mut two = Agent::start(config(server(2)), &certificates(&authority, Role::Server));
+    two.dial(&one);
+    assert_eq!(two.connected(), server(1));
+    two.transport.send(server(1), Lane::Ordered, Bytes::from(vec![0; 1_001]));
+    let why = one.disconnected();
+    assert!(why.contains("a frame of 1001 bytes exceeds the bound of 1000"), "{why}");
+    let why = two.disconnected();
+    assert!(why.contains("cut us off"), "{why}");
+}
+
+#[test]
+fn a_message_that_no_peer_would_accept_is_not_sent() {
+    let (one, mut two) = two_servers();
+    one.transport.send(server(2), Lane::Ordered, Bytes::from(vec![0; (8 << 20) + 1]));
+    one.transport.send(server(9), Lane::Ordered, Bytes::new());
+    one.transport.send(server(2), Lane::Ordered, Bytes::from_static(b"next"));
+    assert_eq!(two.received().2, Bytes::from_static(b"next"));
+    let counts = one.transport.counts();
+    assert_eq!((counts.dropped_oversized, counts.dropped_unconnected), (1, 1));
+}
+
+#[test]
+fn our_own_address_is_dialled_once_and_forgotten() {
+    let authority = authority();
+    let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    one.transport.dial(&one.addr().to_string());
+    assert_eq!(one.dial_failed(), "it is our own address");
+    assert_eq!(one.transport.peers().len(), 0);
+}
+
+#[test]
+fn certificates_are_replaced_without_a_restart() {
+    let (old, new) = (authority(), authority());
+    let mut one = Agent::start(config(server(1)), &certificates(&old, Role::Server));
+    let mut two = Agent::start(config(server(2)), &certificates(&new, Role::Server));
+    two.dial(&one);
+    two.dial_failed();
+    one.transport.replace_certificates(&certificates(&new, Role::Server)).unwrap();
+    one.until(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()));
+    two.until(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()));
+}
+
+#[test]
+fn a_client_and_a_server_speak() {
+    let authority = authority();
+    let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    let mut node = Agent::start(config(client(77)), &certificates(&authority, Role::Client));
+    node.dial(&one);
+    assert_eq!(node.connected(), server(1));
+    assert_eq!(one.connected(), client(77));
+    node.transport.send(server(1), Lane::Datagram, Bytes::from_static(b"heartbeat"));
+    assert_eq!(one.received(), (client(77), Lane::Datagram, Bytes::from_static(b"heartbeat")));
+}
