@@ -10,7 +10,7 @@ use drover_core::raft::SnapshotMark;
 use drover_core::rng::Rng;
 use drover_core::types::{ClusterId, Incarnation, Index, NodeSpec, ServerId};
 use drover_core::wire::PeerId;
-use drover_core::{client, gossip, heartbeat, raft, wal};
+use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 
 use crate::clock::{HostClock, Moment};
 use crate::disk::Disk;
@@ -186,10 +186,11 @@ fn draw_clock(knobs: &Knobs, rng: &mut Rng) -> HostClock {
 fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
     let servers: Vec<String> =
         (1..=plan.servers).map(|number| address_of(&format!("s{number}"))).collect();
+    // Small segments, so that a run goes through many; but the largest frame fits into a block.
     let wal = wal::Config {
         segment_bytes_first: 256 << 10,
-        segment_bytes: 512 << 10,
-        write_bytes_max: 128 << 10,
+        segment_bytes: 1_280 << 10,
+        write_bytes_max: limits::WAL_WRITE_BYTES_MAX,
     };
     match peer {
         PeerId::Server(id) => {
