@@ -114,6 +114,8 @@ pub(crate) struct Dev {
     pub(crate) http: SocketAddr,
     /// From before the process to the first leader.
     pub(crate) started_in: Duration,
+    /// And to its node being ready for tasks.
+    pub(crate) ready_in: Duration,
 }
 
 impl Dev {
@@ -133,11 +135,11 @@ impl Dev {
         let started_in = begun.elapsed();
         let http = agent.http;
         let mut connection = Http::connect(http)?;
-        let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let nodes = connection.read("/v1/nodes")?.body;
             if nodes[0]["Status"] == "ready" {
-                return Ok(Self { agent, connection, folder, http, started_in });
+                let ready_in = begun.elapsed();
+                return Ok(Self { agent, connection, folder, http, started_in, ready_in });
             }
             sleep(LOOK);
         }
