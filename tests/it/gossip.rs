@@ -374,3 +374,25 @@ fn servers_of_other_regions_and_clusters_are_not_listed() {
     assert_eq!(ids, [1, 2, 5]);
     assert_eq!(server.members().next().expect("itself").name, "s1");
 }
+
+#[test]
+fn whoever_speaks_from_anothers_address_has_taken_its_place() {
+    let mut ours = gossip(member(1, 3), &[], patient());
+    let mut out = Vec::new();
+    let says = |own: Member| {
+        let met = vec![own.id];
+        Message::Pull(Word { own, others: Vec::new(), met, stage: Stage::Settled })
+    };
+    let now = MonoTime { ns: 1 };
+    let heir = Member { address: "s2:4648".to_owned(), ..member(9, 3) };
+    ours.on_link(now, ServerId(2), Link::Up, &mut out);
+    ours.on_message(now, ServerId(2), says(member(2, 3)), &mut out);
+    ours.on_message(now, ServerId(9), says(heir.clone()), &mut out);
+    assert_eq!(of(&ours, 2), Some(Status::Alive), "its connection says that it is still there");
+    ours.on_link(now, ServerId(2), Link::Down, &mut out);
+    ours.on_message(now, ServerId(9), says(heir), &mut out);
+    assert_eq!(of(&ours, 2), Some(Status::Failed));
+    assert!(out.contains(&Output::MemberFailed(ServerId(2))));
+    assert_eq!(of(&ours, 9), Some(Status::Alive));
+    ours.check_invariants();
+}
