@@ -331,6 +331,7 @@ impl Loop {
             | Effect::KillTask { .. }
             | Effect::DestroyAlloc { .. } => return self.carry_out_task(effect),
             Effect::Joined { cluster } => {
+                tracing::info!("this server belongs to the cluster {:032x}", cluster.0);
                 self.parts.transport.join_cluster(cluster);
                 (self.parts.joined)(cluster);
             }
