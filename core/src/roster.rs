@@ -5,13 +5,14 @@
 //!   new ── alive ──▶ learner ── holds the log ──▶ voter ── failed, and a learner waits ──▶ gone
 //! ```
 //!
-//! A pure function of what the leader sees. A failed voter goes only when somebody takes its place:
-//! what a cluster can bear never shrinks by itself, and a server that is away for a while comes back
-//! as the voter it was.
+//! A pure function of what the leader sees. A failed voter goes only when somebody takes its place, or
+//! has taken it: what a cluster can bear never shrinks below what it was founded with, and a server
+//! that is away for a while comes back as the voter it was. Whoever was promoted before the failure of
+//! the one it replaces was noticed leaves one voter too many; that one goes as soon as it is noticed.
 //!
 //! Invariants
 //! - one server is promoted at a time, and only one that holds the log;
-//! - there are never fewer voters than before.
+//! - there are never fewer voters than before, or than the cluster was founded with.
 //!
 //! It does not know Raft: the change is made there, or refused and tried again.
 use alloc::vec::Vec;
@@ -48,9 +49,9 @@ pub struct Roster {
     pub learners: Vec<ServerId>,
 }
 
-/// The roster that should follow `now`, if another should.
+/// The roster that should follow `now`, if another should, in a cluster founded with `founded` voters.
 #[must_use]
-pub fn next(now: &Roster, candidates: &[Candidate]) -> Option<Roster> {
+pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Roster> {
     let found = |id: ServerId| candidates.iter().find(|candidate| candidate.id == id);
     let has_failed = |id: ServerId| found(id).is_some_and(|one| one.life == Life::Failed);
     let is_ready = |id: ServerId| found(id).is_some_and(|one| one.log == Log::Whole);
@@ -62,6 +63,10 @@ pub fn next(now: &Roster, candidates: &[Candidate]) -> Option<Roster> {
         replaced.map(|at| next.voters.remove(at));
         next.learners.retain(|&id| id != ready);
         next.voters.push(ready);
+    } else if let Some(surplus) = next.voters.iter().position(|&id| has_failed(id))
+        && founded < next.voters.len()
+    {
+        next.voters.remove(surplus);
     } else {
         let is_known = |id: ServerId| now.voters.contains(&id) || now.learners.contains(&id);
         let joins = |one: &&Candidate| one.life == Life::Alive && !is_known(one.id);
@@ -71,7 +76,10 @@ pub fn next(now: &Roster, candidates: &[Candidate]) -> Option<Roster> {
     }
     next.voters.sort_unstable();
     next.learners.sort_unstable();
-    assert!(now.voters.len() <= next.voters.len(), "there are never fewer voters than before");
+    assert!(
+        founded.min(now.voters.len()) <= next.voters.len(),
+        "there are never fewer voters than before, or than the cluster was founded with"
+    );
     (next != *now).then_some(next)
 }
 
@@ -95,28 +103,37 @@ mod tests {
     fn who_joins_learns_first_and_votes_when_it_holds_the_log() {
         let now = roster(&[1, 2, 3], &[]);
         let joined = [candidate(4, Life::Alive, Log::Behind)];
-        assert_eq!(next(&now, &joined), Some(roster(&[1, 2, 3], &[4])));
+        assert_eq!(next(&now, &joined, 3), Some(roster(&[1, 2, 3], &[4])));
         let now = roster(&[1, 2, 3], &[4]);
-        assert_eq!(next(&now, &joined), None);
+        assert_eq!(next(&now, &joined, 3), None);
         let ready = [candidate(4, Life::Alive, Log::Whole)];
-        assert_eq!(next(&now, &ready), Some(roster(&[1, 2, 3, 4], &[])));
+        assert_eq!(next(&now, &ready, 3), Some(roster(&[1, 2, 3, 4], &[])));
     }
 
     #[test]
     fn a_failed_voter_stays_until_somebody_takes_its_place() {
         let failed = candidate(2, Life::Failed, Log::Behind);
-        assert_eq!(next(&roster(&[1, 2, 3], &[]), &[failed]), None);
+        assert_eq!(next(&roster(&[1, 2, 3], &[]), &[failed], 3), None);
         let candidates = [failed, candidate(4, Life::Alive, Log::Whole)];
         let now = roster(&[1, 2, 3], &[4]);
-        assert_eq!(next(&now, &candidates), Some(roster(&[1, 3, 4], &[])));
+        assert_eq!(next(&now, &candidates, 3), Some(roster(&[1, 3, 4], &[])));
+    }
+
+    #[test]
+    fn a_voter_too_many_goes_once_it_has_failed() {
+        let failed = [candidate(2, Life::Failed, Log::Behind)];
+        let now = roster(&[1, 2, 3, 4], &[]);
+        assert_eq!(next(&now, &failed, 3), Some(roster(&[1, 3, 4], &[])));
+        assert_eq!(next(&now, &[], 3), None, "whoever lives stays");
+        assert_eq!(next(&now, &failed, 5), None, "five were wanted");
     }
 
     #[test]
     fn a_learner_that_fails_is_let_go_and_a_full_cluster_takes_nobody() {
         let failed = [candidate(4, Life::Failed, Log::Behind)];
-        assert_eq!(next(&roster(&[1], &[4]), &failed), Some(roster(&[1], &[])));
+        assert_eq!(next(&roster(&[1], &[4]), &failed, 3), Some(roster(&[1], &[])));
         let many: Vec<u64> = (1..=SERVERS_MAX as u64).collect();
         let more = [candidate(99, Life::Alive, Log::Behind)];
-        assert_eq!(next(&roster(&many, &[]), &more), None);
+        assert_eq!(next(&roster(&many, &[]), &more, 3), None);
     }
 }

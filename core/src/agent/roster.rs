@@ -31,7 +31,9 @@ impl Agent {
         });
         let candidates: Vec<Candidate> = candidates.collect();
         let Configuration { voters, learners, outgoing: _ } = server.raft.configuration().clone();
-        let next = roster::next(&Roster { voters, learners }, &candidates);
+        let founded = server.gossip.members().map(|member| member.expect).max();
+        let founded = founded.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+        let next = roster::next(&Roster { voters, learners }, &candidates, founded);
         if let Some(Roster { voters, learners }) = next {
             let payload = Payload::Configuration(Configuration::new(&voters, &learners));
             // Refused while the last change is not committed: the next review tries again.
