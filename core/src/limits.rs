@@ -66,6 +66,9 @@ pub const WAL_SEGMENT_BYTES_FIRST: u64 = 128 << 10;
 pub const WAL_WRITE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
 /// How often a leader looks whether a server should become a voter: joining is no matter of moments.
 pub const ROSTER_REVIEW_MS: u64 = 500;
+/// A voter of whom gossip has never heard has failed after so long in office: whoever lives says so
+/// within moments of a connection, and whoever is not even remembered will hardly come back.
+pub const ROSTER_STRANGER_MS: u64 = 15_000;
 /// A write-ahead log to which nothing was added for so long confirms its last records: below what a
 /// person notices, above the pauses within one burst of writes.
 pub const WAL_QUIET_MS: u64 = 100;

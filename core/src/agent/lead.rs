@@ -43,6 +43,8 @@ pub(super) struct Leader {
     pub(super) in_flight: InFlight,
     pub(super) proposals: Proposals,
     pub(super) stamper: Stamper,
+    /// When the lead was won.
+    pub(super) since: MonoTime,
     /// When it is next looked at who should vote.
     pub(super) roster_at: MonoTime,
     /// When it is next looked for what can be forgotten.
@@ -78,6 +80,7 @@ impl Leader {
             in_flight: InFlight::default(),
             proposals: Proposals::default(),
             stamper: Stamper::new(state.clock()),
+            since: now,
             roster_at: now,
             garbage_at: now.plus_ms(GARBAGE_COLLECT_MS),
             clock: state.clock(),

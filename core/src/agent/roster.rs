@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use crate::gossip::Status;
-use crate::limits::ROSTER_REVIEW_MS;
+use crate::limits::{ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
 use crate::raft::{Configuration, Payload};
 use crate::roster::{self, Candidate, Life, Log, Roster};
 use crate::types::ServerId;
@@ -29,8 +29,15 @@ impl Agent {
             life: if member.status == Status::Alive { Life::Alive } else { Life::Failed },
             log: if holds_log(member.id) { Log::Whole } else { Log::Behind },
         });
-        let candidates: Vec<Candidate> = candidates.collect();
+        let mut candidates: Vec<Candidate> = candidates.collect();
         let Configuration { voters, learners, outgoing: _ } = server.raft.configuration().clone();
+        // Servers forget in a restart whom gossip called failed; the configuration does not.
+        if leader.since.plus_ms(ROSTER_STRANGER_MS) <= now {
+            let is_known = |id: ServerId| server.gossip.members().any(|member| member.id == id);
+            let strangers = voters.iter().chain(&learners).filter(|&&id| !is_known(id));
+            let failed = |&id| Candidate { id, life: Life::Failed, log: Log::Behind };
+            candidates.extend(strangers.map(failed));
+        }
         let founded = server.gossip.members().map(|member| member.expect).max();
         let founded = founded.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
         let next = roster::next(&Roster { voters, learners }, &candidates, founded);
