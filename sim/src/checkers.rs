@@ -15,7 +15,7 @@
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `desired_is_running`, `eval_is_settled` | after healing: what is wanted runs, nothing waits |
 //!
-//! Beside them a run fails when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
+//! Beside them a run fails when some server does not become a voter (`everyone_votes`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
 //! read its own log (`recovery`), or says something that its peers refuse (`wire`).
 //!
 //! Invariants
@@ -27,10 +27,9 @@ use drover_core::agent::Agent;
 use drover_core::fsm::Command;
 use drover_core::fsm::record::decode_batch;
 use drover_core::raft::{Frame, Payload, Position, Raft, Role};
-use drover_core::types::{Incarnation, Index, NodeStatus, Term};
+use drover_core::types::{Incarnation, Index, NodeStatus, ServerId, Term};
 
 use crate::clock::Moment;
-use crate::network::HostId;
 
 pub mod alloc_runs_once;
 pub mod committed_is_durable;
@@ -71,7 +70,7 @@ pub fn named(checker: &'static str, verdict: Verdict) -> Result<(), Violation> {
 #[derive(Clone, Copy, Debug)]
 pub struct Looked<'a> {
     pub at: Moment,
-    pub host: HostId,
+    pub server: ServerId,
     pub incarnation: Incarnation,
     pub agent: &'a Agent,
     /// The term on its disk.
@@ -91,7 +90,7 @@ pub struct Checkers {
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
     /// How each server was last seen.
-    seen: BTreeMap<HostId, LastSeen>,
+    seen: BTreeMap<ServerId, LastSeen>,
     /// How long a node may be silent.
     silence_ms: u64,
 }
@@ -129,11 +128,11 @@ impl Checkers {
             last: raft.last(),
             leads_in: (raft.role() == Role::Leader).then(|| raft.term()),
         };
-        let before = self.seen.insert(looked.host, now).unwrap_or_default();
+        let before = self.seen.insert(looked.server, now).unwrap_or_default();
         if before == now {
             return Ok(false);
         }
-        let grows = self.terms_and_indexes_grow.on_standing(looked.host, now.standing);
+        let grows = self.terms_and_indexes_grow.on_standing(looked.server, now.standing);
         named("terms_and_indexes_grow", grows)?;
         if now.last != before.last {
             self.look_at_log(looked, raft, before.last)?;
@@ -144,7 +143,7 @@ impl Checkers {
         }
         let won = now.leads_in.filter(|_| now.leads_in != before.leads_in);
         if let Some(term) = won {
-            named("election_safety", self.election_safety.on_leader(term, looked.host))?;
+            named("election_safety", self.election_safety.on_leader(term, looked.server))?;
             let holds = |at: Position| at.index <= raft.base().index || raft.holds(at);
             let complete = self.leader_completeness.on_leader(term, holds);
             named("leader_completeness", complete)?;
@@ -193,7 +192,7 @@ impl Checkers {
                 for &node in nodes {
                     self.down_only_after_ttl.on_down(
                         looked.at,
-                        looked.host,
+                        looked.server,
                         node,
                         self.silence_ms,
                     )?;

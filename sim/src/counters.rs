@@ -42,6 +42,8 @@ counters!(
     partitions,
     torn_writes,
     disk_faults,
+    disks_lost,
+    voters_changed,
     halts,
     clock_jumps,
     messages_delivered,

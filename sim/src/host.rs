@@ -20,6 +20,8 @@ use crate::plan::{Knobs, Plan};
 use crate::shadow::Shadow;
 use crate::workload::{node_id, node_of};
 
+/// Between the ids of servers that follow each other on one host.
+const SERVERS_OF_ONE_HOST: u64 = 100;
 /// Snapshots that a server keeps.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -61,9 +63,7 @@ impl Host {
     /// The host at `id` in the world of `plan`.
     #[must_use]
     pub fn new(plan: &Plan, id: HostId) -> Self {
-        let number = id.0 as u64 + 1;
-        let is_server = number <= plan.servers;
-        let number = if is_server { number } else { number - plan.servers };
+        let (is_server, number) = place_of(plan, id);
         let name = if is_server { format!("s{number}") } else { format!("c{number}") };
         let mut rng = Rng::from_seed(plan.seed).fork(&name);
         let clock = draw_clock(&plan.knobs, &mut rng.fork("clock"));
@@ -99,6 +99,19 @@ impl Host {
             wake_wanted: None,
             wake_planned: None,
         }
+    }
+
+    /// The server's disk is lost with all that made it this server: another will start here.
+    pub fn lose_disk(&mut self, plan: &Plan) {
+        assert!(self.agent.is_none(), "a disk is lost while nobody uses it");
+        let PeerId::Server(id) = self.peer else { return };
+        let id = ServerId(id.0 + SERVERS_OF_ONE_HOST);
+        self.peer = PeerId::Server(id);
+        self.config = config_of(plan, self.peer, &self.name);
+        self.seed = self.rng.next_u64();
+        self.cluster = ClusterId::default();
+        self.disk = Disk::default();
+        self.snapshots.clear();
     }
 
     /// A new agent, and what it finds on its disk. Answers also whether a write was torn.
@@ -164,6 +177,19 @@ impl Host {
     #[must_use]
     pub const fn is_server(&self) -> bool {
         matches!(self.peer, PeerId::Server(_))
+    }
+}
+
+/// Whether the host is a server, and which: clients lie between the first servers and the later ones.
+fn place_of(plan: &Plan, id: HostId) -> (bool, u64) {
+    let number = id.0 as u64 + 1;
+    let first_spare = plan.servers + plan.clients + 1;
+    if number <= plan.servers {
+        (true, number)
+    } else if number < first_spare {
+        (false, number - plan.servers)
+    } else {
+        (true, number - plan.clients)
     }
 }
 

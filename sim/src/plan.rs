@@ -17,6 +17,8 @@ pub struct Plan {
     pub seed: u64,
     pub servers: u64,
     pub clients: u64,
+    /// Servers that join a cluster which is there already.
+    pub spares: u64,
     /// Until here everything may break; then all faults end.
     pub faults_until_ms: u64,
     pub knobs: Knobs,
@@ -114,9 +116,14 @@ pub enum Act {
         client: u64,
         mark: u64,
     },
-    /// A client that was not there before starts.
+    /// A server loses its disk, and another one starts in its place. Only while nothing is lost by it.
+    Wipe {
+        who: Who,
+        for_ms: u64,
+    },
+    /// Someone who was not there before starts.
     Join {
-        client: u64,
+        who: Who,
     },
 }
 

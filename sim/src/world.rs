@@ -123,6 +123,10 @@ pub struct World {
     has_healed: bool,
     /// How often the next crash was put off, to meet a write on its way.
     crash_put_off: u32,
+    /// When a disk was last lost.
+    wiped_at: Moment,
+    /// By (end, other end): as whom it was greeted there.
+    greeted: BTreeMap<(HostId, HostId), PeerId>,
     /// By host: its inputs since it started, if a run keeps them.
     recording: Option<Vec<Vec<Input>>>,
 }
@@ -132,7 +136,8 @@ impl World {
     /// `check_every` steps (zero: never).
     #[must_use]
     pub fn new(plan: Plan, check_every: u64, ladder: Option<Ladder>) -> Self {
-        let hosts = usize::try_from(plan.servers + plan.clients).expect("invariant: few hosts");
+        let hosts = usize::try_from(plan.servers + plan.clients + plan.spares)
+            .expect("invariant: few hosts");
         let rng = Rng::from_seed(plan.seed).fork("world");
         let knobs = &plan.knobs;
         let weather = Weather {
@@ -161,6 +166,8 @@ impl World {
             last_leader: None,
             has_healed: false,
             crash_put_off: 0,
+            wiped_at: Moment::default(),
+            greeted: BTreeMap::new(),
             recording: None,
             plan,
         };
@@ -170,7 +177,7 @@ impl World {
 
     fn plan_everything(&mut self) {
         let joins = self.plan.lines.iter().filter_map(|line| line.joins());
-        let late: Vec<HostId> = joins.map(|client| self.client(client)).collect();
+        let late: Vec<HostId> = joins.filter_map(|who| self.find(who)).collect();
         for host in (0..self.hosts.len()).map(HostId).filter(|host| !late.contains(host)) {
             let at = Moment::default().plus_us(self.rng.between(1_000, 300_000));
             self.queue.push(at, Happening::Start { host, after: Incarnation(0) });
@@ -242,8 +249,14 @@ impl World {
             }
             NetEvent::Told { end, peer, generation, up } => {
                 if self.network.on_told(end, peer, generation, up) {
-                    let peer = self.hosts[peer.0].peer;
-                    return self.step(end, Event::LinkChanged { peer, up });
+                    let present = self.hosts[peer.0].peer;
+                    let greeted = if up {
+                        self.greeted.insert((end, peer), present);
+                        present
+                    } else {
+                        self.greeted.remove(&(end, peer)).unwrap_or(present)
+                    };
+                    return self.step(end, Event::LinkChanged { peer: greeted, up });
                 }
             }
             NetEvent::Arrive { from, to, generation } => {
@@ -276,7 +289,10 @@ impl World {
         if let (PeerId::Client(node), Message::FromNode(client::NodeMessage::Heartbeat { .. })) =
             (from, &message)
         {
-            self.checkers.down_only_after_ttl.on_heartbeat(self.queue.now(), to, node);
+            let now = self.queue.now();
+            if let PeerId::Server(server) = self.hosts[to.0].peer {
+                self.checkers.down_only_after_ttl.on_heartbeat(now, server, node);
+            }
         }
         self.step(to, Event::Received { from, message })
     }
@@ -357,12 +373,13 @@ impl World {
 
     fn look(&mut self, host: HostId) -> Result<(), Violation> {
         let looked_at = &self.hosts[host.0];
-        let Some(agent) = looked_at.agent.as_deref().filter(|_| looked_at.is_server()) else {
+        let (Some(agent), PeerId::Server(server)) = (looked_at.agent.as_deref(), looked_at.peer)
+        else {
             return Ok(());
         };
         let incarnation = looked_at.incarnation;
         let durable_term = looked_at.disk.log.hard_state.term;
-        let looked = Looked { at: self.queue.now(), host, incarnation, agent, durable_term };
+        let looked = Looked { at: self.queue.now(), server, incarnation, agent, durable_term };
         let has_won = self.checkers.look(looked)?;
         if has_won && self.last_leader.replace(host).is_some_and(|last| last != host) {
             self.counters.leader_changes += 1;
@@ -384,6 +401,11 @@ impl World {
 
     fn client(&self, number: u64) -> HostId {
         HostId(usize::try_from(self.plan.servers + number - 1).expect("invariant: few hosts"))
+    }
+
+    fn server(&self, number: u64) -> HostId {
+        let clients = if self.plan.servers < number { self.plan.clients } else { 0 };
+        HostId(usize::try_from(clients + number.max(1) - 1).expect("invariant: few hosts"))
     }
 
     /// The servers that are up.

@@ -5,11 +5,10 @@
 //! - only heartbeats that reached the leader itself count: what others heard may be lost on its way.
 use std::collections::BTreeMap;
 
-use drover_core::types::NodeId;
+use drover_core::types::{NodeId, ServerId};
 
 use super::Verdict;
 use crate::clock::Moment;
-use crate::network::HostId;
 
 /// A verdict may wait this long for its place in the log while heartbeats go on arriving.
 const SLACK_MS: u64 = 2_000;
@@ -17,23 +16,23 @@ const SLACK_MS: u64 = 2_000;
 /// Who was heard where, and when.
 #[derive(Debug, Default)]
 pub struct DownOnlyAfterTtl {
-    heard: BTreeMap<(HostId, NodeId), Moment>,
+    heard: BTreeMap<(ServerId, NodeId), Moment>,
 }
 
 impl DownOnlyAfterTtl {
     /// A heartbeat of `node` reached `server`.
-    pub fn on_heartbeat(&mut self, at: Moment, server: HostId, node: NodeId) {
+    pub fn on_heartbeat(&mut self, at: Moment, server: ServerId, node: NodeId) {
         self.heard.insert((server, node), at);
     }
 
     /// `leader` proposes to call `node` down; nodes may be silent for `silence_ms`.
-    pub fn on_down(&self, at: Moment, leader: HostId, node: NodeId, silence_ms: u64) -> Verdict {
+    pub fn on_down(&self, at: Moment, leader: ServerId, node: NodeId, silence_ms: u64) -> Verdict {
         let Some(&heard) = self.heard.get(&(leader, node)) else { return Ok(()) };
         let silent_ms = at.ms_since(heard);
         if silence_ms <= silent_ms + SLACK_MS {
             return Ok(());
         }
-        Err(format!("s{} calls {node:?} down after {silent_ms} ms of silence", leader.0 + 1))
+        Err(format!("s{} calls {node:?} down after {silent_ms} ms of silence", leader.0))
     }
 }
 
@@ -44,7 +43,7 @@ mod tests {
     #[test]
     fn it_fires_when_a_node_is_called_down_that_was_heard_just_now() {
         let mut checker = DownOnlyAfterTtl::default();
-        let (server, other, node) = (HostId(0), HostId(1), NodeId(7));
+        let (server, other, node) = (ServerId(1), ServerId(2), NodeId(7));
         checker.on_heartbeat(Moment::at_ms(1_000), server, node);
         assert_eq!(checker.on_down(Moment::at_ms(21_000), server, node, 20_000), Ok(()));
         assert_eq!(checker.on_down(Moment::at_ms(9_000), other, node, 20_000), Ok(()));

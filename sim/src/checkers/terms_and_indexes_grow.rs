@@ -5,10 +5,9 @@
 //! - across starts only the durable term must grow: the rest is learned again.
 use std::collections::BTreeMap;
 
-use drover_core::types::{Incarnation, Index, Term};
+use drover_core::types::{Incarnation, Index, ServerId, Term};
 
 use super::Verdict;
-use crate::network::HostId;
 
 /// What must not go back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -24,13 +23,13 @@ pub struct Standing {
 /// The last known standing of each server.
 #[derive(Debug, Default)]
 pub struct TermsAndIndexesGrow {
-    standings: BTreeMap<HostId, Standing>,
+    standings: BTreeMap<ServerId, Standing>,
 }
 
 impl TermsAndIndexesGrow {
-    /// This is where `host` stands now.
-    pub fn on_standing(&mut self, host: HostId, now: Standing) -> Verdict {
-        let before = self.standings.insert(host, now).unwrap_or_default();
+    /// This is where `server` stands now.
+    pub fn on_standing(&mut self, server: ServerId, now: Standing) -> Verdict {
+        let before = self.standings.insert(server, now).unwrap_or_default();
         let same_start = before.incarnation == now.incarnation;
         let goes_back = now.term < before.durable_term
             || now.durable_term < before.durable_term
@@ -40,7 +39,7 @@ impl TermsAndIndexesGrow {
                     || now.commit < before.commit
                     || now.applied < before.applied));
         if goes_back {
-            return Err(format!("s{} went back from {before:?} to {now:?}", host.0 + 1));
+            return Err(format!("s{} went back from {before:?} to {now:?}", server.0));
         }
         Ok(())
     }
@@ -65,10 +64,10 @@ mod tests {
             applied: Index(0),
             ..standing
         };
-        let host = HostId(0);
+        let server = ServerId(1);
         let after = |second: Standing| {
             let mut checker = TermsAndIndexesGrow::default();
-            checker.on_standing(host, standing).and_then(|()| checker.on_standing(host, second))
+            checker.on_standing(server, standing).and_then(|()| checker.on_standing(server, second))
         };
         assert_eq!(after(restarted), Ok(()));
         assert_eq!(after(Standing { term: Term(3), ..restarted }), Ok(()), "it was not on disk");

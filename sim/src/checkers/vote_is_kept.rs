@@ -9,19 +9,18 @@ use drover_core::raft::HardState;
 use drover_core::types::{ServerId, Term};
 
 use super::Verdict;
-use crate::network::HostId;
 
 /// Every vote that was said.
 #[derive(Debug, Default)]
 pub struct VoteIsKept {
-    votes: BTreeMap<(HostId, Term), ServerId>,
+    votes: BTreeMap<(ServerId, Term), ServerId>,
 }
 
 impl VoteIsKept {
     /// `voter` tells `candidate` that it has its vote in `term`; its disk holds `durable`.
     pub fn on_granted(
         &mut self,
-        voter: HostId,
+        voter: ServerId,
         term: Term,
         candidate: ServerId,
         durable: HardState,
@@ -30,10 +29,7 @@ impl VoteIsKept {
         if known != candidate {
             return Err(format!(
                 "s{} votes for {} and for {} in term {}",
-                voter.0 + 1,
-                known.0,
-                candidate.0,
-                term.0
+                voter.0, known.0, candidate.0, term.0
             ));
         }
         let is_promise_safe = durable.term == term && durable.voted_for == Some(candidate);
@@ -43,9 +39,7 @@ impl VoteIsKept {
         }
         Err(format!(
             "s{} says its vote for {} in term {} while its disk holds {durable:?}",
-            voter.0 + 1,
-            candidate.0,
-            term.0
+            voter.0, candidate.0, term.0
         ))
     }
 }
@@ -61,17 +55,17 @@ mod tests {
     #[test]
     fn it_fires_when_a_vote_is_said_before_it_is_durable() {
         let mut checker = VoteIsKept::default();
-        let host = HostId(0);
-        assert_eq!(checker.on_granted(host, Term(2), ServerId(1), durable(2, Some(1))), Ok(()));
-        assert!(checker.on_granted(host, Term(3), ServerId(1), durable(2, Some(1))).is_err());
-        assert!(checker.on_granted(host, Term(4), ServerId(1), durable(4, None)).is_err());
+        let voter = ServerId(1);
+        assert_eq!(checker.on_granted(voter, Term(2), ServerId(1), durable(2, Some(1))), Ok(()));
+        assert!(checker.on_granted(voter, Term(3), ServerId(1), durable(2, Some(1))).is_err());
+        assert!(checker.on_granted(voter, Term(4), ServerId(1), durable(4, None)).is_err());
     }
 
     #[test]
     fn it_fires_when_two_candidates_get_one_vote() {
         let mut checker = VoteIsKept::default();
-        let host = HostId(0);
-        assert_eq!(checker.on_granted(host, Term(2), ServerId(1), durable(2, Some(1))), Ok(()));
-        assert!(checker.on_granted(host, Term(2), ServerId(3), durable(2, Some(3))).is_err());
+        let voter = ServerId(1);
+        assert_eq!(checker.on_granted(voter, Term(2), ServerId(1), durable(2, Some(1))), Ok(()));
+        assert!(checker.on_granted(voter, Term(2), ServerId(3), durable(2, Some(3))).is_err());
     }
 }

@@ -30,10 +30,11 @@ impl Plan {
         let mut lines = Vec::new();
         draw_faults(&rng.fork("faults"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
+        let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;
         let knobs = draw_knobs(&mut rng.fork("knobs"));
-        Self { seed, servers, clients, faults_until_ms: fault_ms, knobs, lines }
+        Self { seed, servers, clients, spares, faults_until_ms: fault_ms, knobs, lines }
     }
 
     /// A plan in which nothing breaks and nobody asks for anything.
@@ -41,7 +42,15 @@ impl Plan {
     pub fn calm(seed: u64, size: Size) -> Self {
         let Size { servers, clients, fault_ms } = size;
         let knobs = Knobs::default();
-        Self { seed, servers, clients, faults_until_ms: fault_ms, knobs, lines: Vec::new() }
+        Self {
+            seed,
+            servers,
+            clients,
+            spares: 0,
+            faults_until_ms: fault_ms,
+            knobs,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -73,7 +82,8 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
 type Fault = fn(&mut Rng, Size) -> Act;
 
 /// Every kind of fault, each switched off in about half of the seeds.
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
+    |rng, size| Act::Wipe { who: server(rng, size), for_ms: short(rng) },
     |rng, size| Act::Crash { who: server(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Power { who: server(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Pause { who: server(rng, size), for_ms: rng.between(50, 5_000) },
@@ -105,6 +115,16 @@ fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
     }
 }
 
+/// A third of the clusters grow.
+fn draw_spares(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) -> u64 {
+    let spares = if rng.chance(330) { rng.between(1, 2) } else { 0 };
+    for spare in 1..=spares {
+        let at_ms = rng.between(QUIET_MS.min(size.fault_ms), size.fault_ms);
+        lines.push(Line { at_ms, act: Act::Join { who: Who::Server(size.servers + spare) } });
+    }
+    spares
+}
+
 fn draw_requests(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
     let gap_ms = rng.between(200, 8_000);
     let mut at_ms = 1_000;
@@ -119,7 +139,7 @@ fn draw_requests(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
     for client in size.clients / 2 + 1..=size.clients {
         if rng.chance(300) {
             let at_ms = rng.between(0, size.fault_ms);
-            lines.push(Line { at_ms, act: Act::Join { client } });
+            lines.push(Line { at_ms, act: Act::Join { who: Who::Client(client) } });
         }
     }
 }

@@ -22,6 +22,7 @@ impl fmt::Display for Plan {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(f, "servers {}", self.servers)?;
         writeln!(f, "clients {}", self.clients)?;
+        writeln!(f, "spares {}", self.spares)?;
         writeln!(f, "faults-until {}", Seconds(self.faults_until_ms))?;
         let calm = Knobs::default();
         for ((name, value), (_, calm)) in self.knobs.list().into_iter().zip(calm.list()) {
@@ -75,7 +76,8 @@ impl fmt::Display for Act {
             Self::Read => write!(f, "read"),
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
-            Self::Join { client } => write!(f, "join c{client}"),
+            Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
+            Self::Join { who } => write!(f, "join {who}"),
         }
     }
 }
@@ -127,6 +129,7 @@ impl Plan {
             seed: 0,
             servers: 3,
             clients: 5,
+            spares: 0,
             faults_until_ms: 0,
             knobs: Knobs::default(),
             lines: Vec::new(),
@@ -148,6 +151,7 @@ impl Plan {
             ["seed", seed] => self.seed = seed.parse().ok()?,
             ["servers", servers] => self.servers = servers.parse().ok()?,
             ["clients", clients] => self.clients = clients.parse().ok()?,
+            ["spares", spares] => self.spares = spares.parse().ok()?,
             ["faults-until", until] => self.faults_until_ms = read_ms(until)?,
             ["knob", name, value] => *self.knobs.named(name)? = value.parse().ok()?,
             [at, ref act @ ..] => {
@@ -197,7 +201,8 @@ fn read_act(words: &[&str]) -> Option<Act> {
             let mark = mark.strip_prefix("mark=")?.parse().ok()?;
             Act::Refit { client: read_client(client)?, mark }
         }
-        ["join", client] => Act::Join { client: read_client(client)? },
+        ["wipe", who, "for", ms] => Act::Wipe { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["join", who] => Act::Join { who: read_who(who)? },
         _ => return None,
     })
 }

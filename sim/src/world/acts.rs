@@ -4,6 +4,7 @@
 //! - every fault that lasts has an end, and `heal` ends them all.
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
+use drover_core::wire::PeerId;
 
 use super::{Happening, World};
 use crate::checkers::{Violation, named};
@@ -20,6 +21,8 @@ pub enum End {
     RoomOnDisk(HostId),
 }
 
+/// With fewer voters the loss of one disk may be the loss of a majority's.
+const VOTERS_TO_SPARE_ONE: usize = 3;
 /// A host that stands still for longer has lost its links when it goes on.
 const PAUSE_LINKS_MS: u64 = 500;
 /// How often a crash waits a tenth of a millisecond for a write.
@@ -67,8 +70,14 @@ impl World {
             }
             Act::RestartAlloc { nth } => return self.restart_alloc(nth),
             Act::Refit { client, mark } => return self.refit(client, mark),
-            Act::Join { client } => {
-                if let Some(host) = self.find(Who::Client(client)) {
+            Act::Wipe { who, for_ms } => {
+                if let Some(host) = self.up(who).filter(|&host| self.can_spare(host)) {
+                    self.counters.disks_lost += 1;
+                    return self.wipe(host, for_ms);
+                }
+            }
+            Act::Join { who } => {
+                if let Some(host) = self.find(who) {
                     return self.start(host, Incarnation(0));
                 }
             }
@@ -141,6 +150,32 @@ impl World {
             Some(node) => self.step(host, Event::Fingerprinted(node)),
             None => Ok(()),
         }
+    }
+
+    /// Whether the server's disk can be lost and nothing with it: every voter is there, knows the same
+    /// committed configuration, and holds on its disk all that is committed.
+    fn can_spare(&self, host: HostId) -> bool {
+        let leader = self.leader().and_then(|leader| self.hosts[leader.0].agent.as_ref());
+        let Some(leader) = leader.and_then(|agent| agent.raft()) else { return false };
+        let (voted, commit) = (leader.configuration(), leader.commit_index());
+        let is_settled = !voted.is_joint() && leader.configuration_at(commit) == voted;
+        is_settled
+            && VOTERS_TO_SPARE_ONE <= voted.voters.len()
+            && voted.voters.iter().all(|&voter| {
+                let voter = self.host_of(PeerId::Server(voter)).map(|voter| &self.hosts[voter.0]);
+                voter.is_some_and(|voter| {
+                    let raft = voter.agent.as_ref().and_then(|agent| agent.raft());
+                    let agrees = raft.is_some_and(|raft| raft.configuration() == voted);
+                    voter.id == host || (agrees && commit <= voter.disk.log.last_index())
+                })
+            })
+    }
+
+    fn wipe(&mut self, host: HostId, for_ms: u64) -> Result<(), Violation> {
+        self.take_down(host, for_ms)?;
+        self.wiped_at = self.queue.now();
+        self.hosts[host.0].lose_disk(&self.plan);
+        Ok(())
     }
 
     fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {
@@ -237,10 +272,10 @@ impl World {
     }
 
     /// The host that is meant, up or down.
-    fn find(&self, who: Who) -> Option<HostId> {
+    pub(super) fn find(&self, who: Who) -> Option<HostId> {
         let host = match who {
             Who::Leader => self.leader()?,
-            Who::Server(number) => HostId(usize::try_from(number).ok()?.checked_sub(1)?),
+            Who::Server(number) => self.server(number),
             Who::Client(number) => self.client(number),
         };
         (host.0 < self.hosts.len()).then_some(host)
@@ -260,8 +295,8 @@ impl World {
 }
 
 impl Line {
-    /// The client that is not there before this line.
-    pub(super) const fn joins(&self) -> Option<u64> {
-        if let Act::Join { client } = self.act { Some(client) } else { None }
+    /// Who is not there before this line.
+    pub(super) const fn joins(&self) -> Option<Who> {
+        if let Act::Join { who } = self.act { Some(who) } else { None }
     }
 }

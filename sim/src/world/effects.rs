@@ -2,13 +2,12 @@
 //!
 //! Invariants
 //! - effects of different kinds finish in any order; operations on segments and on one task keep theirs.
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use drover_core::agent::{Effect, Event};
 use drover_core::digest::Digest;
 use drover_core::raft::{
-    Ballot, Body, Campaign, Chunk, Configuration, Frame, Position, SnapshotMark,
+    Ballot, Body, Campaign, Chunk, Configuration, Frame, Payload, Position, SnapshotMark,
 };
 use drover_core::rng::Rng;
 use drover_core::types::{
@@ -20,10 +19,13 @@ use drover_core::wire::{Message, PeerId};
 
 use super::{Happening, World};
 use crate::checkers::state_machine_safety::Seen;
-use crate::checkers::{Violation, committed_is_durable, named, node_not_oversubscribed};
+use crate::checkers::{Verdict, Violation, committed_is_durable, named, node_not_oversubscribed};
 use crate::clock::Moment;
 use crate::drivers::{Behaviour, Turn};
 use crate::network::HostId;
+
+/// A server that lost its disk may have been counted this long before.
+const WIPE_EXCUSED_MS: u64 = 2_000;
 
 impl World {
     pub(super) fn carry_out(&mut self, host: HostId, effect: Effect) -> Result<(), Violation> {
@@ -92,8 +94,10 @@ impl World {
                 && *campaign != Campaign::PreVote
             {
                 let durable = sender.disk.log.hard_state;
-                let kept = self.checkers.vote_is_kept.on_granted(host, *asked, to, durable);
-                named("vote_is_kept", kept)?;
+                if let PeerId::Server(voter) = sender.peer {
+                    let kept = self.checkers.vote_is_kept.on_granted(voter, *asked, to, durable);
+                    named("vote_is_kept", kept)?;
+                }
             }
             if let Body::AppendAck { mark, .. } = &said.body {
                 let durable = sender.disk.log.last_index();
@@ -128,12 +132,28 @@ impl World {
             return Ok(());
         }
         self.counters.entries_committed += u64::from(frame.count());
-        let voters = &raft.configuration().voters;
-        let peers: BTreeSet<PeerId> = voters.iter().copied().map(PeerId::Server).collect();
-        let voting = self.hosts.iter().filter(|host| peers.contains(&host.peer));
-        let holding = voting.filter(|host| host.disk.log.holds(frame.position())).count();
-        let safe = committed_is_durable::check_committed(frame.position(), holding, voters.len());
+        self.counters.voters_changed +=
+            u64::from(matches!(frame.payload, Payload::Configuration(_)));
+        // Which configuration counted depends on when its leader counted.
+        let (then, now) = (raft.configuration_at(frame.first), raft.configuration());
+        let at = frame.position();
+        let safe = self.check_durable(at, then).or_else(|_| self.check_durable(at, now));
         named("committed_is_durable", safe)
+    }
+
+    /// A majority of the voters, of both kinds while the configuration is joint, holds it on disk.
+    fn check_durable(&self, at: Position, configuration: &Configuration) -> Verdict {
+        // Whoever lost its disk just now may have been counted before.
+        let excused = usize::from(self.queue.now().ms_since(self.wiped_at) < WIPE_EXCUSED_MS);
+        for voters in [&configuration.voters, &configuration.outgoing] {
+            let hosts = voters.iter().filter_map(|&voter| self.host_of(PeerId::Server(voter)));
+            let holding = hosts.filter(|host| self.hosts[host.0].disk.log.holds(at)).count();
+            if !voters.is_empty() {
+                let holding = (holding + excused).min(voters.len());
+                committed_is_durable::check_committed(at, holding, voters.len())?;
+            }
+        }
+        Ok(())
     }
 
     fn write_disk(&mut self, host: HostId, op: OpId, operation: Operation) {
@@ -356,14 +376,8 @@ impl World {
         self.hosts.iter().find(named).map(|host| host.id)
     }
 
-    fn host_of(&self, peer: PeerId) -> Option<HostId> {
-        let at = match peer {
-            PeerId::Server(id) => usize::try_from(id.0).ok()?.checked_sub(1)?,
-            PeerId::Client(node) => {
-                let number = u64::try_from(node.0.checked_sub(0xc000)?).ok()?;
-                self.client(number).0
-            }
-        };
-        (at < self.hosts.len()).then_some(HostId(at))
+    /// Whose name it is now: a server that lost its disk has no host any more.
+    pub(super) fn host_of(&self, peer: PeerId) -> Option<HostId> {
+        self.hosts.iter().find(|host| host.peer == peer).map(|host| host.id)
     }
 }

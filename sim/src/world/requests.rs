@@ -78,6 +78,7 @@ impl World {
             | Act::FillDisk { .. }
             | Act::BreakDisk { .. }
             | Act::JumpClock { .. }
+            | Act::Wipe { .. }
             | Act::RestartAlloc { .. }
             | Act::Refit { .. }
             | Act::Join { .. } => return None,

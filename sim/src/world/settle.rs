@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use drover_core::digest::Digest;
 use drover_core::types::{Index, ServerId};
+use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
@@ -89,6 +90,16 @@ impl World {
         };
         if states.len() != 1 {
             return fail("states_equal", format!("servers have states {states:?}"));
+        }
+        let agent = self.hosts[leader.0].agent.as_ref();
+        if let Some(raft) = agent.and_then(|agent| agent.raft()) {
+            let servers = self.hosts.iter().map(|host| host.peer);
+            let servers = servers.filter(|peer| matches!(peer, PeerId::Server(_)));
+            let voters = raft.configuration().voters.iter().copied().map(PeerId::Server);
+            let (servers, voters) = (servers.collect::<BTreeSet<_>>(), voters.collect());
+            if raft.configuration().is_joint() || servers != voters {
+                return fail("everyone_votes", format!("{servers:?} are there, {voters:?} vote"));
+            }
         }
         if self.waiting() != 0 {
             return fail("answered_once", format!("{} requests are unanswered", self.waiting()));
