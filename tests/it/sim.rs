@@ -1,5 +1,7 @@
 //! The simulator's own promises, and a small fixed set of seeds that every build must pass.
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
 
 use drover_sim::plan::Plan;
 use drover_sim::{Options, Replays, Times, hunt, plan_of, run, run_plan, shrink};
@@ -37,4 +39,19 @@ fn a_plan_that_was_printed_and_read_runs_as_before() {
 fn a_plan_that_does_not_fail_is_not_shrunk() {
     let short = Options { minutes: 1, ..options() };
     assert_eq!(shrink(&plan_of(1, &short), &short, 10), None);
+}
+
+#[test]
+fn plans_that_once_failed_pass() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+    let mut plans = 0;
+    for file in fs::read_dir(&dir).expect("the plans are there") {
+        let path = file.expect("a directory can be read").path();
+        let text = fs::read_to_string(&path).expect("a plan is text");
+        let plan = Plan::parse(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+        let failure = run_plan(&plan, &options()).failure;
+        assert!(failure.is_none(), "{}: {}", path.display(), failure.expect("it is there"));
+        plans += 1;
+    }
+    assert!(0 < plans, "a directory without plans proves nothing");
 }
