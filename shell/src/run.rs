@@ -352,8 +352,7 @@ impl Loop {
         let refused = match effect {
             Effect::StartTask { key, start } => tasks.start(key, &start),
             Effect::ReattachTask { key, uuid, spec } => tasks.reattach(key, uuid, &spec),
-            Effect::StopTask { key, signal, kill_after_ms: _ }
-            | Effect::SignalTask { key, signal } => {
+            Effect::StopTask { key, signal } | Effect::SignalTask { key, signal } => {
                 tasks.signal(key, &signal);
                 None
             }

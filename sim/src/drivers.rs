@@ -106,8 +106,8 @@ impl Drivers {
         }
     }
 
-    /// The agent wants an attempt to end of itself; after `kill_after_ms` its keeper kills it.
-    pub fn stop(&mut self, key: TaskKey, kill_after_ms: u64) -> Option<InTime> {
+    /// The agent wants an attempt to end of itself. A stubborn one does not; the agent must kill it.
+    pub fn stop(&mut self, key: TaskKey) -> Option<InTime> {
         let attempt = self.attempts.get_mut(&key)?;
         match attempt.life {
             Life::Ended { .. } => None,
@@ -115,7 +115,7 @@ impl Drivers {
                 attempt.stop = Some(SIGTERM);
                 None
             }
-            Life::Running { .. } => Some(end_of(&attempt.behaviour, kill_after_ms)),
+            Life::Running { .. } => end_of(&attempt.behaviour),
         }
     }
 
@@ -212,15 +212,13 @@ fn begin(attempt: &mut Attempt, pid: u32) -> Came {
     });
     let next = match attempt.stop {
         Some(SIGKILL) => Some((2_000, Turn::Ends { exit_code: 137, signal: SIGKILL })),
-        Some(_) => Some(end_of(&attempt.behaviour, 5_000)),
+        Some(_) => end_of(&attempt.behaviour).or(own_end),
         None => own_end,
     };
     Came { told: Some(TaskChange::Started { pid }), next, has_begun: true, ..Came::default() }
 }
 
-fn end_of(behaviour: &Behaviour, kill_after_ms: u64) -> InTime {
-    if behaviour.is_stubborn {
-        return (kill_after_ms * 1_000, Turn::Ends { exit_code: 137, signal: SIGKILL });
-    }
-    (behaviour.stop_ms.min(kill_after_ms) * 1_000, Turn::Ends { exit_code: 0, signal: SIGTERM })
+fn end_of(behaviour: &Behaviour) -> Option<InTime> {
+    let ends = Turn::Ends { exit_code: 0, signal: SIGTERM };
+    (!behaviour.is_stubborn).then_some((behaviour.stop_ms * 1_000, ends))
 }

@@ -52,11 +52,10 @@ pub enum Effect {
         uuid: Uuid,
         spec: Arc<AllocSpec>,
     },
-    /// Send the signal; if it has not ended after that long, kill it, even if the agent is gone by then.
+    /// Ask the task with this signal to end; `KillTask` follows if it does not.
     StopTask {
         key: TaskKey,
         signal: String,
-        kill_after_ms: u64,
     },
     SignalTask {
         key: TaskKey,

@@ -125,8 +125,8 @@ impl Agent {
             client::Output::Reattach { key, uuid, spec } => {
                 effects.list.push(Effect::ReattachTask { key, uuid, spec });
             }
-            client::Output::StopTask { key, signal, kill_after_ms } => {
-                effects.list.push(Effect::StopTask { key, signal, kill_after_ms });
+            client::Output::StopTask { key, signal } => {
+                effects.list.push(Effect::StopTask { key, signal });
             }
             client::Output::KillTask { key } => effects.list.push(Effect::KillTask { key }),
             client::Output::SignalTask { key, signal } => {

@@ -422,7 +422,7 @@ impl AllocRun {
         let spec = self.spec_of(task);
         let kill_after_ms = spec.kill_timeout_ms.min(timeout_ms_max);
         let signal = if spec.kill_signal.is_empty() { "SIGINT" } else { &spec.kill_signal };
-        out.emit(Output::StopTask { key: self.key(task), signal: signal.into(), kill_after_ms });
+        out.emit(Output::StopTask { key: self.key(task), signal: signal.into() });
         self.tasks[task].begin_kill(at, purpose, kill_after_ms);
         self.is_dirty = true;
     }

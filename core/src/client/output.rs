@@ -58,12 +58,11 @@ pub enum Output {
         uuid: Uuid,
         spec: Arc<AllocSpec>,
     },
-    /// Send `signal`; if the task has not ended after `kill_after_ms`, kill it. The core asks for the
-    /// kill as well: the driver's own timer is for when the agent dies meanwhile.
+    /// Ask the task with `signal` to end. If it has not after its kill timeout, `KillTask` follows; an
+    /// agent that dies in between finds the task again and begins anew.
     StopTask {
         key: TaskKey,
         signal: String,
-        kill_after_ms: u64,
     },
     KillTask {
         key: TaskKey,

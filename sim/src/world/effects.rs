@@ -52,8 +52,8 @@ impl World {
                 let change = self.hosts[host.0].drivers.reattach(key);
                 self.tell_task(host, Event::TaskChanged { key, change });
             }
-            Effect::StopTask { key, kill_after_ms, .. } => {
-                let turn = self.hosts[host.0].drivers.stop(key, kill_after_ms);
+            Effect::StopTask { key, .. } => {
+                let turn = self.hosts[host.0].drivers.stop(key);
                 self.plan_turn(host, key, turn);
             }
             Effect::KillTask { key } => {

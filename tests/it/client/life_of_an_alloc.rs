@@ -32,7 +32,7 @@ fn nothing_stops_because_it_is_absent_from_a_full_set() {
     node.settle();
     node.assign((11, None), &service(), &[5], &[9]);
     node.sync();
-    assert_eq!(node.did(), ["stop a9/main#0 SIGINT 5000"], "only the tombstone stops");
+    assert_eq!(node.did(), ["stop a9/main#0 SIGINT"], "only the tombstone stops");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_stop_is_a_signal_then_a_wait_then_kills() {
     node.assign((6, Some(5)), &service(), &[], &[5]);
     assert_eq!(node.did(), [""; 0], "the tombstone is not durable yet");
     node.sync();
-    assert_eq!(node.did(), ["stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGINT"]);
     node.pass(4_999);
     assert_eq!(node.did(), [""; 0]);
     node.pass(1);
@@ -106,7 +106,7 @@ fn the_job_chooses_the_signal_and_the_node_bounds_the_wait() {
     let mut node = Node::running(&spec);
     node.assign((6, Some(5)), &spec, &[], &[5]);
     node.sync();
-    assert_eq!(node.did(), ["stop a5/main#0 SIGTERM 30000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGTERM"]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn shutdown_delays_of_group_and_task_come_before_the_signal() {
     node.pass(4_999);
     assert_eq!(node.did(), [""; 0]);
     node.pass(1);
-    assert_eq!(node.did(), ["stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGINT"]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_tombstone_during_the_start_stops_what_is_starting() {
     node.sync();
     node.assign((6, Some(5)), &service(), &[], &[5]);
     node.sync();
-    assert_eq!(node.did(), ["start a5/main#0", "stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["start a5/main#0", "stop a5/main#0 SIGINT"]);
     node.started("a5/main#0");
     assert_eq!(node.did(), [""; 0], "the signal is on its way");
     node.exited("a5/main#0", 0);
@@ -155,7 +155,7 @@ fn a_task_that_fails_for_good_takes_its_siblings_along() {
     node.exited("a5/main#0", 1);
     assert_eq!(node.did(), [""; 0], "the failure is not durable yet");
     node.sync();
-    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT"]);
     let (status, events) = node.history(5, "helper");
     assert_eq!(status, "Running: Tasks are running", "its resources are in use");
     assert!(events.contains(&"Task's sibling \"main\" failed".to_string()));
@@ -171,7 +171,7 @@ fn the_end_of_the_leader_ends_the_others_and_on_a_stop_it_goes_first() {
     let mut node = Node::running(&spec);
     node.exited("a5/main#0", 0);
     node.sync();
-    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT"]);
     node.exited("a5/helper#0", 130);
     let (status, events) = node.history(5, "helper");
     assert_eq!(status, "Complete: All tasks have completed");
@@ -180,10 +180,10 @@ fn the_end_of_the_leader_ends_the_others_and_on_a_stop_it_goes_first() {
     let mut node = Node::running(&spec);
     node.assign((6, Some(5)), &spec, &[], &[5]);
     node.sync();
-    assert_eq!(node.did(), ["stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGINT"]);
     node.exited("a5/main#0", 130);
     node.sync();
-    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/helper#0 SIGINT"]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_operator_restarts_and_signals_tasks() {
     assert_eq!(ask(&mut node, Some("other")), Err(Refusal::UnknownTask));
     assert_eq!(ask(&mut node, None), Ok(()));
     node.sync();
-    assert_eq!(node.did(), ["stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGINT"]);
     node.exited("a5/main#0", 130);
     node.pass(0);
     node.sync();
@@ -307,7 +307,7 @@ fn a_stop_goes_on_after_the_agent_restarts() {
     assert_eq!(node.did(), ["look for a5/main#0"]);
     node.started("a5/main#0");
     node.sync();
-    assert_eq!(node.did(), ["stop a5/main#0 SIGINT 5000"]);
+    assert_eq!(node.did(), ["stop a5/main#0 SIGINT"]);
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn a_newer_version_of_the_same_tasks_takes_their_place_without_a_restart() {
     node.started("a5/main#0");
     node.assign((7, Some(6)), &newer, &[], &[5]);
     node.sync();
-    assert_eq!(node.did(), ["look for a5/main#0", "stop a5/main#0 SIGQUIT 5000"]);
+    assert_eq!(node.did(), ["look for a5/main#0", "stop a5/main#0 SIGQUIT"]);
 }
 
 #[test]

@@ -275,8 +275,8 @@ impl Node {
                 format!("start {}", self.named(key))
             }
             Output::Reattach { key, .. } => format!("look for {}", self.named(key)),
-            Output::StopTask { key, signal, kill_after_ms } => {
-                format!("stop {} {signal} {kill_after_ms}", self.named(key))
+            Output::StopTask { key, signal } => {
+                format!("stop {} {signal}", self.named(key))
             }
             Output::KillTask { key } => format!("kill {}", self.named(key)),
             Output::SignalTask { key, signal } => format!("signal {} {signal}", self.named(key)),
