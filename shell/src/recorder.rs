@@ -27,6 +27,8 @@ const MAGIC: &[u8; 8] = b"DROVIN01";
 const BUFFER_BYTES: usize = 64 << 10;
 /// Buffers that wait for the disk; beyond that the newest inputs are not recorded.
 const BUFFERS_WAITING_MAX: usize = 256;
+/// Inputs that are let go before recording is tried again: a checkpoint is not cheap.
+const INPUTS_SKIPPED_MAX: u64 = 100_000;
 /// Longest record a reader accepts: an input that holds a whole snapshot.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
@@ -60,6 +62,8 @@ pub struct Recorder {
     writer: mpsc::SyncSender<Work>,
     /// Once the writer fell behind, the segment has a hole and nothing more is put into it.
     broken: bool,
+    /// Inputs that were not recorded since.
+    skipped: u64,
 }
 
 enum Work {
@@ -87,6 +91,7 @@ impl Recorder {
             segment_bytes_max: bytes_max / 2,
             writer,
             broken: true,
+            skipped: 0,
         })
     }
 
@@ -98,17 +103,19 @@ impl Recorder {
         self.broken = self.writer.try_send(Work::Segment(head)).is_err();
         self.inputs = 0;
         self.segment_bytes = 0;
+        self.skipped = 0;
     }
 
-    /// Whether the segment is full and `begin` should be called.
+    /// Whether `begin` should be called: the segment is full, or has a hole and the disk has had time.
     #[must_use]
     pub const fn wants_segment(&self) -> bool {
-        self.segment_bytes_max < self.segment_bytes
+        self.segment_bytes_max < self.segment_bytes || INPUTS_SKIPPED_MAX < self.skipped
     }
 
     /// One input, before it is stepped. `true`: the digest is due after this step.
     pub fn record(&mut self, input: &Input) -> bool {
         if self.broken {
+            self.skipped += 1;
             return false;
         }
         push_record(&mut self.pending, &RecordRef::Input(input));
@@ -135,9 +142,7 @@ impl Recorder {
         self.segment_bytes += self.pending.len() as u64;
         let bytes = std::mem::replace(&mut self.pending, Vec::with_capacity(BUFFER_BYTES));
         if self.writer.try_send(Work::Bytes(bytes)).is_err() {
-            tracing::warn!(
-                "the input log's disk is too slow: recording stops until the next segment"
-            );
+            tracing::warn!("the input log's disk is too slow: recording stops for a while");
             self.broken = true;
         }
     }
@@ -288,4 +293,38 @@ impl Reader {
 
 fn bad(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_core::agent::Event;
+    use drover_core::time::{MonoTime, WallTime};
+
+    use super::*;
+
+    #[test]
+    fn a_log_with_a_hole_is_begun_anew_after_a_while() {
+        let (writer, work) = mpsc::sync_channel(0);
+        let mut recorder = Recorder {
+            pending: Vec::new(),
+            inputs: 0,
+            segment_bytes: 0,
+            segment_bytes_max: u64::MAX,
+            writer,
+            broken: false,
+            skipped: 0,
+        };
+        let input =
+            Input { now: MonoTime { ns: 1 }, wall: WallTime { unix_ms: 1 }, event: Event::Woken };
+        recorder.record(&input);
+        // Nobody takes the buffer: the disk is too slow.
+        recorder.flush();
+        for _ in 0..INPUTS_SKIPPED_MAX {
+            recorder.record(&input);
+            assert!(!recorder.wants_segment());
+        }
+        recorder.record(&input);
+        assert!(recorder.wants_segment());
+        drop(work);
+    }
 }
