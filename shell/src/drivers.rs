@@ -13,9 +13,7 @@
 //!
 //! It does not restart tasks, escalate kills or know of jobs: that is decided in the core's client.
 pub mod dirs;
-pub mod files;
 mod launch;
-pub mod logs;
 pub mod raw_exec;
 pub mod signal;
 mod stats;
