@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use drover_core::types::{Capacity, DriverInfo};
 
+use crate::config::RawExec;
+
 /// What the agent's configuration says about its machine.
 #[derive(Clone, Debug)]
 pub struct FingerprintConfig {
@@ -33,13 +35,6 @@ pub struct FingerprintConfig {
     pub address: Option<IpAddr>,
     /// The agent's version.
     pub version: String,
-}
-
-/// Whether the `raw_exec` driver may be used here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RawExec {
-    Enabled,
-    Disabled,
 }
 
 /// What was found.
@@ -102,11 +97,11 @@ fn outgoing() -> Option<IpAddr> {
 
 fn add_raw_exec(found: &mut Fingerprint, raw_exec: RawExec) {
     let info = match raw_exec {
-        RawExec::Enabled => {
+        RawExec::On => {
             found.put("driver.raw_exec", 1);
             DriverInfo { detected: true, healthy: true, description: "Healthy".into() }
         }
-        RawExec::Disabled => {
+        RawExec::Off => {
             DriverInfo { detected: false, healthy: false, description: "disabled".into() }
         }
     };
@@ -131,7 +126,7 @@ mod tests {
     fn this_machine_is_recognised_and_quickly() {
         let config = FingerprintConfig {
             data_dir: "/".into(),
-            raw_exec: RawExec::Enabled,
+            raw_exec: RawExec::On,
             cpu_total_mhz: None,
             memory_total_mib: None,
             address: Some(Ipv4Addr::LOCALHOST.into()),
@@ -162,7 +157,7 @@ mod tests {
         assert!(0 < found.capacity.cpu_mhz);
         assert!(0 < found.capacity.memory_mib);
         assert!(found.drivers["raw_exec"].healthy);
-        let disabled = FingerprintConfig { raw_exec: RawExec::Disabled, ..config };
+        let disabled = FingerprintConfig { raw_exec: RawExec::Off, ..config };
         assert!(!fingerprint(&disabled).attributes.contains_key("driver.raw_exec"));
     }
 }

@@ -20,13 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::{self, Mode, Resolved};
 use crate::drivers::DriversConfig;
-use crate::fingerprint::{self, FingerprintConfig, fingerprint};
+use crate::fingerprint::{FingerprintConfig, fingerprint};
 use crate::identity::{self, Identity};
 use crate::recorder::{Recorder, Start};
 use crate::run::{AtStop, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
 use crate::storage::{self, Storage};
-use crate::tasks::{RawExec, Tasks, TasksConfig};
+use crate::tasks::{Tasks, TasksConfig};
 use crate::transport::{
     self, Certificates, HELLO_VERSION, Hello, PeerId, Transport, TransportEvent, tls,
 };
@@ -288,12 +288,9 @@ fn start_tasks(
 ) -> Result<Option<Tasks>, Failure> {
     let Some(client) = &resolved.client else { return Ok(None) };
     let (events, mut arriving) = mpsc::channel(EVENTS_MAX);
-    let raw_exec = match client.raw_exec {
-        config::RawExec::On => RawExec::Enabled,
-        config::RawExec::Off => RawExec::Disabled,
-    };
     let place = client.alloc_dir.display().to_string();
-    let config = TasksConfig { alloc_dir: client.alloc_dir.clone(), drivers, raw_exec };
+    let config =
+        TasksConfig { alloc_dir: client.alloc_dir.clone(), drivers, raw_exec: client.raw_exec };
     let tasks = Tasks::new(config, events)
         .map_err(|source| Failure::Io { what: format!("no task can be run in {place}"), source })?;
     let core = core.clone();
@@ -377,10 +374,7 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
     let client = resolved.client.as_ref()?;
     let found = fingerprint(&FingerprintConfig {
         data_dir: resolved.data_dir.clone(),
-        raw_exec: match client.raw_exec {
-            config::RawExec::On => fingerprint::RawExec::Enabled,
-            config::RawExec::Off => fingerprint::RawExec::Disabled,
-        },
+        raw_exec: client.raw_exec,
         cpu_total_mhz: client.cpu_total_mhz,
         memory_total_mib: client.memory_total_mib,
         address: Some(resolved.http_advertise.ip()),

@@ -11,6 +11,7 @@ use drover_core::client::{Lookup, interpolate, interpolate_json};
 use drover_core::types::{AllocId, AllocSpec, Remedy, Task, TaskChange, TaskKey, TaskStart, Uuid};
 use tokio::sync::mpsc;
 
+use crate::config::RawExec;
 use crate::drivers::dirs::{TaskDirs, destroy_alloc};
 use crate::drivers::{self, DriverEvent, Drivers, DriversConfig, TaskStats, raw_exec};
 
@@ -21,13 +22,6 @@ pub struct TasksConfig {
     pub alloc_dir: PathBuf,
     pub drivers: DriversConfig,
     pub raw_exec: RawExec,
-}
-
-/// Whether `raw_exec` runs anything.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RawExec {
-    Enabled,
-    Disabled,
 }
 
 /// The tasks of this node.
@@ -165,8 +159,8 @@ impl Tasks {
         dirs: TaskDirs,
     ) -> Result<drivers::TaskStart, String> {
         match (task.driver.as_str(), self.config.raw_exec) {
-            ("raw_exec", RawExec::Enabled) => (),
-            ("raw_exec", RawExec::Disabled) => {
+            ("raw_exec", RawExec::On) => (),
+            ("raw_exec", RawExec::Off) => {
                 return Err("raw_exec is disabled on this node: set client.options or \
                             plugin \"raw_exec\" { config { enabled = true } } in its configuration"
                     .into());

@@ -356,26 +356,3 @@ async fn two_hundred_tasks_at_once_all_end_and_each_is_heard_of_twice() {
     }
     assert_eq!(started, 200);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: needs an idle machine"]
-async fn a_thousand_short_tasks_end_within_six_seconds() {
-    let (place, mut agent) = (Place::new(), Agent::new(Cgroups::WherePossible));
-    let begin = std::time::Instant::now();
-    for number in 0..1_000 {
-        agent.drivers.start(Place::key(number), place.start(number, "/bin/true", &[]));
-    }
-    let mut ended = 0;
-    while ended < 1_000 {
-        match agent.event().await {
-            DriverEvent::Started { .. } => {}
-            DriverEvent::Exited { exit, .. } => {
-                assert_eq!(exit.code, 0);
-                ended += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(6), "{took:?}");
-}
