@@ -12,7 +12,7 @@ mod syntax;
 pub mod written;
 
 pub use resolved::{
-    Certificates, Client, HttpTls, Join, Mode, RawExec, Recorder, Reserved, Resolved, Server,
-    Surroundings, Unusable,
+    Certificates, Client, Join, Mode, RawExec, Recorder, Reserved, Resolved, Server, Surroundings,
+    Unusable,
 };
 pub use written::{Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls};

@@ -96,10 +96,12 @@ fn start_logging(resolved: &Resolved) -> Result<LogTap, String> {
         EnvFilter::try_new(format!("{level},quinn=warn,quinn_proto=warn,rustls=warn,hyper=warn"))
             .map_err(|fault| format!("log_level {:?}: {fault}", resolved.log_level))?;
     let (tap, tap_layer) = LogTap::new();
-    let console = tracing_subscriber::fmt::layer()
-        .with_writer(io::stdout)
-        .with_target(false)
-        .with_ansi(io::stdout().is_terminal());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stdout).with_target(false);
+    let console = if resolved.log_json {
+        lines.json().boxed()
+    } else {
+        lines.with_ansi(io::stdout().is_terminal()).boxed()
+    };
     tracing_subscriber::registry()
         .with(console.with_filter(filter))
         .with(tap_layer)

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - an agent is a server, a client or both;
-//! - HTTP listens beyond loopback only with client certificates, or where the operator says `unsafe_open`;
+//! - HTTP listens beyond loopback only where the operator says `unsafe_open`;
 //! - outside `-dev` an agent has certificates from files.
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,7 +42,6 @@ pub struct Resolved {
     pub server: Option<Server>,
     pub client: Option<Client>,
     pub certificates: Certificates,
-    pub http_tls: HttpTls,
     /// HTTP answers whoever reaches it.
     pub unsafe_open: bool,
     pub log_level: String,
@@ -76,16 +75,6 @@ pub enum Certificates {
     },
     /// Made at start and never written: only in `-dev`.
     InMemory,
-}
-
-/// How HTTP is protected.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HttpTls {
-    Plain,
-    /// Encrypted; anybody may ask.
-    Encrypted,
-    /// Encrypted, and callers show a certificate.
-    Mutual,
 }
 
 /// What a server needs to know.
@@ -252,8 +241,8 @@ impl Resolution<'_> {
         let bind = self
             .ip("bind_addr", written.bind_addr.as_ref())
             .unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let http_tls = self.http_tls(written);
-        let http_ip = self.http_ip(written, bind, http_tls);
+        self.not_yet(written);
+        let http_ip = self.http_ip(written, bind);
         let rpc_ip = self.ip("addresses.rpc", written.addresses_rpc.as_ref()).unwrap_or(bind);
         let http_bind = SocketAddr::new(http_ip, written.ports_http.unwrap_or(HTTP_PORT));
         let rpc_bind = SocketAddr::new(rpc_ip, written.ports_rpc.unwrap_or(RPC_PORT));
@@ -270,7 +259,6 @@ impl Resolution<'_> {
             server,
             client,
             certificates: self.certificates(written),
-            http_tls,
             unsafe_open: written.unsafe_open == Some(true),
             log_level: written.log_level.clone().unwrap_or_else(|| "INFO".to_owned()),
             log_json: written.log_json.unwrap_or_default(),
@@ -297,24 +285,33 @@ impl Resolution<'_> {
         parsed
     }
 
-    fn http_tls(&mut self, written: &Written) -> HttpTls {
-        let (tls, verified) =
-            (written.tls.http == Some(true), written.tls.verify_https_client == Some(true));
-        if verified && !tls {
-            self.wrong("tls.verify_https_client", "needs tls.http = true as well");
+    /// What other tools do and this one does not yet, said before anybody relies on it.
+    fn not_yet(&mut self, written: &Written) {
+        if written.tls.http == Some(true) || written.tls.verify_https_client == Some(true) {
+            self.wrong(
+                "tls.http",
+                "HTTPS is not supported yet: remove it, leave HTTP on loopback, and put a proxy that \
+                 checks its callers before it where others must reach it",
+            );
         }
-        match (tls, verified) {
-            (false, _) => HttpTls::Plain,
-            (true, false) => HttpTls::Encrypted,
-            (true, true) => HttpTls::Mutual,
+        let join = [&written.server.join, &written.client.join];
+        let without_effect = [
+            ("leave_on_interrupt", written.leave_on_interrupt == Some(true)),
+            ("leave_on_terminate", written.leave_on_terminate == Some(true)),
+            ("retry_interval", join.iter().any(|join| join.retry_interval_ms.is_some())),
+            ("retry_max", join.iter().any(|join| join.retry_max.is_some())),
+            ("client.network_interface", written.client.network_interface.is_some()),
+            ("client.state_dir", written.client.state_dir.is_some()),
+        ];
+        for (key, _) in without_effect.iter().filter(|(_, is_written)| *is_written) {
+            self.notes.push(format!("{key} has no effect yet"));
         }
     }
 
     /// Whoever reaches HTTP owns the cluster, so it stays on loopback unless somebody is answerable.
-    fn http_ip(&mut self, written: &Written, bind: IpAddr, tls: HttpTls) -> IpAddr {
-        let open = tls == HttpTls::Mutual || written.unsafe_open == Some(true);
-        let remedy = "require client certificates (tls { http = true, verify_https_client = true }), \
-                      or say unsafe_open = true if the network itself keeps strangers out";
+    fn http_ip(&mut self, written: &Written, bind: IpAddr) -> IpAddr {
+        let open = written.unsafe_open == Some(true);
+        let remedy = "say unsafe_open = true if the network itself keeps strangers out";
         if let Some(ip) = self.ip("addresses.http", written.addresses_http.as_ref()) {
             if !open && !ip.is_loopback() {
                 self.wrong(
