@@ -266,9 +266,7 @@ impl Raft {
         out: &mut impl Emit<Output>,
     ) {
         assert!(configuration.fault().is_none(), "a first configuration is sound");
-        // Term 1 without a log is a former attempt that a crash cut short: elections begin at 2.
-        let is_new = self.hard_state.term <= Term(1) && self.hard_state.voted_for.is_none();
-        if !is_new || self.log.last_index() != Index(0) {
+        if !self.is_new() {
             return;
         }
         self.hard_state.term = Term(1);
@@ -276,6 +274,14 @@ impl Raft {
         let payload = Payload::Configuration(configuration);
         self.append_frame(Frame { first: Index(1), term: Term(1), payload }, out);
         self.hasten_lone_voter(now);
+    }
+
+    /// Whether this server has no part in any cluster yet: no vote was given, and the log is empty.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        // Term 1 without a log is a founding that a crash cut short: elections begin at 2.
+        let is_untouched = self.hard_state.term <= Term(1) && self.hard_state.voted_for.is_none();
+        is_untouched && self.log.last_index() == Index(0)
     }
 
     /// A message came in.

@@ -279,6 +279,21 @@ fn nobody_founds_beside_a_member_of_a_cluster() {
 }
 
 #[test]
+fn nobody_founds_with_a_server_whose_log_has_begun() {
+    let mut world = World::new(1);
+    for id in 1..=3 {
+        world.start(member(id, 3), &[], Timings::default());
+    }
+    // Its cluster stands in its log, and nothing of that is known to be committed yet.
+    world.on(2, |server, _, _| server.on_log_begun());
+    for (one, other) in [(1, 2), (2, 3), (1, 3)] {
+        world.link(one, other);
+    }
+    world.run(60_000);
+    assert_eq!(world.founded, []);
+}
+
+#[test]
 fn nobody_founds_while_expectations_differ() {
     let mut world = World::new(1);
     for (id, expect) in [(1, 3), (2, 3), (3, 2)] {

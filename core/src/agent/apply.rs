@@ -176,6 +176,9 @@ impl Agent {
         disk.journal.on_frame(seq, raft_record_end(record));
         let bytes = postcard::to_allocvec(record).expect("invariant: records always encode");
         disk.wal.append(seq, Lane::Raft, &bytes, &mut self.pending);
+        if let Some(server) = self.server.as_mut().filter(|server| !server.raft.is_new()) {
+            server.gossip.on_log_begun();
+        }
     }
 
     pub(super) fn persist_client(&mut self, own: WriteSeq, record: &ClientRecord) {

@@ -85,11 +85,15 @@ impl Agent {
         let log = raft::Recovered::from_records(records, mark);
         check_for_hole(&log)?;
         config.gossip.own.incarnation = self.incarnation;
+        let raft = Raft::new(config.raft, rng.fork("raft"), log, self.now);
         let mut gossip = Gossip::new(config.gossip, rng.fork("gossip"));
         gossip.on_cluster(state.cluster());
+        if !raft.is_new() {
+            gossip.on_log_begun();
+        }
         Ok(Server {
             id,
-            raft: Raft::new(config.raft, rng.fork("raft"), log, self.now),
+            raft,
             gossip,
             state,
             assign: Assign::new(),
