@@ -179,7 +179,7 @@ fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
         client: running.identity.node,
         alloc_dir: resolved.client.as_ref().map(|client| client.alloc_dir.clone()),
         http_address: resolved.http_advertise.to_string(),
-        config: serde_json::Value::Null,
+        config: config_of(resolved),
     };
     Api {
         core: running.core.clone(),
@@ -191,6 +191,27 @@ fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
         }),
         unsafe_open: resolved.unsafe_open,
     }
+}
+
+/// The configuration in the words of `/v1/agent/self`. No secret is among them.
+fn config_of(resolved: &Resolved) -> serde_json::Value {
+    let expect = resolved.server.as_ref().map_or(0, |server| server.bootstrap_expect);
+    serde_json::json!({
+        "AdvertiseAddrs": {
+            "HTTP": resolved.http_advertise.to_string(),
+            "RPC": resolved.rpc_advertise.to_string(),
+        },
+        "BindAddr": resolved.rpc_bind.ip().to_string(),
+        "DataDir": resolved.data_dir,
+        "DevMode": resolved.mode == Mode::Dev,
+        "Files": resolved.files,
+        "LeaveOnInt": resolved.leave_on_interrupt,
+        "LeaveOnTerm": resolved.leave_on_terminate,
+        "LogJson": resolved.log_json,
+        "LogLevel": resolved.log_level.to_uppercase(),
+        "Ports": { "HTTP": resolved.http_bind.port(), "RPC": resolved.rpc_bind.port() },
+        "Server": { "Enabled": resolved.server.is_some(), "BootstrapExpect": expect },
+    })
 }
 
 fn print_banner(resolved: &Resolved, running: &Running) {

@@ -9,6 +9,7 @@ pub mod http;
 pub mod identity;
 pub mod jobspec;
 pub mod logs;
+pub mod operator_log;
 pub mod recorder;
 pub mod run;
 pub mod shadow;

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::drivers::{DriverEvent, TaskStats};
+use crate::operator_log::LeaderLog;
 use crate::recorder::{Recorder, Start};
 use crate::shadow::{self, News};
 use crate::storage::{Completion, Disk, Incoming, SnapshotName, Snapshots};
@@ -148,6 +149,7 @@ pub struct Loop {
     waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Rejection>>>,
     request_last: RequestId,
     incoming: Option<Incoming>,
+    leader_log: LeaderLog,
 }
 
 impl Loop {
@@ -163,6 +165,7 @@ impl Loop {
             waiting: HashMap::new(),
             request_last: RequestId(0),
             incoming: None,
+            leader_log: LeaderLog::default(),
         }
     }
 
@@ -295,6 +298,7 @@ impl Loop {
         let digest_is_due =
             self.parts.recorder.as_mut().is_some_and(|recorder| recorder.record(&input));
         self.agent.step(input, &mut self.effects);
+        self.leader_log.on_step(&self.agent);
         if let Some(recorder) = &mut self.parts.recorder {
             if digest_is_due {
                 recorder.record_digest(self.agent.digest());

@@ -20,6 +20,7 @@ use drover_core::state::{Change, State, TableKind};
 use drover_core::types::{Index, JobId, NodeId};
 use tokio::sync::Notify;
 
+use crate::operator_log::NodeLog;
 use crate::storage::Snapshots;
 
 /// Frames applied under one lock: readers wait no longer than this many take.
@@ -86,10 +87,11 @@ pub fn spawn(
     news: impl Fn(News) + Send + 'static,
 ) -> std::io::Result<(Shadow, mpsc::Sender<Work>)> {
     let applied = AtomicU64::new(state.index().0);
+    let nodes = NodeLog::new(&state);
     let watchers = Mutex::new(BTreeMap::new());
     let shared = Arc::new(Shared { state: RwLock::new(state), applied, watchers });
     let (sender, work) = mpsc::channel();
-    let folder = Folder { shared: Arc::clone(&shared), snapshots, news };
+    let folder = Folder { shared: Arc::clone(&shared), snapshots, nodes, news };
     thread::Builder::new().name("shadow".into()).spawn(move || folder.run(&work))?;
     Ok((Shadow { shared }, sender))
 }
@@ -161,11 +163,12 @@ impl Shared {
 struct Folder<N> {
     shared: Arc<Shared>,
     snapshots: Snapshots,
+    nodes: NodeLog,
     news: N,
 }
 
 impl<N: Fn(News)> Folder<N> {
-    fn run(self, work: &mpsc::Receiver<Work>) {
+    fn run(mut self, work: &mpsc::Receiver<Work>) {
         while let Ok(first) = work.recv() {
             let mut frames = Vec::new();
             for work in std::iter::once(first).chain(work.try_iter().take(FRAMES_PER_LOCK)) {
@@ -185,7 +188,7 @@ impl<N: Fn(News)> Folder<N> {
         }
     }
 
-    fn fold(&self, frames: Vec<Arc<Frame>>) {
+    fn fold(&mut self, frames: Vec<Arc<Frame>>) {
         if frames.is_empty() {
             return;
         }
@@ -194,6 +197,7 @@ impl<N: Fn(News)> Folder<N> {
         for frame in frames {
             apply_frame(&mut state, &frame, &mut changes);
         }
+        self.nodes.on_changes(&state, &changes);
         let keys = keys_of(&state, changes);
         self.shared.applied.store(state.index().0, Ordering::Release);
         drop(state);
@@ -230,8 +234,9 @@ impl<N: Fn(News)> Folder<N> {
         }
     }
 
-    fn replace(&self, new: State) {
+    fn replace(&mut self, new: State) {
         let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.nodes = NodeLog::new(&new);
         *state = new;
         self.shared.applied.store(state.index().0, Ordering::Release);
         drop(state);
