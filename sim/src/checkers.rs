@@ -5,6 +5,7 @@
 //! | `election_safety` | one leader a term |
 //! | `log_matching` | equal places, equal prefixes |
 //! | `leader_completeness` | a leader has all that was committed before |
+//! | `leader_commits_own_term` | older entries are committed only with one of the leader's own |
 //! | `committed_is_durable` | committed and acknowledged is on disks |
 //! | `state_machine_safety` | equal index, equal entry and state |
 //! | `terms_and_indexes_grow` | nothing goes back |
@@ -37,6 +38,7 @@ pub mod desired_is_running;
 pub mod down_only_after_ttl;
 pub mod election_safety;
 pub mod eval_is_settled;
+pub mod leader_commits_own_term;
 pub mod leader_completeness;
 pub mod log_matching;
 pub mod no_lost_write;
@@ -140,6 +142,14 @@ impl Checkers {
         if now.standing.applied != before.standing.applied {
             let same = self.state_machine_safety.on_state(state.index(), state.digest());
             named("state_machine_safety", same)?;
+        }
+        if let Some(term) = now.leads_in
+            && now.leads_in == before.leads_in
+            && now.standing.commit != before.standing.commit
+        {
+            let holds = |at: Position| raft.holds(at);
+            let own = leader_commits_own_term::check(term, now.standing.commit, holds);
+            named("leader_commits_own_term", own)?;
         }
         let won = now.leads_in.filter(|_| now.leads_in != before.leads_in);
         if let Some(term) = won {

@@ -6,22 +6,22 @@
 //!
 //! Invariants
 //! - without a planted bug nothing is hunted here.
+use std::panic;
 use std::process::{Command, ExitCode};
-use std::{env, panic};
 
 use drover_sim::{Options, Times, hunt};
 
-/// Every planted bug, and the seeds within which it must be found.
-const MUTANTS: [(&str, u64); 5] = [
-    ("mutant_vote_before_persist", 50),
-    ("mutant_commit_old_term", 3_000),
-    ("mutant_usage_not_released", 50),
-    ("mutant_tombstone_ignored", 50),
-    ("mutant_leader_counts_early", 50),
+/// Every planted bug.
+const MUTANTS: [&str; 5] = [
+    "mutant_vote_before_persist",
+    "mutant_commit_old_term",
+    "mutant_usage_not_released",
+    "mutant_tombstone_ignored",
+    "mutant_leader_counts_early",
 ];
 
-/// With `--quick`, bugs that take more seeds than this are left to a longer hunt: scripts hold them too.
-const QUICK_SEEDS: u64 = 50;
+/// The seeds within which each must be found.
+const SEEDS: u64 = 50;
 
 fn planted() -> Option<&'static str> {
     let is_planted = [
@@ -32,18 +32,13 @@ fn planted() -> Option<&'static str> {
         cfg!(feature = "mutant_leader_counts_early"),
     ];
     let planted = MUTANTS.iter().zip(is_planted).find(|(_, planted)| *planted);
-    planted.map(|((mutant, _), _)| *mutant)
+    planted.map(|(mutant, _)| *mutant)
 }
 
 fn main() -> ExitCode {
     let survivors = match planted() {
         Some(mutant) => usize::from(!is_found(mutant)),
-        None => {
-            let seeds_max =
-                if env::args().any(|arg| arg == "--quick") { QUICK_SEEDS } else { u64::MAX };
-            let hunted = MUTANTS.iter().filter(|(_, seeds)| *seeds <= seeds_max);
-            hunted.filter(|(mutant, _)| !build_and_hunt(mutant)).count()
-        }
+        None => MUTANTS.iter().filter(|mutant| !build_and_hunt(mutant)).count(),
     };
     if survivors == 0 {
         return ExitCode::SUCCESS;
@@ -65,9 +60,8 @@ fn build_and_hunt(mutant: &str) -> bool {
 fn is_found(mutant: &str) -> bool {
     // An assertion of the core is a checker too: its panic is caught and told as a failure.
     panic::set_hook(Box::new(|_| ()));
-    let seeds = MUTANTS.iter().find(|(name, _)| *name == mutant).map_or(0, |(_, seeds)| *seeds);
     let options = Options { minutes: 2, check_every: 50, ladder_lines: 0, ..Options::default() };
-    let found = hunt(0..seeds, Times::Once, &options, |report| report.failure.is_none());
+    let found = hunt(0..SEEDS, Times::Once, &options, |report| report.failure.is_none());
     for report in &found.failures {
         if let Some(failure) = &report.failure {
             let (seed, checker, at) = (report.seed, failure.checker, failure.at);
@@ -76,7 +70,7 @@ fn is_found(mutant: &str) -> bool {
         }
     }
     if found.failures.is_empty() {
-        println!("{mutant}  survived {seeds} seeds");
+        println!("{mutant}  survived {SEEDS} seeds");
     }
     !found.failures.is_empty()
 }

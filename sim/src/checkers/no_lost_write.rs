@@ -70,8 +70,10 @@ impl NoLostWrite {
     /// The state at the end holds what was acknowledged last of each job, or what came after it.
     pub fn check(&self, state: &State) -> Verdict {
         for (name, &(index, change)) in &self.jobs {
-            let known = state.jobs().filter(|job| job.newest().spec.id == *name);
-            let Some(job) = known.max_by_key(|job| job.spec_index) else { continue };
+            // Stopped by a request whose answer was lost it may be collected by now, while an older one of
+            // that name, purged long ago, still waits for its last alloc.
+            let mut known = state.jobs().filter(|job| !job.purged);
+            let Some(job) = known.find(|job| job.newest().spec.id == *name) else { continue };
             // To stop what is stopped changes nothing.
             let is_kept = index <= job.spec_index || (change == Change::Stopped && job.stopped);
             if !is_kept {

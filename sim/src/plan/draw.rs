@@ -29,6 +29,7 @@ impl Plan {
         let rng = Rng::from_seed(seed).fork("plan");
         let mut lines = Vec::new();
         draw_faults(&rng.fork("faults"), size, &mut lines);
+        draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
@@ -112,6 +113,34 @@ fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
             lines.push(Line { at_ms, act: fault(&mut rng, size) });
             at_ms += rng.between(gap_ms / 4, 2 * gap_ms);
         }
+    }
+}
+
+/// In a third of the clusters leaders follow each other fast, for a while and again: each is struck soon
+/// after it wrote something that the others have not got. Raft's figure 8 needs three such in a row.
+fn draw_unrest(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+    if rng.chance(670) {
+        return;
+    }
+    let mut at_ms = QUIET_MS + rng.between(0, 20_000);
+    while at_ms < size.fault_ms {
+        let until_ms = size.fault_ms.min(at_ms + rng.between(5_000, 20_000));
+        let gap_ms = rng.between(400, 3_000);
+        while at_ms < until_ms {
+            let (who, for_ms) = (Who::Leader, rng.between(100, 4_000));
+            let blow = match rng.between(0, 3) {
+                0 => Act::Crash { who, for_ms },
+                1 => Act::Power { who, for_ms },
+                2 => Act::Isolate { who, way: Way::Both, for_ms },
+                _ => Act::Isolate { who, way: one_way(rng), for_ms },
+            };
+            lines.push(Line { at_ms, act: blow });
+            let job = format!("job{}", rng.between(1, JOBS));
+            let asked_at_ms = until_ms.min(at_ms + rng.between(0, gap_ms));
+            lines.push(Line { at_ms: asked_at_ms, act: Act::Evaluate { job } });
+            at_ms += rng.between(gap_ms / 2, gap_ms * 3 / 2);
+        }
+        at_ms += rng.between(10_000, 60_000);
     }
 }
 
