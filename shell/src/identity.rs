@@ -124,6 +124,16 @@ impl Identity {
         self.write().map_err(|source| Failure::Io { path: self.path.clone(), source })
     }
 
+    /// It is another server from now on, of the same cluster: what the old one promised binds it no more.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn become_new_server(&mut self) -> Result<(), Failure> {
+        let io = |source| Failure::Io { path: self.path.clone(), source };
+        self.written.server_id = random_hex(8).map_err(io)?;
+        self.write().map_err(io)
+    }
+
     fn write(&self) -> io::Result<()> {
         let unfinished = self.path.with_added_extension("new");
         let mut file = fs::OpenOptions::new()

@@ -13,23 +13,27 @@ use drover_core::agent::{
     Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
-use drover_core::types::{Capacity, Index, NodeSpec, WriteSeq};
+use drover_core::types::{Capacity, NodeSpec};
 use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::config::{self, Mode, Resolved};
+use crate::config::{self, Resolved};
 use crate::drivers::DriversConfig;
 use crate::fingerprint::{FingerprintConfig, fingerprint};
 use crate::identity::{self, Identity};
 use crate::recorder::{Recorder, Start};
 use crate::run::{AtStop, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
-use crate::storage::{self, Storage};
+use crate::storage;
 use crate::tasks::{Tasks, TasksConfig};
 use crate::transport::{
     self, Certificates, HELLO_VERSION, Hello, PeerId, Transport, TransportEvent, tls,
 };
+
+mod found;
+
+use found::Found;
 
 /// Events of the network and of drivers that wait for the loop.
 const EVENTS_MAX: usize = 4_096;
@@ -101,18 +105,12 @@ pub fn start(resolved: &Resolved) -> Result<Running, Failure> {
 /// As `start`.
 pub fn start_with(resolved: &Resolved, drivers: DriversConfig) -> Result<Running, Failure> {
     let clock = Arc::new(Clock::new());
-    let (storage, recovery) = Storage::open(&resolved.data_dir)?;
-    let storage = match resolved.mode {
-        Mode::Dev => storage.keeping_nothing(),
-        Mode::Production => storage,
-    };
-    let identity = Identity::begin(&resolved.data_dir)?;
+    let Found { storage, recovery, snapshot, identity } = found::open(resolved)?;
     let view = IdentityView {
         server: resolved.server.as_ref().map(|_| identity.server()),
         node: resolved.client.as_ref().map(|_| identity.node()),
     };
     let snapshots = storage.snapshots();
-    let snapshot = newest_snapshot(&snapshots, &recovery.records)?;
     let state = match &snapshot {
         Some((mark, bytes)) => decode_state(mark.index.0, bytes)?,
         None => State::new(),
@@ -180,41 +178,6 @@ fn guard(work: &mut dyn FnMut()) -> Result<(), String> {
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
         format!("scheduling it failed: {}", text.unwrap_or("a panic without words"))
     })
-}
-
-type Stored = (raft::SnapshotMark, Arc<[u8]>);
-type LogRecord = (WriteSeq, wal::Lane, Vec<u8>);
-
-/// A damaged snapshot is made up for by an older one, if the log reaches from there beyond it.
-fn newest_snapshot(
-    snapshots: &storage::Snapshots,
-    records: &[LogRecord],
-) -> Result<Option<Stored>, Failure> {
-    let Some(loaded) = snapshots.load_newest()? else { return Ok(None) };
-    let index = loaded.name.index.0;
-    for path in loaded.damaged {
-        let promised = storage::SnapshotName::of_path(&path).map(|name| name.index);
-        if promised.is_some_and(|promised| !log_reaches(records, promised)) {
-            return Err(storage::Failure::SnapshotDamaged { path }.into());
-        }
-    }
-    let unpacked = snapshot::unpack(&loaded.bytes);
-    let (mark, _) = unpacked.map_err(|why| Failure::Snapshot { index, why })?;
-    Ok(Some((mark, Arc::from(loaded.bytes))))
-}
-
-/// Whether the log in these records holds the entry at `index`.
-fn log_reaches(records: &[LogRecord], index: Index) -> bool {
-    let mut last = Index::default();
-    for (_, _, bytes) in records.iter().filter(|(_, lane, _)| *lane == wal::Lane::Raft) {
-        // What does not decode stops the agent when it boots.
-        match postcard::from_bytes(bytes) {
-            Ok(raft::Record::Frame { frame, .. }) => last = frame.last(),
-            Ok(raft::Record::SnapshotInstalled(_)) => last = Index::default(),
-            Ok(raft::Record::HardState(_)) | Err(_) => (),
-        }
-    }
-    index <= last
 }
 
 fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Failure> {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `<data_dir>/lock` | held by the agent that uses the directory, for as long as it lives |
 //! | `<data_dir>/wal/00000000000000000001.segment` | the log; see `core::wal::block` |
+//! | `<data_dir>/damaged/<n>/` | what was found damaged, and was made up for by other servers |
 //! | `<data_dir>/snapshots/<index>-<digest>.snapshot` | the newest two snapshots |
 //!
 //! Invariants
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use drover_core::wal::{OpId, Operation, Recovery};
 
+mod aside;
 mod failure;
 mod files;
 mod lock;
@@ -24,6 +26,7 @@ mod segments;
 mod snapshot;
 mod worker;
 
+pub use aside::{Damaged, set_aside};
 pub use failure::Failure;
 pub use lock::Lock;
 pub use snapshot::{Incoming, Loaded, SnapshotName, Snapshots};

@@ -43,6 +43,7 @@ counters!(
     torn_writes,
     disk_faults,
     disks_lost,
+    logs_rotted,
     voters_changed,
     halts,
     clock_jumps,

@@ -8,7 +8,7 @@
 //! - of what was not, any part may survive: nothing, all, or some sectors of a block;
 //! - `Prepare` and `Remove` take effect in the order they were asked for.
 //!
-//! It does not rot: a single damaged copy is repaired from peers, which is not built yet.
+//! It rots only when asked to, and only where recovery can notice.
 use std::collections::BTreeMap;
 
 use drover_core::raft::SnapshotMark;
@@ -107,10 +107,7 @@ impl Disk {
     /// # Errors
     /// What the log's own recovery says, which after mere crashes is a bug.
     pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, String> {
-        let images = self.segments.iter();
-        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
-        let recovery = wal::recover(images.collect::<Vec<_>>(), wal::checksum::crc32c)
-            .map_err(|corruption| corruption.to_string())?;
+        let recovery = self.scan().map_err(|corruption| corruption.to_string())?;
         if let Some(torn) = recovery.torn {
             let bytes = self.segments.get_mut(&torn.segment).ok_or("a torn tail lies nowhere")?;
             let (from, length) = (at(torn.offset), at(torn.bytes));
@@ -120,6 +117,41 @@ impl Disk {
         self.log = DurableLog::from_records(&recovery.records, snapshot);
         let torn = recovery.torn.is_some();
         Ok(Found { records: recovery.records, tail: recovery.tail, torn })
+    }
+
+    /// One bit of the log changes. Answers whether a start will notice; if it will not, the bit is changed
+    /// back: it is one that nobody reads, or lies in the last block, which then counts as torn.
+    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+        let pages = self.segments.iter().flat_map(|(&segment, bytes)| {
+            let pages = bytes.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
+            let used = pages.filter(|(_, page)| page.iter().any(|&byte| byte != 0));
+            used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
+        });
+        let pages: Vec<(SegmentId, usize)> = pages.collect();
+        if pages.is_empty() {
+            return false;
+        }
+        let (segment, page) = pages[at(rng.between(0, pages.len() as u64 - 1))];
+        let byte = page + at(rng.between(0, wal::BLOCK_ALIGN_BYTES as u64 - 1));
+        let bit = 1 << rng.between(0, 7);
+        self.flip(segment, byte, bit);
+        let is_noticed = self.scan().is_err();
+        if !is_noticed {
+            self.flip(segment, byte, bit);
+        }
+        is_noticed
+    }
+
+    fn flip(&mut self, segment: SegmentId, byte: usize, bit: u8) {
+        if let Some(bytes) = self.segments.get_mut(&segment) {
+            bytes[byte] ^= bit;
+        }
+    }
+
+    fn scan(&self) -> Result<wal::Recovery, wal::Corruption> {
+        let images = self.segments.iter();
+        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
+        wal::recover(images, wal::checksum::crc32c)
     }
 
     fn apply(&mut self, operation: Operation) {

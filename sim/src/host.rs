@@ -25,6 +25,14 @@ const SERVERS_OF_ONE_HOST: u64 = 100;
 /// Snapshots that a server keeps.
 const SNAPSHOTS_KEPT: usize = 2;
 
+/// What a server that lost its log still has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    Nothing,
+    /// Snapshots, and which cluster it belongs to.
+    AllButTheLog,
+}
+
 /// The host.
 #[derive(Debug)]
 pub struct Host {
@@ -101,17 +109,26 @@ impl Host {
         }
     }
 
-    /// The server's disk is lost with all that made it this server: another will start here.
-    pub fn lose_disk(&mut self, plan: &Plan) {
+    /// The server's log is lost with all that made it this server: another will start here.
+    pub fn lose_log(&mut self, plan: &Plan, kept: Kept) {
         assert!(self.agent.is_none(), "a disk is lost while nobody uses it");
         let PeerId::Server(id) = self.peer else { return };
         let id = ServerId(id.0 + SERVERS_OF_ONE_HOST);
         self.peer = PeerId::Server(id);
         self.config = config_of(plan, self.peer, &self.name);
         self.seed = self.rng.next_u64();
-        self.cluster = ClusterId::default();
         self.disk = Disk::default();
-        self.snapshots.clear();
+        match kept {
+            Kept::Nothing => {
+                self.cluster = ClusterId::default();
+                self.snapshots.clear();
+            }
+            Kept::AllButTheLog => {
+                if let Some(server) = &mut self.config.server {
+                    server.gossip.own.cluster = self.cluster;
+                }
+            }
+        }
     }
 
     /// A new agent, and what it finds on its disk. Answers also whether a write was torn.

@@ -121,6 +121,12 @@ pub enum Act {
         who: Who,
         for_ms: u64,
     },
+    /// A bit of a server's log changes while it is down; it begins anew beside the others. Only while
+    /// nothing is lost by it.
+    Rot {
+        who: Who,
+        for_ms: u64,
+    },
     /// Someone who was not there before starts.
     Join {
         who: Who,

@@ -23,10 +23,9 @@ pub enum Failure {
     #[error("{}", corrupt_text(file, corruption))]
     Corrupt { file: PathBuf, corruption: Corruption },
     #[error(
-        "the snapshot {} is damaged: its content does not match the digest in its name, and no \
-         other on this disk makes up for it. While a majority of the other servers runs, move the \
-         data directory away and start this one again: it joins them as a new server",
-        path.display()
+        "{}, and no other on this disk makes up for it. While a majority of the other servers runs, \
+         move the data directory away and start this one again: it joins them as a new server",
+        self.cause()
     )]
     SnapshotDamaged { path: PathBuf },
     #[error("the snapshot at index {} is no longer kept: ask for the newest one", index.0)]
@@ -51,6 +50,23 @@ impl Failure {
         }
     }
 
+    /// What is wrong, without what to do about it.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Corrupt { file, corruption } => corrupt_cause(file, corruption),
+            Self::SnapshotDamaged { path } => format!(
+                "the snapshot {} is damaged: its content does not match the digest in its name",
+                path.display()
+            ),
+            Self::Locked { .. }
+            | Self::Full { .. }
+            | Self::Denied { .. }
+            | Self::SnapshotGone { .. }
+            | Self::Io { .. } => self.to_string(),
+        }
+    }
+
     /// The same in the words of the log.
     #[must_use]
     pub const fn fault(&self) -> Fault {
@@ -67,9 +83,8 @@ impl Failure {
 }
 
 fn corrupt_text(file: &Path, corruption: &Corruption) -> String {
-    let Corruption { offset, why, segment: _ } = corruption;
     let data_dir = file.parent().and_then(Path::parent).unwrap_or(file).display();
-    let next = match why {
+    let next = match corruption.why {
         Damage::UnknownVersion => "start the newer version of drover that wrote it".to_owned(),
         Damage::Unreadable
         | Damage::Misdirected
@@ -82,5 +97,10 @@ fn corrupt_text(file: &Path, corruption: &Corruption) -> String {
              of {data_dir} instead"
         ),
     };
-    format!("the write-ahead log is damaged: {} at byte {offset}: {why}; {next}", file.display())
+    format!("{}; {next}", corrupt_cause(file, corruption))
+}
+
+fn corrupt_cause(file: &Path, corruption: &Corruption) -> String {
+    let Corruption { offset, why, segment: _ } = corruption;
+    format!("the write-ahead log is damaged: {} at byte {offset}: {why}", file.display())
 }

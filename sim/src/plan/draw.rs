@@ -83,7 +83,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
 type Fault = fn(&mut Rng, Size) -> Act;
 
 /// Every kind of fault, each switched off in about half of the seeds.
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     |rng, size| Act::Wipe { who: server(rng, size), for_ms: short(rng) },
     |rng, size| Act::Crash { who: server(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Power { who: server(rng, size), for_ms: short_or_long(rng) },
@@ -99,6 +99,7 @@ const FAULTS: [Fault; 15] = [
     |rng, size| Act::Power { who: client(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Isolate { who: client(rng, size), way: Way::Both, for_ms: short_or_long(rng) },
     |rng, size| Act::Pause { who: client(rng, size), for_ms: rng.between(50, 30_000) },
+    |rng, size| Act::Rot { who: server(rng, size), for_ms: short(rng) },
 ];
 
 fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {

@@ -77,6 +77,7 @@ impl fmt::Display for Act {
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
+            Self::Rot { who, for_ms } => write!(f, "rot {who} for {}", Seconds(*for_ms)),
             Self::Join { who } => write!(f, "join {who}"),
         }
     }
@@ -202,6 +203,7 @@ fn read_act(words: &[&str]) -> Option<Act> {
             Act::Refit { client: read_client(client)?, mark }
         }
         ["wipe", who, "for", ms] => Act::Wipe { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["rot", who, "for", ms] => Act::Rot { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["join", who] => Act::Join { who: read_who(who)? },
         _ => return None,
     })

@@ -9,6 +9,7 @@ use drover_core::wire::PeerId;
 use super::{Happening, World};
 use crate::checkers::{Violation, named};
 use crate::drivers::Turn;
+use crate::host::Kept;
 use crate::network::HostId;
 use crate::plan::{Act, Line, Way, Who};
 
@@ -73,7 +74,19 @@ impl World {
             Act::Wipe { who, for_ms } => {
                 if let Some(host) = self.up(who).filter(|&host| self.can_spare(host)) {
                     self.counters.disks_lost += 1;
-                    return self.wipe(host, for_ms);
+                    self.take_down(host, for_ms)?;
+                    self.begin_anew(host, Kept::Nothing);
+                }
+            }
+            Act::Rot { who, for_ms } => {
+                if let Some(host) = self.up(who).filter(|&host| self.can_spare(host)) {
+                    self.take_down(host, for_ms)?;
+                    let rotting = &mut self.hosts[host.0];
+                    let mut rng = rotting.rng.fork("rot").fork_number(rotting.incarnation.0);
+                    if rotting.disk.rot(&mut rng) {
+                        self.counters.logs_rotted += 1;
+                        self.begin_anew(host, Kept::AllButTheLog);
+                    }
                 }
             }
             Act::Join { who } => {
@@ -171,11 +184,10 @@ impl World {
             })
     }
 
-    fn wipe(&mut self, host: HostId, for_ms: u64) -> Result<(), Violation> {
-        self.take_down(host, for_ms)?;
+    /// As the shell does it when it finds its log gone, or damaged.
+    fn begin_anew(&mut self, host: HostId, kept: Kept) {
         self.wiped_at = self.queue.now();
-        self.hosts[host.0].lose_disk(&self.plan);
-        Ok(())
+        self.hosts[host.0].lose_log(&self.plan, kept);
     }
 
     fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {

@@ -79,6 +79,7 @@ impl World {
             | Act::BreakDisk { .. }
             | Act::JumpClock { .. }
             | Act::Wipe { .. }
+            | Act::Rot { .. }
             | Act::RestartAlloc { .. }
             | Act::Refit { .. }
             | Act::Join { .. } => return None,

@@ -29,7 +29,7 @@ fn jobs(agent: &Agent) -> BTreeSet<String> {
 }
 
 /// The first file of the log, and where its last page with anything in it begins.
-fn log_file(server: &Agent) -> (PathBuf, usize) {
+pub(crate) fn log_file(server: &Agent) -> (PathBuf, usize) {
     let folder = fs::read_dir(server.data_dir().join("wal")).expect("there is a log");
     let mut files: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
     files.sort();
@@ -39,7 +39,7 @@ fn log_file(server: &Agent) -> (PathBuf, usize) {
     (path, last / PAGE * PAGE)
 }
 
-fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("it can be read");
     bytes[at] ^= 0x10;
     fs::write(path, bytes).expect("it can be written");

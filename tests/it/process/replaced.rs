@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::damage::{flip, log_file};
 use crate::rig::{Agent, Part, Site, ask, leader_of, text_of, wait_for, wait_until};
 
 /// Enough to cut the log twice.
@@ -73,6 +74,37 @@ fn a_server_that_lost_its_data_joins_as_a_new_one_and_takes_the_old_ones_place()
     servers[third].kill();
     wait_until("two of three are enough", || {
         let answer = ask(servers[lost].http_port, "PUT", "/v1/jobs", &job("more", 10));
+        answer.is_some_and(|answer| answer.status == 200)
+    });
+}
+
+#[test]
+fn a_server_whose_log_rotted_is_given_everything_by_its_peers() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    let leader = leader_of(&servers.iter().collect::<Vec<_>>());
+    write_jobs(&servers[leader], 5, 5_000);
+    let (rotten, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    wait_until("it has everything", || own_jobs(&servers[rotten]) == 5);
+    let before = voters(&servers[leader]);
+    servers[rotten].kill();
+    let (path, last) = log_file(&servers[rotten]);
+    flip(&path, last / 2);
+    servers[rotten].start();
+    let log = servers[rotten].log();
+    for word in [&path.display().to_string(), "is damaged", "was moved to", "begins anew"] {
+        assert!(log.contains(word), "does not say {word:?}: {log}");
+    }
+    assert!(servers[rotten].data_dir().join("damaged/1/wal").is_dir(), "nothing is deleted");
+    wait_until("it votes as a new server in the place of the old one", || {
+        let now = voters(&servers[leader]);
+        now.len() == 3 && now != before
+    });
+    wait_until("it has everything again", || own_jobs(&servers[rotten]) == 5);
+
+    servers[third].kill();
+    wait_until("two of three are enough", || {
+        let answer = ask(servers[rotten].http_port, "PUT", "/v1/jobs", &job("more", 10));
         answer.is_some_and(|answer| answer.status == 200)
     });
 }
