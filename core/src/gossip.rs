@@ -218,8 +218,10 @@ impl Gossip {
 
     /// This server has a part in a cluster, though it may not know yet in which: its log has begun,
     /// but nothing in it is known to be committed. It founds none, nor counts for who would.
-    pub const fn on_log_begun(&mut self) {
-        self.stage = Stage::Settled;
+    pub fn on_log_begun(&mut self) {
+        if !planted!(FoundsBesideLog) {
+            self.stage = Stage::Settled;
+        }
     }
 
     /// A connection to `peer` was made or lost. A lost one is no failure: probes decide.

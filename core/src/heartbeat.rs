@@ -86,7 +86,10 @@ impl Heartbeats {
     ) -> Self {
         assert!(0 < config.ttl_ms, "a node may be silent for some time");
         let mut this = Self { config, nodes: BTreeMap::new(), by_deadline: BTreeSet::new() };
-        let deadline = now.plus_ms(config.ttl_ms + config.grace_ms + ELECTION_MS_MAX);
+        let mut deadline = now.plus_ms(config.ttl_ms + config.grace_ms + ELECTION_MS_MAX);
+        if planted!(NoGraceForNewLeader) {
+            deadline = now.plus_ms(ELECTION_MS_MAX);
+        }
         for (node, status) in nodes {
             this.nodes.insert(node, Watched { status, verdict: None, deadline: None });
             if status != NodeStatus::Down {
@@ -127,7 +130,10 @@ impl Heartbeats {
         age_ms: u64,
         out: &mut impl Emit<Output>,
     ) -> Answer {
-        let silence_ms = self.config.ttl_ms + self.config.grace_ms;
+        let mut silence_ms = self.config.ttl_ms + self.config.grace_ms;
+        if planted!(DownEarly) {
+            silence_ms = self.config.ttl_ms / 2;
+        }
         let Some(watched) = self.nodes.get_mut(&node) else {
             return Answer::Unknown;
         };
@@ -135,7 +141,10 @@ impl Heartbeats {
         if silence_ms <= age_ms {
             return answer;
         }
-        if watched.status != NodeStatus::Ready && watched.may_say(now, NodeStatus::Ready) {
+        if watched.status != NodeStatus::Ready
+            && watched.may_say(now, NodeStatus::Ready)
+            && !planted!(NodeStaysDown)
+        {
             watched.verdict = Some((NodeStatus::Ready, now));
             out.emit(Output::NodeReady(node));
         }

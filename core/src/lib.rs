@@ -32,6 +32,18 @@
     clippy::iter_over_hash_type
 )]
 extern crate alloc;
+
+/// Whether a bug is planted here: never, but in `sim/mutants`.
+macro_rules! planted {
+    ($name:ident) => {{
+        #[cfg(feature = "mutants")]
+        let planted = $crate::mutants::is_planted($crate::mutants::Mutant::$name);
+        #[cfg(not(feature = "mutants"))]
+        let planted = false;
+        planted
+    }};
+}
+
 #[cfg(test)]
 extern crate std;
 
@@ -47,6 +59,8 @@ pub mod fsm;
 pub mod gossip;
 pub mod heartbeat;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod planner;
 pub mod proposals;
 pub mod raft;

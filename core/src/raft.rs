@@ -303,7 +303,8 @@ impl Raft {
         if self.hard_state.term < term {
             self.adopt_term(now, term, out);
         }
-        if term < self.hard_state.term {
+        let is_ack = matches!(body, Body::AppendAck { .. });
+        if term < self.hard_state.term && !(planted!(StaleAckCounts) && is_ack) {
             self.on_stale_message(now, from, &body, out);
         } else {
             self.on_current_message(now, from, body, out);
@@ -402,7 +403,11 @@ impl Raft {
 
     fn persist_hard_state(&mut self, out: &mut impl Emit<Output>) {
         let seq = self.durable.issue_hard_state();
-        out.emit(Output::Persist { seq, record: Record::HardState(self.hard_state) });
+        let mut hard_state = self.hard_state;
+        if planted!(VoteNotPersisted) {
+            hard_state.voted_for = None;
+        }
+        out.emit(Output::Persist { seq, record: Record::HardState(hard_state) });
     }
 
     /// Puts a frame at the end of the log and asks for it to be written.
@@ -431,7 +436,10 @@ impl Raft {
         if self.is_installing() {
             return;
         }
-        let upto = self.commit_index.min(self.durable.index());
+        let mut upto = self.commit_index.min(self.durable.index());
+        if planted!(ApplyBeforePersist) {
+            upto = self.commit_index;
+        }
         while self.delivered < upto {
             let frame = self.log.frame_at(self.delivered.next());
             let frame = Arc::clone(frame.expect("invariant: what is not emitted is kept"));

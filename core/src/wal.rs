@@ -361,6 +361,9 @@ impl Wal {
         self.writing = Some(Writing { op, segment, upto, marks, kind });
         let block = draft.into_block(place, marks);
         out.emit(Output::Operate { op, operation: Operation::Write { segment, offset, block } });
+        if planted!(WalDurableEarly) && kind == Kind::Records {
+            out.emit(Output::Durable { upto });
+        }
     }
 
     fn reclaim(&mut self, out: &mut impl Emit<Output>) {

@@ -1,9 +1,16 @@
 //! Every script under `scenarios/`.
-mod raft;
-
 use std::path::Path;
 
+use drover_tests::raft_scripts::Bench;
 use drover_tests::{Command, check_script};
+
+#[test]
+fn raft() {
+    check_folder("raft", || {
+        let mut bench = Bench::default();
+        move |command| bench.run(command)
+    });
+}
 
 /// Runs every script of `folder`, each on a bench of its own.
 fn check_folder<Run: FnMut(&Command<'_>) -> String>(folder: &str, new: impl Fn() -> Run) {

@@ -4,16 +4,16 @@
 //! are separated by an empty line; a line that starts with `#` is a remark. Run with `UPDATE=1` to
 //! write what was printed into the file: read the diff before you commit it.
 
+pub mod raft_scripts;
 pub mod rig;
 
 use std::path::Path;
 
-/// Run every stanza of the script at `path` through `run`, and compare.
+/// The script with what `run` prints now in the place of what it says.
 ///
 /// # Panics
-/// With a line-by-line comparison, if what was printed differs from what the script says.
-pub fn check_script(path: &Path, mut run: impl FnMut(&Command<'_>) -> String) {
-    let script = std::fs::read_to_string(path).expect("the script can be read");
+/// As `run` does.
+pub fn play(script: &str, mut run: impl FnMut(&Command<'_>) -> String) -> String {
     let mut printed = String::new();
     for stanza in script.trim_end().split("\n\n") {
         let (head, _) = stanza.split_once("\n----").unwrap_or((stanza, ""));
@@ -28,7 +28,16 @@ pub fn check_script(path: &Path, mut run: impl FnMut(&Command<'_>) -> String) {
         }
         printed.push_str("\n\n");
     }
-    let printed = format!("{}\n", printed.trim_end());
+    format!("{}\n", printed.trim_end())
+}
+
+/// Run every stanza of the script at `path` through `run`, and compare.
+///
+/// # Panics
+/// With a line-by-line comparison, if what was printed differs from what the script says.
+pub fn check_script(path: &Path, run: impl FnMut(&Command<'_>) -> String) {
+    let script = std::fs::read_to_string(path).expect("the script can be read");
+    let printed = play(&script, run);
     if printed == script {
         return;
     }

@@ -207,7 +207,11 @@ impl Agent {
     pub(super) fn compact_raft(&mut self, upto: Index) {
         let (Some(disk), Some(server)) = (&mut self.disk, &self.server) else { return };
         let seq = disk.journal.on_copy();
-        let record = raft::Record::HardState(server.raft.hard_state());
+        let mut hard_state = server.raft.hard_state();
+        if planted!(CompactionForgetsVote) {
+            hard_state = raft::HardState::default();
+        }
+        let record = raft::Record::HardState(hard_state);
         let bytes = postcard::to_allocvec(&record).expect("invariant: records always encode");
         disk.wal.append(seq, Lane::Raft, &bytes, &mut self.pending);
         disk.journal.on_raft_compacted(upto);

@@ -108,6 +108,13 @@ impl AllocRun {
         rng: &mut Rng,
         out: &mut impl Emit<Output>,
     ) {
+        let mut boot = boot;
+        if planted!(NoReattach) {
+            boot = Boot::Rebooted;
+        }
+        if planted!(RebootUnnoticed) {
+            boot = Boot::Same;
+        }
         for task in 0..self.tasks.len() {
             if self.tasks[task].stage != Stage::Reattaching {
                 continue;

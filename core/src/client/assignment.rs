@@ -67,7 +67,7 @@ impl Client {
             self.take_run(at, run, Arc::clone(&specs[spec]), written);
         }
         for alloc in tombstones {
-            if cfg!(feature = "mutant_tombstone_ignored") {
+            if planted!(TombstoneIgnored) {
                 break;
             }
             let run = self.allocs.get_mut(&alloc).expect("invariant: filtered above");

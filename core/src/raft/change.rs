@@ -67,7 +67,7 @@ impl Raft {
         let Standing::Leader(leader) = &self.standing else {
             return Err(Refused::NotLeader { leader: self.leader() });
         };
-        if leader.transfer.is_some() {
+        if leader.transfer.is_some() && !planted!(ProposalWhileTransferring) {
             return Err(Refused::Transferring);
         }
         let payload = self.admit(payload)?;
@@ -108,8 +108,10 @@ impl Raft {
             return Err(Refused::Invalid { why: "the joint phase is not asked for by name" });
         }
         // Thesis §4.3 and the bug found in 2015: not before the own term has committed something.
-        let is_settled = self.is_ready() && self.membership.current_index() <= self.commit_index;
-        if !is_settled || self.configuration().is_joint() {
+        let is_ready = self.is_ready() || planted!(ChangeBeforeCommit);
+        let is_settled =
+            self.membership.current_index() <= self.commit_index || planted!(TwoChanges);
+        if !is_ready || !is_settled || self.configuration().is_joint() {
             return Err(Refused::ChangePending);
         }
         let next = self.configuration().towards(target);
@@ -124,11 +126,15 @@ impl Raft {
         if !self.is_ready() || self.commit_index < self.membership.current_index() {
             return;
         }
+        let began_in = self.log.term_at(self.membership.current_index());
+        if planted!(JointNotEnded) && began_in != Some(self.hard_state.term) {
+            return;
+        }
         if self.configuration().is_joint() {
             let settled = self.configuration().settled();
             self.append_own(Payload::Configuration(settled), out);
             self.feed_all(now, out);
-        } else if !self.is_voter() {
+        } else if !self.is_voter() && !planted!(RemovedLeaderStays) {
             self.retire(now, out);
         }
     }
@@ -180,7 +186,9 @@ impl Raft {
         let Standing::Leader(leader) = &mut self.standing else { return };
         let Some(to) = leader.transfer.as_ref().map(|transfer| transfer.to) else { return };
         match leader.peers.find(to).map(|peer| peer.match_index) {
-            Some(index) if index == last => self.send(to, Body::TimeoutNow, out),
+            Some(index) if index == last || planted!(TransferTooEarly) => {
+                self.send(to, Body::TimeoutNow, out);
+            }
             Some(_) => (),
             None => leader.transfer = None,
         }

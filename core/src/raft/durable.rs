@@ -141,7 +141,7 @@ impl Durable {
             let kept = Index(from.0 - 1);
             self.index = self.index.min(kept);
             for (_, end) in &mut self.frames {
-                *end = kept.min(*end);
+                *end = if planted!(DurableAba) { *end } else { kept.min(*end) };
             }
         }
         self.issued = WriteSeq(self.issued.0 + 1);

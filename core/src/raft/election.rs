@@ -93,11 +93,14 @@ impl Raft {
             return;
         }
         let is_bound = now < self.clock.votes_from || self.hears_leader(now);
-        if is_bound && plea.campaign != Campaign::Transfer {
+        if is_bound && !planted!(VoteBesideLeader) && plea.campaign != Campaign::Transfer {
             return;
         }
         match plea.campaign {
             Campaign::PreVote => {
+                if planted!(PreVoteMovesTerm) && self.hard_state.term < plea.asked() {
+                    self.adopt_term(now, plea.asked(), out);
+                }
                 let ballot = self.judge(plea.last);
                 self.answer(from, plea, ballot, out);
             }
@@ -111,7 +114,11 @@ impl Raft {
             self.hard_state = HardState { term: plea.term, voted_for: None };
             self.become_follower(now, out);
         }
-        let is_free = self.hard_state.voted_for.is_none_or(|held| held == from);
+        let held = self.hard_state.voted_for;
+        let mut is_free = held.is_none_or(|held| held == from) || planted!(VoteTwice);
+        if planted!(LearnerRefusesVote) && !self.is_voter() {
+            is_free = false;
+        }
         let ballot = if is_free { self.judge(plea.last) } else { Ballot::Refused };
         if ballot == Ballot::Granted {
             self.hard_state.voted_for = Some(from);
@@ -128,12 +135,18 @@ impl Raft {
 
     /// Raft §5.4.1: only a log at least as complete as ours may lead us.
     fn judge(&self, last: Position) -> Ballot {
-        if self.log.last() <= last { Ballot::Granted } else { Ballot::Refused }
+        let own = self.log.last();
+        let is_complete = if planted!(LogComparedByIndex) {
+            own.index <= last.index
+        } else {
+            own <= last || planted!(VoteWithoutLog)
+        };
+        if is_complete { Ballot::Granted } else { Ballot::Refused }
     }
 
     fn answer(&mut self, to: ServerId, plea: Plea, ballot: Ballot, out: &mut impl Emit<Output>) {
         let body = Body::Vote { campaign: plea.campaign, asked: plea.asked(), ballot };
-        if cfg!(feature = "mutant_vote_before_persist") {
+        if planted!(VoteBeforePersist) {
             out.emit(Output::Send(to, Message { term: self.hard_state.term, body }));
             return;
         }
@@ -175,7 +188,9 @@ impl Raft {
     /// Silence for too long. A learner only forgets the leader.
     pub(super) fn begin_election(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         if self.is_electable() {
-            self.campaign(now, Campaign::PreVote, out);
+            let is_hasty = planted!(NoPreVote);
+            let campaign = if is_hasty { Campaign::Election } else { Campaign::PreVote };
+            self.campaign(now, campaign, out);
         } else {
             self.become_follower(now, out);
         }
@@ -203,6 +218,7 @@ impl Raft {
         }
         let gate = match campaign {
             Campaign::PreVote => WriteSeq(0),
+            Campaign::Election | Campaign::Transfer if planted!(OwnVoteEarly) => WriteSeq(0),
             Campaign::Election | Campaign::Transfer => self.durable.hard_state(),
         };
         let (granted, refused) = (Vec::new(), Vec::new());
@@ -252,7 +268,9 @@ impl Raft {
 
     fn conclude(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         let Standing::Candidate(candidacy) = &self.standing else { return };
-        let tally = self.membership.current().tally(|id| {
+        let current = self.membership.current();
+        let settled = planted!(JointVoteByOne).then(|| current.settled());
+        let tally = settled.as_ref().unwrap_or(current).tally(|id| {
             let said = [(&candidacy.granted, true), (&candidacy.refused, false)];
             said.into_iter().find_map(|(voices, yes)| voices.contains(&id).then_some(yes))
         });
@@ -282,7 +300,9 @@ impl Raft {
     pub(super) fn adopt_term(&mut self, now: MonoTime, term: Term, out: &mut impl Emit<Output>) {
         assert!(self.hard_state.term < term, "terms do not go backwards");
         self.hard_state = HardState { term, voted_for: None };
-        self.persist_hard_state(out);
+        if !planted!(TermNotPersisted) {
+            self.persist_hard_state(out);
+        }
         self.become_follower(now, out);
     }
 

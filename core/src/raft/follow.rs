@@ -87,6 +87,9 @@ impl Raft {
         }
         let Standing::Follower(following) = &mut self.standing else { return };
         following.matched = following.matched.max(end);
+        if planted!(AckBeyondMatch) {
+            following.matched = self.log.last_index();
+        }
         let matched = following.matched;
         assert!(matched <= self.log.last_index(), "matched lies in the log");
         self.learn_commit(commit, out);
@@ -97,14 +100,15 @@ impl Raft {
     }
 
     fn take_frame(&mut self, frame: Arc<Frame>, out: &mut impl Emit<Output>) {
-        if frame.last() <= self.commit_index || self.log.holds(frame.position()) {
+        let is_held = self.log.holds(frame.position()) && !planted!(TruncateOnDuplicate);
+        if frame.last() <= self.commit_index || is_held {
             return;
         }
         assert!(self.commit_index < frame.first, "what is committed is never truncated");
         let truncate_from = (frame.first <= self.log.last_index()).then_some(frame.first);
         if let Some(from) = truncate_from {
             self.log.truncate_from(from);
-            if self.membership.truncate_from(from) {
+            if !planted!(ConfigurationNotRolledBack) && self.membership.truncate_from(from) {
                 out.emit(Output::Configured(self.membership.current().clone()));
             }
         }
@@ -114,7 +118,9 @@ impl Raft {
     /// The leader has committed up to `commit`: so have we, as far as our logs are known to agree.
     pub(super) fn learn_commit(&mut self, commit: Index, out: &mut impl Emit<Output>) {
         let Standing::Follower(following) = &self.standing else { return };
-        let upto = commit.min(following.matched);
+        let agreed =
+            if planted!(CommitBeyondMatch) { self.log.last_index() } else { following.matched };
+        let upto = commit.min(agreed);
         if self.commit_index < upto {
             self.commit_index = upto;
             self.deliver(out);
@@ -125,7 +131,8 @@ impl Raft {
     pub(super) fn send_ack(&mut self, out: &mut impl Emit<Output>) {
         let Standing::Follower(following) = &self.standing else { return };
         let Following { leader: Some(leader), matched, round, .. } = *following else { return };
-        let index = matched.min(self.durable.index());
+        let durable = if planted!(AckBeforePersist) { matched } else { self.durable.index() };
+        let index = matched.min(durable);
         let mark = LogMark { leader_term: self.hard_state.term, index };
         self.send(leader, Body::AppendAck { mark, matched, round }, out);
     }

@@ -52,5 +52,9 @@ fn majority_reached(voters: &[ServerId], reached: &impl Fn(ServerId) -> u64) -> 
     let values = &mut values[..voters.len()];
     values.sort_unstable();
     // With n sorted ascending, those from position (n - 1) / 2 on are a majority.
-    values.get(voters.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    let mut at = voters.len().saturating_sub(1) / 2;
+    if planted!(MinorityDecides) && 1 < voters.len() {
+        at += 1;
+    }
+    values.get(at).copied().unwrap_or(0)
 }

@@ -125,7 +125,8 @@ impl Raft {
             self.answer_read(asker, None, out);
             return;
         }
-        leader.reads.push_back(Read { asker, round: leader.round + 1, index });
+        let round = if planted!(ReadByOldRound) { leader.round } else { leader.round + 1 };
+        leader.reads.push_back(Read { asker, round, index });
         // Reads that come while a round is out share the next one.
         if leader.confirmed == leader.round {
             self.begin_round(now, out);
@@ -168,7 +169,9 @@ impl Raft {
 
     pub(super) fn confirm_rounds(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         let Standing::Leader(leader) = &mut self.standing else { return };
-        let confirmed = leader.peers.quorum_round(self.membership.current());
+        let current = self.membership.current();
+        let settled = planted!(JointReadByOne).then(|| current.settled());
+        let confirmed = leader.peers.quorum_round(settled.as_ref().unwrap_or(current));
         if confirmed <= leader.confirmed {
             return;
         }
@@ -193,11 +196,12 @@ impl Raft {
         loop {
             let Standing::Leader(leader) = &mut self.standing else { return };
             let is_due = leader.reads.front().is_some_and(|read| read.round <= leader.confirmed);
-            if !is_due || !leader.is_ready {
+            if !is_due || (!leader.is_ready && !planted!(ReadBeforeCommit)) {
                 return;
             }
             let read = leader.reads.pop_front().expect("invariant: front was just seen");
-            let index = read.index.max(leader.first_index);
+            let floor = if planted!(ReadBeforeCommit) { Index(0) } else { leader.first_index };
+            let index = read.index.max(floor);
             self.answer_read(read.asker, Some(index), out);
         }
     }
@@ -215,6 +219,9 @@ impl Raft {
     /// The lead is lost: nobody here can answer these.
     pub(super) fn fail_reads(&mut self, leader: Leader, out: &mut impl Emit<Output>) {
         for read in leader.reads {
+            if planted!(ReadsForgotten) {
+                break;
+            }
             self.answer_read(read.asker, None, out);
         }
     }

@@ -157,7 +157,7 @@ impl Feeder<'_> {
     fn heartbeat(&self, peer: &mut Progress, out: &mut impl Emit<Output>) {
         if let Stream::Snapshot(transmission) = &mut peer.stream {
             let stalled_at = transmission.asked_at.plus_ms(self.config.election_ms_max);
-            if stalled_at <= self.now {
+            if stalled_at <= self.now && !planted!(SnapshotNotRetried) {
                 transmission.asked_at = self.now;
                 self.ask_chunk(peer.id, transmission, out);
             }
@@ -287,7 +287,7 @@ impl Raft {
             }
             let progress = leader.peers.find(own).expect("invariant: a leader knows itself");
             progress.next_index = last.next();
-            if cfg!(feature = "mutant_leader_counts_early") {
+            if planted!(LeaderCountsEarly) {
                 progress.match_index = last;
             }
         }
@@ -354,7 +354,7 @@ impl Raft {
         let is_news = match &peer.stream {
             Stream::Snapshot(_) => false,
             Stream::Probe { .. } => prev == peer.prev_index().max(base),
-            Stream::Replicate => peer.match_index < prev,
+            Stream::Replicate => peer.match_index < prev || planted!(StaleRejectBelieved),
         };
         if !is_news {
             return;
@@ -363,7 +363,8 @@ impl Raft {
         let is_reachable = floor.index <= hint.index && floor.term <= hint.term;
         if is_reachable || base <= peer.match_index {
             let agreed = if is_reachable { floor.index } else { Index(0) };
-            peer.next_index = agreed.max(peer.match_index).next();
+            let known = if planted!(StaleRejectBelieved) { agreed } else { peer.match_index };
+            peer.next_index = agreed.max(known).next();
             peer.stream = Stream::Probe { sent: false };
             self.feed(now, from, out);
         } else if let Some((leader, feeder)) = self.feeder(now)
@@ -376,13 +377,15 @@ impl Raft {
     /// Commits what a quorum holds durably, if that is of the own term.
     pub(super) fn commit_by_count(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         let Standing::Leader(leader) = &mut self.standing else { return };
-        let index = leader.peers.quorum_match(self.membership.current());
+        let current = self.membership.current();
+        let settled = planted!(JointCommitByOne).then(|| current.settled());
+        let index = leader.peers.quorum_match(settled.as_ref().unwrap_or(current));
         if index <= self.commit_index {
             return;
         }
         // Raft §5.4.2: an older term's frame on a majority may still be overwritten.
         let is_own = self.log.term_at(index) == Some(self.hard_state.term);
-        if !is_own && !cfg!(feature = "mutant_commit_old_term") {
+        if !is_own && !planted!(CommitOldTerm) {
             return;
         }
         assert!(index <= self.log.last_index(), "only what is here is committed");
@@ -415,7 +418,8 @@ impl Raft {
         if leader.peers.is_one() {
             return;
         }
-        if leader.quorum_heard_at.plus_ms(self.config.election_ms_max) <= now {
+        let unheard_at = leader.quorum_heard_at.plus_ms(self.config.election_ms_max);
+        if unheard_at <= now && !planted!(LeadUnheard) {
             self.become_follower(now, out);
             return;
         }

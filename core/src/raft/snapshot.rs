@@ -164,7 +164,8 @@ impl Raft {
             self.incoming = Some(Incoming { mark, next_offset: 0, is_installing: false });
         }
         let incoming = self.incoming.as_mut().expect("invariant: it was just set");
-        if !incoming.is_installing && incoming.next_offset == offset {
+        let is_next = incoming.next_offset == offset || planted!(ChunksInAnyOrder);
+        if !incoming.is_installing && is_next {
             incoming.next_offset += bytes.len() as u64;
             let mark = incoming.mark.clone();
             assert!(incoming.next_offset <= mark.bytes, "a chunk lies within its snapshot");
@@ -188,7 +189,7 @@ impl Raft {
             following.matched = following.matched.max(mark.index);
             self.learn_commit(mark.index, out);
         }
-        mark.index <= self.commit_index
+        mark.index <= self.commit_index && !planted!(OldSnapshotInstalled)
     }
 
     fn send_snapshot_ack(&mut self, out: &mut impl Emit<Output>) {
@@ -211,7 +212,9 @@ impl Raft {
         assert!(incoming.is_installing && incoming.mark == mark, "what was asked for is installed");
         assert!(self.commit_index < mark.index, "a snapshot moves the state forward");
         self.log.replace(mark.position());
-        self.membership.replace(mark.configuration.clone());
+        if !planted!(SnapshotKeepsConfiguration) {
+            self.membership.replace(mark.configuration.clone());
+        }
         self.commit_index = mark.index;
         self.delivered = mark.index;
         let seq = self.durable.issue_snapshot(mark.index);

@@ -204,7 +204,7 @@ impl<'a> Txn<'a> {
             assert!(self.state.nodes.has(node), "an alloc is placed on a node that exists");
             self.state.fleet.hold(node, alloc.capacity, &alloc.ports);
         }
-        if held && !holds && !cfg!(feature = "mutant_usage_not_released") {
+        if held && !holds && !planted!(UsageNotReleased) {
             self.state.fleet.release(node, alloc.capacity, &alloc.ports);
             self.roomier.insert(node);
         }

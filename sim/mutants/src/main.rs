@@ -1,76 +1,143 @@
-//! Planted bugs, each hunted until a checker fires: `cargo run --profile sim --manifest-path
-//! sim/mutants/Cargo.toml`. A bug that survives its seeds is a hole in the simulator.
+//! Planted bugs, each hunted until something notices: `cargo run --profile sim --manifest-path
+//! sim/mutants/Cargo.toml [-- --seeds N] [-- NAME ...]`. A bug that survives is a hole in the tests.
 //!
-//! Which bug is planted is decided when the core is compiled, so the program builds and runs itself
-//! once per bug.
+//! Each is looked for in two ways: by the scripts of protocol rules, which must print what they always
+//! print; and by the simulator's checkers, seed after seed. A process of its own runs each bug, so that
+//! one that makes the simulator run for ever is found too.
 //!
 //! Invariants
-//! - without a planted bug nothing is hunted here.
-use std::panic;
-use std::process::{Command, ExitCode};
+//! - one bug is planted at a time, and the table says what noticed it first, with the seed.
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, panic, thread};
 
+use drover_core::mutants::{ALL, Mutant, plant};
 use drover_sim::{Options, Times, hunt};
+use drover_tests::play;
+use drover_tests::raft_scripts::Bench;
 
-/// Every planted bug.
-const MUTANTS: [&str; 5] = [
-    "mutant_vote_before_persist",
-    "mutant_commit_old_term",
-    "mutant_usage_not_released",
-    "mutant_tombstone_ignored",
-    "mutant_leader_counts_early",
-];
-
-/// The seeds within which each must be found.
-const SEEDS: u64 = 50;
-
-fn planted() -> Option<&'static str> {
-    let is_planted = [
-        cfg!(feature = "mutant_vote_before_persist"),
-        cfg!(feature = "mutant_commit_old_term"),
-        cfg!(feature = "mutant_usage_not_released"),
-        cfg!(feature = "mutant_tombstone_ignored"),
-        cfg!(feature = "mutant_leader_counts_early"),
-    ];
-    let planted = MUTANTS.iter().zip(is_planted).find(|(_, planted)| *planted);
-    planted.map(|(mutant, _)| *mutant)
-}
+/// Simulated clusters within which a bug must be noticed, if no script does.
+const SEEDS: u64 = 60;
+/// A hunt that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 fn main() -> ExitCode {
-    let survivors = match planted() {
-        Some(mutant) => usize::from(!is_found(mutant)),
-        None => MUTANTS.iter().filter(|mutant| !build_and_hunt(mutant)).count(),
-    };
-    if survivors == 0 {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if let [word, name, seeds] = args.as_slice()
+        && word == "hunt"
+    {
+        hunt_one(name, seeds.parse().unwrap_or(SEEDS));
         return ExitCode::SUCCESS;
     }
-    println!("{survivors} of the planted bugs survived");
-    ExitCode::FAILURE
+    let at = args.iter().position(|arg| arg == "--seeds");
+    let seeds = at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(SEEDS);
+    let is_wanted = |mutant: &&Mutant| {
+        let name = format!("{mutant:?}");
+        let mut named = args.iter().filter(|arg| arg.starts_with(char::is_uppercase)).peekable();
+        named.peek().is_none() || named.any(|arg| *arg == name)
+    };
+    let wanted: Vec<Mutant> = ALL.iter().filter(is_wanted).copied().collect();
+    let survivors = hunt_all(&wanted, seeds);
+    println!("\n{} bugs planted, {} survived {survivors:?}", wanted.len(), survivors.len());
+    if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// This program again, with the bug compiled in.
-fn build_and_hunt(mutant: &str) -> bool {
-    let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let run = Command::new(cargo)
-        .args(["run", "--quiet", "--profile", "sim", "--features", mutant, "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .status();
-    run.is_ok_and(|status| status.success())
+/// As many at a time as there are cores. Answers who survived.
+fn hunt_all(wanted: &[Mutant], seeds: u64) -> Vec<Mutant> {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    println!("{:<28}{:<44}simulator", "planted", "scripts");
+    let mut survivors = Vec::new();
+    let mut running: Vec<(Mutant, Instant, Child)> = Vec::new();
+    let mut waiting = wanted.iter().copied();
+    loop {
+        while running.len() < cores
+            && let Some(mutant) = waiting.next()
+        {
+            match begin(mutant, seeds) {
+                Ok(child) => running.push((mutant, Instant::now(), child)),
+                Err(fault) => panic!("no process for {mutant:?}: {fault}"),
+            }
+        }
+        if running.is_empty() {
+            return survivors;
+        }
+        thread::sleep(Duration::from_millis(20));
+        running.retain_mut(|(mutant, since, child)| match child.try_wait() {
+            Ok(None) if since.elapsed() < PATIENCE => true,
+            Ok(None) => {
+                let _it_may_have_just_ended = child.kill();
+                println!("{:<28}{:<44}hangs", format!("{mutant:?}"), "");
+                false
+            }
+            Ok(Some(status)) if status.success() => {
+                let mut said = String::new();
+                if let Some(out) = &mut child.stdout {
+                    let _what_there_is = std::io::Read::read_to_string(out, &mut said);
+                }
+                print!("{said}");
+                if said.contains("survived") && !said.contains(".txt") {
+                    survivors.push(*mutant);
+                }
+                false
+            }
+            Ok(Some(_)) | Err(_) => {
+                println!("{:<28}{:<44}ends the process", format!("{mutant:?}"), "");
+                false
+            }
+        });
+    }
 }
 
-fn is_found(mutant: &str) -> bool {
+fn begin(mutant: Mutant, seeds: u64) -> std::io::Result<Child> {
+    let (name, seeds) = (format!("{mutant:?}"), seeds.to_string());
+    let program = env::current_exe()?;
+    Command::new(program).args(["hunt", &name, &seeds]).stdout(Stdio::piped()).spawn()
+}
+
+/// One line: what noticed.
+fn hunt_one(name: &str, seeds: u64) {
+    let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
+    plant(mutant);
     // An assertion of the core is a checker too: its panic is caught and told as a failure.
     panic::set_hook(Box::new(|_| ()));
-    let options = Options { minutes: 2, check_every: 50, ladder_lines: 0, ..Options::default() };
-    let found = hunt(0..SEEDS, Times::Once, &options, |report| report.failure.is_none());
-    for report in &found.failures {
-        if let Some(failure) = &report.failure {
-            let (seed, checker, at) = (report.seed, failure.checker, failure.at);
+    let differing = scripts().into_iter().find(|path| differs(path));
+    let script = differing.as_deref().and_then(Path::file_name).unwrap_or_default();
+    let script = script.to_string_lossy();
+    println!("{name:<28}{script:<44}{}", noticed(seeds));
+}
+
+/// What the simulator notices, in clusters of three and of five servers by turns.
+fn noticed(seeds: u64) -> String {
+    for seed in 0..seeds {
+        let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
+        let options =
+            Options { servers, minutes: 2, check_every: 20, ladder_lines: 0, ..Options::default() };
+        let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
+        let failure = found.failures.iter().find_map(|report| report.failure.as_ref());
+        if let Some(failure) = failure {
             let first = failure.message.lines().next().unwrap_or_default();
-            println!("{mutant}  seed {seed}  {checker} at {at}: {first}");
+            let first: String = first.chars().take(90).collect();
+            return format!("seed {seed} ({servers} servers)  {}: {first}", failure.checker);
         }
     }
-    if found.failures.is_empty() {
-        println!("{mutant}  survived {SEEDS} seeds");
-    }
-    !found.failures.is_empty()
+    format!("survived {seeds} seeds")
+}
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios/raft");
+    let entries = fs::read_dir(&folder).expect("the scripts are there");
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Whether the script prints something else than it should, or stops.
+fn differs(path: &Path) -> bool {
+    let script = fs::read_to_string(path).expect("the script can be read");
+    let printed = panic::catch_unwind(|| {
+        let mut bench = Bench::default();
+        play(&script, move |command| bench.run(command))
+    });
+    printed.map_or(true, |printed| printed != script)
 }

@@ -1,4 +1,4 @@
-//! The commands of the scripts under `scenarios/raft/`.
+//! The commands of the scripts under `scenarios/raft/`, on raft machines alone.
 //!
 //! | command | what happens |
 //! |---|---|
@@ -24,19 +24,13 @@ use drover_core::raft::{
 };
 use drover_core::time::MonoTime;
 use drover_core::types::{Index, ServerId, Term};
-use drover_tests::Command;
-use drover_tests::rig::raft::{Cluster, Letter};
-use drover_tests::rig::raft_ladder::portrait;
 
-#[test]
-fn raft() {
-    super::check_folder("raft", || {
-        let mut bench = Bench::new();
-        move |command| bench.run(command)
-    });
-}
+use crate::Command;
+use crate::rig::raft::{Cluster, Letter};
+use crate::rig::raft_ladder::portrait;
 
-struct Bench {
+/// Servers without anything around them.
+pub struct Bench {
     cluster: Cluster,
     delayed: Vec<Letter>,
 }
@@ -46,12 +40,18 @@ fn tune(config: &mut Config) {
     config.snapshot_chunk_bytes = 32;
 }
 
-impl Bench {
-    fn new() -> Self {
+impl Default for Bench {
+    fn default() -> Self {
         Self { cluster: Cluster::new(7, tune), delayed: Vec::new() }
     }
+}
 
-    fn run(&mut self, command: &Command<'_>) -> String {
+impl Bench {
+    /// Carries out one command. Answers what it printed.
+    ///
+    /// # Panics
+    /// If the command makes no sense, or a rule of the protocol is broken.
+    pub fn run(&mut self, command: &Command<'_>) -> String {
         match command.name {
             "servers" | "logs" | "new" | "bootstrap" => self.found(command),
             "silence" | "wait" => self.pass_time(command),

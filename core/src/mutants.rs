@@ -1,0 +1,152 @@
+//! Planted bugs: each breaks one rule in one place, so that it can be seen that something notices.
+//!
+//! Compiled only for `sim/mutants`, a workspace of its own: no other program has the feature. The rule's
+//! own line asks `planted!(Name)`, which is `false` without it.
+//!
+//! Invariants
+//! - at most one bug is planted at a time, and none until `plant` is called.
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Which one is planted: its position in `ALL` and one more.
+static PLANTED: AtomicUsize = AtomicUsize::new(0);
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Mutant {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// Every bug that can be planted.
+        pub const ALL: &[Mutant] = &[$(Mutant::$name,)*];
+    };
+}
+
+mutants!(
+    /// A vote is said before it is durable.
+    VoteBeforePersist,
+    /// A later term is believed and not written down.
+    TermNotPersisted,
+    /// The term is written down, and the vote in it is not.
+    VoteNotPersisted,
+    /// Two candidates of one term get the same vote.
+    VoteTwice,
+    /// Whoever asks is voted for, whatever its log.
+    VoteWithoutLog,
+    /// Logs are compared by length before term.
+    LogComparedByIndex,
+    /// A pre-vote moves the voter's term.
+    PreVoteMovesTerm,
+    /// A vote is given while a leader is heard.
+    VoteBesideLeader,
+    /// Elections begin without asking whether they could be won.
+    NoPreVote,
+    /// The candidate counts its own vote before that is durable.
+    OwnVoteEarly,
+    /// An older entry is committed by counting.
+    CommitOldTerm,
+    /// The leader counts itself for what is not durable.
+    LeaderCountsEarly,
+    /// A follower acknowledges what is not durable.
+    AckBeforePersist,
+    /// A follower acknowledges its whole log, not what it has in common with the leader's.
+    AckBeyondMatch,
+    /// A follower believes the commit index for what it does not have in common.
+    CommitBeyondMatch,
+    /// A doubled append cuts what came after it.
+    TruncateOnDuplicate,
+    /// An acknowledgement of an earlier term counts.
+    StaleAckCounts,
+    /// A late rejection moves a follower below what it has acknowledged.
+    StaleRejectBelieved,
+    /// A leader that nobody hears goes on leading.
+    LeadUnheard,
+    /// One server fewer than a majority decides.
+    MinorityDecides,
+    /// In the joint phase the new voters alone commit.
+    JointCommitByOne,
+    /// In the joint phase the new voters alone elect.
+    JointVoteByOne,
+    /// In the joint phase the new voters alone confirm a read.
+    JointReadByOne,
+    /// A configuration is changed before the own term has committed anything.
+    ChangeBeforeCommit,
+    /// A second change begins before the first is committed.
+    TwoChanges,
+    /// A truncated configuration stays in force.
+    ConfigurationNotRolledBack,
+    /// Only the leader that began a joint phase ends it.
+    JointNotEnded,
+    /// A leader that was removed goes on leading.
+    RemovedLeaderStays,
+    /// A learner does not vote, though its log does not know yet that it may.
+    LearnerRefusesVote,
+    /// A read is answered before the leader's term has committed anything.
+    ReadBeforeCommit,
+    /// A read is answered by a round that was sent before it was asked.
+    ReadByOldRound,
+    /// Reads that wait when the lead is lost are forgotten.
+    ReadsForgotten,
+    /// A snapshot does not replace the configuration.
+    SnapshotKeepsConfiguration,
+    /// A snapshot older than what is committed is installed.
+    OldSnapshotInstalled,
+    /// A lost part of a snapshot is not sent again.
+    SnapshotNotRetried,
+    /// Parts of a snapshot are taken in any order.
+    ChunksInAnyOrder,
+    /// The lead is handed to a server that lacks entries.
+    TransferTooEarly,
+    /// Proposals are taken while the lead is handed over.
+    ProposalWhileTransferring,
+    /// A write of truncated entries counts for their successors.
+    DurableAba,
+    /// Entries are applied before they are durable.
+    ApplyBeforePersist,
+    /// Compaction forgets term and vote.
+    CompactionForgetsVote,
+    /// The disk's log calls durable what is being written.
+    WalDurableEarly,
+    /// Room of an ended alloc is not given back.
+    UsageNotReleased,
+    /// A plan is applied without looking whether it fits.
+    PlanUnchecked,
+    /// An alloc is replaced twice.
+    ReplacedTwice,
+    /// A plan of a settled evaluation is applied.
+    OldPlanApplied,
+    /// A new leader does not look at evaluations that were open.
+    EvalsNotRestored,
+    /// Blocked evaluations are not woken when room appears.
+    BlockedNotWoken,
+    /// A node is called down before its time.
+    DownEarly,
+    /// A new leader gives nodes no time to be heard.
+    NoGraceForNewLeader,
+    /// A node that is heard again stays down.
+    NodeStaysDown,
+    /// A client goes on with what its tombstone ended.
+    TombstoneIgnored,
+    /// A restarted client starts anew what may live.
+    NoReattach,
+    /// A restarted machine's tasks are taken for alive.
+    RebootUnnoticed,
+    /// The founding server forgets that it founded.
+    FoundedTwice,
+    /// A server whose log has begun waits to found a cluster.
+    FoundsBesideLog,
+);
+
+/// From now on `mutant` is there, and no other.
+pub fn plant(mutant: Option<Mutant>) {
+    let at = mutant.and_then(|mutant| ALL.iter().position(|&one| one == mutant));
+    PLANTED.store(at.map_or(0, |at| at + 1), Ordering::SeqCst);
+}
+
+/// Whether `mutant` is there.
+#[must_use]
+pub fn is_planted(mutant: Mutant) -> bool {
+    let at = PLANTED.load(Ordering::SeqCst);
+    at.checked_sub(1).and_then(|at| ALL.get(at)) == Some(&mutant)
+}
