@@ -130,10 +130,6 @@ mutants!(
     TombstoneIgnored,
     /// A restarted client starts anew what may live.
     NoReattach,
-    /// A restarted machine's tasks are taken for alive.
-    RebootUnnoticed,
-    /// The founding server forgets that it founded.
-    FoundedTwice,
     /// A server whose log has begun waits to found a cluster.
     FoundsBesideLog,
 );

@@ -108,13 +108,7 @@ impl AllocRun {
         rng: &mut Rng,
         out: &mut impl Emit<Output>,
     ) {
-        let mut boot = boot;
-        if planted!(NoReattach) {
-            boot = Boot::Rebooted;
-        }
-        if planted!(RebootUnnoticed) {
-            boot = Boot::Same;
-        }
+        let boot = if planted!(NoReattach) { Boot::Rebooted } else { boot };
         for task in 0..self.tasks.len() {
             if self.tasks[task].stage != Stage::Reattaching {
                 continue;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, panic, thread};
 
 use drover_core::mutants::{ALL, Mutant, plant};
+use drover_sim::plan::Plan;
+use drover_sim::run::{Failure, run_plan};
 use drover_sim::{Options, Times, hunt};
 use drover_tests::play;
 use drover_tests::raft_scripts::Bench;
@@ -76,7 +78,7 @@ fn hunt_all(wanted: &[Mutant], seeds: u64) -> Vec<Mutant> {
                     let _what_there_is = std::io::Read::read_to_string(out, &mut said);
                 }
                 print!("{said}");
-                if said.contains("survived") && !said.contains(".txt") {
+                if is_survivor(&said) {
                     survivors.push(*mutant);
                 }
                 false
@@ -87,6 +89,11 @@ fn hunt_all(wanted: &[Mutant], seeds: u64) -> Vec<Mutant> {
             }
         });
     }
+}
+
+/// Neither a script nor the simulator noticed.
+fn is_survivor(line: &str) -> bool {
+    line.contains("  survived ") && !line.contains(".txt")
 }
 
 fn begin(mutant: Mutant, seeds: u64) -> std::io::Result<Child> {
@@ -101,14 +108,24 @@ fn hunt_one(name: &str, seeds: u64) {
     plant(mutant);
     // An assertion of the core is a checker too: its panic is caught and told as a failure.
     panic::set_hook(Box::new(|_| ()));
-    let differing = scripts().into_iter().find(|path| differs(path));
+    let differing = files("tests/scenarios/raft").into_iter().find(|path| differs(path));
     let script = differing.as_deref().and_then(Path::file_name).unwrap_or_default();
     let script = script.to_string_lossy();
     println!("{name:<28}{script:<44}{}", noticed(seeds));
 }
 
-/// What the simulator notices, in clusters of three and of five servers by turns.
+/// What the simulator notices: in the plans of bugs that were found once, then in clusters of three and of
+/// five servers by turns.
 fn noticed(seeds: u64) -> String {
+    for path in files("tests/regressions") {
+        let text = fs::read_to_string(&path).expect("the plan can be read");
+        let plan = Plan::parse(&text).expect("it is a plan");
+        let options = Options { ladder_lines: 0, ..Options::default() };
+        if let Some(failure) = run_plan(&plan, &options).failure {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return format!("{name}  {}", told(&failure));
+        }
+    }
     for seed in 0..seeds {
         let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
         let options =
@@ -116,17 +133,22 @@ fn noticed(seeds: u64) -> String {
         let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
         let failure = found.failures.iter().find_map(|report| report.failure.as_ref());
         if let Some(failure) = failure {
-            let first = failure.message.lines().next().unwrap_or_default();
-            let first: String = first.chars().take(90).collect();
-            return format!("seed {seed} ({servers} servers)  {}: {first}", failure.checker);
+            return format!("seed {seed} ({servers} servers)  {}", told(failure));
         }
     }
     format!("survived {seeds} seeds")
 }
 
-fn scripts() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios/raft");
-    let entries = fs::read_dir(&folder).expect("the scripts are there");
+fn told(failure: &Failure) -> String {
+    let first = failure.message.lines().next().unwrap_or_default();
+    let first: String = first.chars().take(90).collect();
+    format!("{}: {first}", failure.checker)
+}
+
+/// Everything in a folder of the repository, in order.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    let entries = fs::read_dir(&folder).expect("the folder is there");
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
