@@ -1,5 +1,7 @@
 //! Who takes part, and what is inside each one's figure.
 use crate::load::{Cluster, Load};
+use crate::openraft09::Openraft09;
+use crate::openraft010::Openraft010;
 use crate::ours::{Ours, Weight};
 use crate::raftrs::{Codec, RaftRs};
 
@@ -8,16 +10,20 @@ use crate::raftrs::{Codec, RaftRs};
 pub(crate) enum Contender {
     Ours(Weight),
     RaftRs(Codec),
+    Openraft09,
+    Openraft010,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ours(Weight::Machine),
         Self::Ours(Weight::Checksum),
         Self::Ours(Weight::Journal),
         Self::Ours(Weight::Wire),
         Self::RaftRs(Codec::Skipped),
         Self::RaftRs(Codec::Protobuf),
+        Self::Openraft09,
+        Self::Openraft010,
     ];
 
     /// Its name in the table and on the command line.
@@ -29,6 +35,8 @@ impl Contender {
             Self::Ours(Weight::Wire) => "ours+wal+wire",
             Self::RaftRs(Codec::Skipped) => "raft-rs",
             Self::RaftRs(Codec::Protobuf) => "raft-rs+wire",
+            Self::Openraft09 => "openraft-0.9",
+            Self::Openraft010 => "openraft-0.10",
         }
     }
 
@@ -56,6 +64,12 @@ impl Contender {
             Self::RaftRs(Codec::Protobuf) => {
                 "the same, and every message encoded and decoded (protobuf)"
             }
+            Self::Openraft09 => {
+                "openraft 0.9.25, client_write_ff, one thread of tokio, payloads shared as Bytes; no \
+                 serialisation, no checksum; a batch ends when the leader has applied it; bytes are \
+                 those of a codec of fixed fields"
+            }
+            Self::Openraft010 => "openraft 0.10.0-alpha.37, client_write_many, otherwise the same",
         }
     }
 
@@ -63,6 +77,8 @@ impl Contender {
         match self {
             Self::Ours(weight) => Box::new(Ours::new(load, weight)),
             Self::RaftRs(codec) => Box::new(RaftRs::new(load, codec)),
+            Self::Openraft09 => Box::new(Openraft09::new(load)),
+            Self::Openraft010 => Box::new(Openraft010::new(load)),
         }
     }
 }

@@ -16,6 +16,8 @@ mod contender;
 mod instructions;
 mod load;
 mod measure;
+mod openraft010;
+mod openraft09;
 mod options;
 mod ours;
 mod raftrs;

@@ -1,4 +1,5 @@
 //! What is asked of a cluster, and what a cluster must be able to do.
+use std::ops::{Bound, Range, RangeBounds};
 
 /// Entries that every voter keeps in its log, at least.
 pub(crate) const RETAINED_ENTRIES: u64 = 65_536;
@@ -24,6 +25,24 @@ impl Load {
     pub(crate) fn payload(self) -> Vec<u8> {
         vec![7; self.payload_bytes]
     }
+}
+
+/// Where the entries of `range` lie in a log of `length` entries that begins at `base`.
+pub(crate) fn held_range(range: &impl RangeBounds<u64>, base: u64, length: usize) -> Range<usize> {
+    let begin = match range.start_bound() {
+        Bound::Included(&first) => first,
+        Bound::Excluded(&before) => before + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last + 1,
+        Bound::Excluded(&after) => after,
+        Bound::Unbounded => u64::MAX,
+    };
+    let slot = |index: u64| {
+        usize::try_from(index.saturating_sub(base)).map_or(length, |slot| slot.min(length))
+    };
+    slot(begin)..slot(end).max(slot(begin))
 }
 
 /// What voters said to each other.
