@@ -1,4 +1,5 @@
 //! Who takes part, and what is inside each one's figure.
+use crate::limit::Limit;
 use crate::load::{Cluster, Load};
 use crate::openraft09::Openraft09;
 use crate::openraft010::Openraft010;
@@ -12,10 +13,11 @@ pub(crate) enum Contender {
     RaftRs(Codec),
     Openraft09,
     Openraft010,
+    Limit,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ours(Weight::Machine),
         Self::Ours(Weight::Checksum),
         Self::Ours(Weight::Journal),
@@ -24,6 +26,7 @@ impl Contender {
         Self::RaftRs(Codec::Protobuf),
         Self::Openraft09,
         Self::Openraft010,
+        Self::Limit,
     ];
 
     /// Its name in the table and on the command line.
@@ -37,6 +40,7 @@ impl Contender {
             Self::RaftRs(Codec::Protobuf) => "raft-rs+wire",
             Self::Openraft09 => "openraft-0.9",
             Self::Openraft010 => "openraft-0.10",
+            Self::Limit => "limit",
         }
     }
 
@@ -70,6 +74,10 @@ impl Contender {
                  those of a codec of fixed fields"
             }
             Self::Openraft010 => "openraft 0.10.0-alpha.37, client_write_many, otherwise the same",
+            Self::Limit => {
+                "no consensus: a batch copied once into a buffer that three logs share, \
+                 acknowledged, counted; says how fast the machine is at the moment"
+            }
         }
     }
 
@@ -79,6 +87,7 @@ impl Contender {
             Self::RaftRs(codec) => Box::new(RaftRs::new(load, codec)),
             Self::Openraft09 => Box::new(Openraft09::new(load)),
             Self::Openraft010 => Box::new(Openraft010::new(load)),
+            Self::Limit => Box::new(Limit::new(load)),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `load` | what is asked of a cluster, and what a cluster must be able to do |
 //! | `ours` | Drover's machine, with a disk from `ours/disk` |
 //! | `raftrs`, `openraft09`, `openraft010` | the others, each driven its best way |
+//! | `limit` | a floor that nobody is much below |
 //! | `contender` | who takes part, and what is inside each one's figure |
 //! | `allocations`, `measure`, `instructions` | the instruments |
 //! | `options`, `report` | what is measured, and the table |
@@ -14,6 +15,7 @@
 mod allocations;
 mod contender;
 mod instructions;
+mod limit;
 mod load;
 mod measure;
 mod openraft010;
