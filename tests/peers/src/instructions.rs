@@ -1,5 +1,6 @@
 //! Instructions per entry, which no neighbour on the machine disturbs: the bench runs itself under
 //! valgrind twice, and what the longer run did more is divided by the entries it proposed more.
+//! Filling the logs takes most of the time: minutes for openraft one by one.
 use std::process::Command;
 
 use crate::contender::Contender;
@@ -7,6 +8,10 @@ use crate::load::Load;
 
 /// Entries of the shorter and of the longer run.
 const ENTRIES: [u64; 2] = [1_024, 17_408];
+
+/// Valgrind takes each byte of a `rep movsb` for an instruction: let copies be made by loops.
+const TUNABLES: &str =
+    "glibc.cpu.x86_rep_movsb_threshold=1073741824:glibc.cpu.x86_rep_stosb_threshold=1073741824";
 
 /// Whether valgrind can be asked.
 pub(crate) fn are_countable() -> bool {
@@ -27,6 +32,7 @@ fn count(contender: Contender, load: Load, batches: u64) -> Result<u64, String> 
     let own = std::env::current_exe().map_err(|fault| fault.to_string())?;
     let said = Command::new("valgrind")
         .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+        .env("GLIBC_TUNABLES", TUNABLES)
         .arg(own)
         .args(["--only", contender.name(), "--batch", &load.batch.to_string()])
         .args(["--payload", &load.payload_bytes.to_string(), "--exactly", &batches.to_string()])

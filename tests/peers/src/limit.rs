@@ -49,8 +49,12 @@ impl Voter {
     }
 
     fn apply(&mut self, upto: u64) {
-        let unapplied = self.log.partition_point(|batch| batch.first <= self.applied);
-        for batch in self.log.range(unapplied..).take_while(|batch| batch.first <= upto) {
+        // What is not applied is among the newest.
+        let newest = self.log.iter().rev();
+        let unapplied = newest.take_while(|batch| self.applied < batch.first).count();
+        for batch in
+            self.log.range(self.log.len() - unapplied..).take_while(|batch| batch.first <= upto)
+        {
             let begins = std::iter::once(0).chain(batch.ends.iter().copied());
             for begin in begins.take(batch.ends.len()) {
                 self.state = self.state.wrapping_mul(31).wrapping_add(batch.bytes[begin].into());

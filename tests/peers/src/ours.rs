@@ -1,5 +1,6 @@
-//! Drover's consensus machine, driven as its agent drives it: one input at a time, what it says
-//! carried out in order, then `on_time`; a write counts when the disk has said so.
+//! Drover's consensus machine, driven as its agent drives it: one input at a time, then `on_time`, what
+//! it says carried out in order; a write counts when the disk has said so. The agent's queue between
+//! its machines is left out: there is only one machine here.
 //!
 //! A batch is one frame: its payloads are gathered in a buffer that is used again, and copied once
 //! into the frame that three logs, two messages and three disks share. In production each follower
@@ -24,7 +25,7 @@ use crate::load::{CUT_ENTRIES, Cluster, Load, RETAINED_ENTRIES, Traffic, Watch};
 use disk::Disk;
 
 const SERVERS: [ServerId; 3] = [ServerId(1), ServerId(2), ServerId(3)];
-const LEADER: usize = 0;
+const LEADER: ServerId = SERVERS[0];
 /// What `Frame::cost_bytes` adds to a body.
 const FRAME_COST_BYTES: u64 = 64;
 /// Between two batches: heartbeats come now and then, as in a busy cluster.
@@ -46,7 +47,6 @@ pub(crate) enum Weight {
 struct Voter {
     raft: Raft,
     disk: Disk,
-    inbox: VecDeque<(ServerId, Letter)>,
     applied: Applied,
 }
 
@@ -57,148 +57,85 @@ struct Applied {
     frame: Option<Arc<Frame>>,
 }
 
-enum Letter {
+struct Letter {
+    from: ServerId,
+    to: ServerId,
+    text: Text,
+}
+
+enum Text {
     Said(Message),
     Encoded(Vec<u8>),
 }
 
-/// What is said first is carried out first.
-#[derive(Default)]
-struct Said(VecDeque<Output>);
+/// What lies between the voters.
+struct Network {
+    weight: Weight,
+    under_way: VecDeque<Letter>,
+    watched: Option<Traffic>,
+}
 
-impl Emit<Output> for Said {
-    fn emit(&mut self, output: Output) {
-        self.0.push_back(output);
-    }
+/// Carries out what a machine says, at the moment it says it.
+struct Carrier<'a> {
+    id: ServerId,
+    disk: &'a mut Disk,
+    applied: &'a mut Applied,
+    network: &'a mut Network,
 }
 
 /// Three of them.
 pub(crate) struct Ours {
     load: Load,
-    weight: Weight,
     voters: [Voter; 3],
+    network: Network,
     now: MonoTime,
-    /// What a machine just said.
-    said: Said,
     payload: Vec<u8>,
     body: Vec<u8>,
     proposed: u64,
-    watched: Option<Traffic>,
 }
 
-impl Ours {
-    pub(crate) fn new(load: Load, weight: Weight) -> Self {
-        let voter = |id| Voter {
-            raft: Raft::new(
-                config(id, load),
-                Rng::from_seed(7).fork_number(id.0),
-                Recovered::default(),
-                MonoTime::default(),
-            ),
-            disk: Disk::new(weight),
-            inbox: VecDeque::new(),
-            applied: Applied::default(),
-        };
-        let mut ours = Self {
-            load,
-            weight,
-            voters: SERVERS.map(voter),
-            now: MonoTime::default(),
-            said: Said::default(),
-            payload: load.payload(),
-            body: Vec::new(),
-            proposed: 0,
-            watched: None,
-        };
-        ours.found();
-        ours
-    }
-
-    /// All are told of the cluster, and the first loses its patience.
-    fn found(&mut self) {
-        let configuration = Configuration::new(&SERVERS, &[]);
-        for at in 0..SERVERS.len() {
-            let now = self.now;
-            self.voters[at].raft.on_bootstrap(now, configuration.clone(), &mut self.said);
-            self.carry_out(at);
-        }
-        self.settle();
-        let raft = &self.voters[LEADER].raft;
-        self.now = raft.next_deadline().expect("a voter waits for a leader");
-        self.pass_time(LEADER);
-        self.settle();
-        assert!(self.voters[LEADER].raft.is_ready(), "the first one leads");
-    }
-
-    fn propose(&mut self) {
-        self.body.clear();
-        for _ in 0..self.load.batch {
-            self.body.extend_from_slice(&self.payload);
-        }
-        let count = u32::try_from(self.load.batch).expect("a batch fits into a frame");
-        let payload = Payload::Commands { count, bytes: Arc::from(&self.body[..]) };
-        let raft = &mut self.voters[LEADER].raft;
-        let mark = raft.on_propose(self.now, payload, &mut self.said);
-        assert!(mark.is_ok(), "a leader with an empty window takes what is proposed");
-        self.proposed += self.load.batch;
-        self.finish_step(LEADER);
-    }
-
-    /// Lets everything happen that follows.
-    fn settle(&mut self) {
-        let mut is_quiet = false;
-        while !is_quiet {
-            is_quiet = true;
-            for at in 0..SERVERS.len() {
-                while let Some((from, letter)) = self.voters[at].inbox.pop_front() {
-                    is_quiet = false;
-                    let message = open(from, letter);
-                    self.voters[at].raft.on_message(self.now, from, message, &mut self.said);
-                    self.finish_step(at);
-                }
-                while let Some(upto) = self.voters[at].disk.complete() {
-                    is_quiet = false;
-                    self.voters[at].raft.on_persisted(self.now, upto, &mut self.said);
-                    self.finish_step(at);
-                }
-            }
+impl Emit<Output> for Carrier<'_> {
+    fn emit(&mut self, output: Output) {
+        match output {
+            Output::Persist { seq, record } => self.disk.write(seq, &record),
+            Output::Send(to, message) => self.network.send(self.id, to, message),
+            Output::Commit(frame) => self.applied.apply(frame),
+            Output::Compacted { upto } => self.disk.on_compacted(upto),
+            Output::LeadWon(_) | Output::LeadReady(_) | Output::Configured(_) => (),
+            Output::LeadLost
+            | Output::ReadReady { .. }
+            | Output::ReadFailed { .. }
+            | Output::ReadChunk { .. }
+            | Output::StoreChunk { .. }
+            | Output::InstallSnapshot(_) => panic!("nobody asked for this: {output:?}"),
         }
     }
+}
 
-    /// What an agent does after every input.
-    fn finish_step(&mut self, at: usize) {
-        self.carry_out(at);
-        self.pass_time(at);
-    }
-
-    fn pass_time(&mut self, at: usize) {
-        self.voters[at].raft.on_time(self.now, &mut self.said);
-        self.carry_out(at);
-    }
-
-    fn carry_out(&mut self, at: usize) {
-        while let Some(output) = self.said.0.pop_front() {
-            match output {
-                Output::Persist { seq, record } => self.voters[at].disk.write(seq, &record),
-                Output::Send(to, message) => self.send(SERVERS[at], to, message),
-                Output::Commit(frame) => self.apply(at, frame),
-                Output::Compacted { upto } => self.voters[at].disk.on_compacted(upto),
-                Output::LeadWon(_) | Output::LeadReady(_) | Output::Configured(_) => (),
-                Output::LeadLost
-                | Output::ReadReady { .. }
-                | Output::ReadFailed { .. }
-                | Output::ReadChunk { .. }
-                | Output::StoreChunk { .. }
-                | Output::InstallSnapshot(_) => panic!("nobody asked for this: {output:?}"),
-            }
+impl Applied {
+    fn apply(&mut self, frame: Arc<Frame>) {
+        if let Payload::Commands { count, .. } = &frame.payload {
+            self.entries += u64::from(*count);
+            self.uncut += u64::from(*count);
         }
+        self.frame = Some(frame);
     }
 
+    /// Where the log should be cut now, if so.
+    fn take_cut(&mut self) -> Option<Position> {
+        if self.uncut < CUT_ENTRIES {
+            return None;
+        }
+        self.uncut = 0;
+        self.frame.as_ref().map(|frame| frame.position())
+    }
+}
+
+impl Network {
     fn send(&mut self, from: ServerId, to: ServerId, message: Message) {
-        let voter = SERVERS.iter().position(|&id| id == to).expect("there are three");
         let is_encoded = self.weight == Weight::Wire;
         if self.watched.is_none() && !is_encoded {
-            self.voters[voter].inbox.push_back((from, Letter::Said(message)));
+            self.under_way.push_back(Letter { from, to, text: Text::Said(message) });
             return;
         }
         let entries = entries_of(&message);
@@ -207,25 +144,100 @@ impl Ours {
         if let Some(traffic) = &mut self.watched {
             traffic.note(bytes.len() as u64, entries);
         }
-        let letter = match message {
-            wire::Message::Raft(message) if !is_encoded => Letter::Said(message),
-            _ => Letter::Encoded(bytes),
+        let text = match message {
+            wire::Message::Raft(message) if !is_encoded => Text::Said(message),
+            _ => Text::Encoded(bytes),
         };
-        self.voters[voter].inbox.push_back((from, letter));
+        self.under_way.push_back(Letter { from, to, text });
+    }
+}
+
+impl Voter {
+    fn new(id: ServerId, load: Load, weight: Weight) -> Self {
+        let rng = Rng::from_seed(7).fork_number(id.0);
+        Self {
+            raft: Raft::new(config(id, load), rng, Recovered::default(), MonoTime::default()),
+            disk: Disk::new(weight),
+            applied: Applied::default(),
+        }
     }
 
-    fn apply(&mut self, at: usize, frame: Arc<Frame>) {
-        let voter = &mut self.voters[at];
-        if let Payload::Commands { count, .. } = &frame.payload {
-            voter.applied.entries += u64::from(*count);
-            voter.applied.uncut += u64::from(*count);
+    /// Something happens to the machine, and its disk does what it was asked to.
+    fn step(
+        &mut self,
+        (id, now): (ServerId, MonoTime),
+        network: &mut Network,
+        happen: impl FnOnce(&mut Raft, &mut Carrier<'_>),
+    ) {
+        let Self { raft, disk, applied } = self;
+        let mut carrier = Carrier { id, disk, applied, network };
+        happen(raft, &mut carrier);
+        raft.on_time(now, &mut carrier);
+        while let Some(upto) = carrier.disk.complete() {
+            raft.on_persisted(now, upto, &mut carrier);
+            raft.on_time(now, &mut carrier);
         }
-        let position = frame.position();
-        voter.applied.frame = Some(frame);
-        if CUT_ENTRIES <= voter.applied.uncut {
-            voter.applied.uncut = 0;
-            let mark = mark_at(&voter.raft, position);
-            voter.raft.on_snapshot_saved(self.now, mark, &mut self.said);
+        if let Some(position) = carrier.applied.take_cut() {
+            let mark = mark_at(raft, position);
+            raft.on_snapshot_saved(now, mark, &mut carrier);
+        }
+    }
+}
+
+impl Ours {
+    pub(crate) fn new(load: Load, weight: Weight) -> Self {
+        let mut ours = Self {
+            load,
+            voters: SERVERS.map(|id| Voter::new(id, load, weight)),
+            network: Network { weight, under_way: VecDeque::new(), watched: None },
+            now: MonoTime::default(),
+            payload: load.payload(),
+            body: Vec::new(),
+            proposed: 0,
+        };
+        ours.found();
+        ours
+    }
+
+    /// All are told of the cluster, and the first loses its patience.
+    fn found(&mut self) {
+        let now = self.now;
+        for id in SERVERS {
+            let configuration = Configuration::new(&SERVERS, &[]);
+            self.step(id, |raft, out| raft.on_bootstrap(now, configuration, out));
+        }
+        self.settle();
+        let deadline = self.voters[slot(LEADER)].raft.next_deadline();
+        self.now = deadline.expect("a voter waits for a leader");
+        self.step(LEADER, |_, _| ());
+        self.settle();
+        assert!(self.voters[slot(LEADER)].raft.is_ready(), "the first one leads");
+    }
+
+    fn step(&mut self, id: ServerId, happen: impl FnOnce(&mut Raft, &mut Carrier<'_>)) {
+        self.voters[slot(id)].step((id, self.now), &mut self.network, happen);
+    }
+
+    fn propose(&mut self) {
+        self.body.clear();
+        for _ in 0..self.load.batch {
+            self.body.extend_from_slice(&self.payload);
+        }
+        let count = u32::try_from(self.load.batch).expect("a batch fits into a frame");
+        let (now, bytes) = (self.now, Arc::from(&self.body[..]));
+        self.step(LEADER, |raft, out| {
+            let mark = raft.on_propose(now, Payload::Commands { count, bytes }, out);
+            assert!(mark.is_ok(), "a leader with an empty window takes what is proposed");
+        });
+        self.proposed += self.load.batch;
+    }
+
+    /// Lets everything happen that follows.
+    fn settle(&mut self) {
+        let now = self.now;
+        while let Some(Letter { from, to, text }) = self.network.under_way.pop_front() {
+            let message = open(from, text);
+            self.step(to, |raft, out| raft.on_message(now, from, message, out));
         }
     }
 }
@@ -240,10 +252,11 @@ impl Cluster for Ours {
     }
 
     fn watch(&mut self, watch: Watch) -> Traffic {
-        match watch {
-            Watch::Begin => self.watched.replace(Traffic::default()).unwrap_or_default(),
-            Watch::End => self.watched.take().unwrap_or_default(),
-        }
+        let next = match watch {
+            Watch::Begin => Some(Traffic::default()),
+            Watch::End => None,
+        };
+        std::mem::replace(&mut self.network.watched, next).unwrap_or_default()
     }
 
     fn check(&self) {
@@ -251,7 +264,7 @@ impl Cluster for Ours {
         for voter in &self.voters {
             voter.raft.check_invariants();
             assert_eq!(voter.applied.entries, self.proposed, "all that was proposed is applied");
-            assert_eq!(held(voter), held(&self.voters[LEADER]), "all are at the same place");
+            assert_eq!(held(voter), held(&self.voters[0]), "all are at the same place");
             let frame = voter.applied.frame.as_ref().expect("something was applied");
             let Payload::Commands { bytes, .. } = &frame.payload else {
                 panic!("it holds commands")
@@ -261,6 +274,10 @@ impl Cluster for Ours {
             assert!(RETAINED_ENTRIES <= kept, "only {kept} entries are in the log");
         }
     }
+}
+
+fn slot(id: ServerId) -> usize {
+    SERVERS.iter().position(|&server| server == id).expect("there are three")
 }
 
 fn config(id: ServerId, load: Load) -> Config {
@@ -285,10 +302,10 @@ fn entries_of(message: &Message) -> u64 {
     frames.iter().map(|frame| u64::from(frame.count())).sum()
 }
 
-fn open(from: ServerId, letter: Letter) -> Message {
-    match letter {
-        Letter::Said(message) => message,
-        Letter::Encoded(bytes) => match wire::Message::decode(wire::PeerId::Server(from), &bytes) {
+fn open(from: ServerId, text: Text) -> Message {
+    match text {
+        Text::Said(message) => message,
+        Text::Encoded(bytes) => match wire::Message::decode(wire::PeerId::Server(from), &bytes) {
             Ok(wire::Message::Raft(message)) => message,
             other => panic!("what was sent does not come back: {other:?}"),
         },

@@ -271,10 +271,11 @@ impl Cluster for RaftRs {
     }
 
     fn watch(&mut self, watch: Watch) -> Traffic {
-        match watch {
-            Watch::Begin => self.watched.replace(Traffic::default()).unwrap_or_default(),
-            Watch::End => self.watched.take().unwrap_or_default(),
-        }
+        let next = match watch {
+            Watch::Begin => Some(Traffic::default()),
+            Watch::End => None,
+        };
+        std::mem::replace(&mut self.watched, next).unwrap_or_default()
     }
 
     fn check(&self) {
