@@ -34,6 +34,10 @@ pub fn run(options: &Options) {
     for contender in &options.contenders {
         println!("- {}: {}", contender.name(), contender.inside());
     }
+    println!(
+        "Bytes are those of encoded messages. Ours takes a batch as one string of bytes: where an \
+         entry ends in it is part of the entry. The others' entries are told apart by the library."
+    );
     for &payload_bytes in &options.payloads {
         let load = |&batch| Load { batch, payload_bytes };
         let loads: Vec<_> = options.batches.iter().map(load).collect();
@@ -134,7 +138,8 @@ fn print_instructions(loads: &[Load], options: &Options) {
 
 fn machine() -> String {
     let said = |arguments: &[&str]| {
-        let said = Command::new("git").args(arguments).output().ok();
+        let here = ["-C", env!("CARGO_MANIFEST_DIR")];
+        let said = Command::new("git").args(here).args(arguments).output().ok();
         said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
     };
     let commit = said(&["rev-parse", "--short", "HEAD"]);
