@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `message` | frames, positions, what servers say to each other |
+//! | `message`, `frames` | frames, positions, what servers say to each other |
 //! | `log`, `durable`, `membership`, `progress`, `quorum` | the data and its arithmetic |
 //! | `election` | votes, campaigns, who leads |
 //! | `replicate` | the leader's side of the log |
@@ -41,6 +41,7 @@ mod change;
 mod durable;
 mod election;
 mod follow;
+mod frames;
 mod log;
 mod membership;
 mod message;
@@ -53,6 +54,7 @@ mod view;
 
 pub use change::{ProposalMark, Refused};
 pub use durable::{Record, Recovered};
+pub use frames::Frames;
 pub use membership::Configuration;
 pub use message::{
     Ballot, Body, Campaign, Frame, HardState, LogMark, Message, Payload, Position, SnapshotMark,

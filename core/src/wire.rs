@@ -20,6 +20,9 @@ use crate::time::WallTime;
 use crate::types::{Incarnation, Index, NodeId, ServerId};
 use crate::{gossip, raft};
 
+/// Room for a message that carries nothing long.
+const SIZE_BYTES_MIN: usize = 64;
+
 /// An agent at the other end of a link, as its certificate and greeting say.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum PeerId {
@@ -107,8 +110,21 @@ impl Message {
     /// The bytes on the wire.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(&EnvelopeRef::V1(self))
+        postcard::to_extend(&EnvelopeRef::V1(self), Vec::with_capacity(self.size_hint()))
             .expect("invariant: messages are plain data and always encode")
+    }
+
+    /// About how long the bytes will be: enough for what is long, so that they are not moved on the way.
+    fn size_hint(&self) -> usize {
+        let Self::Raft(raft) = self else { return SIZE_BYTES_MIN };
+        let body = if let raft::Body::Append { frames, .. } = &raft.body {
+            frames.iter().map(|frame| frame.cost_bytes()).sum()
+        } else if let raft::Body::SnapshotChunk { bytes, .. } = &raft.body {
+            bytes.len() as u64
+        } else {
+            0
+        };
+        SIZE_BYTES_MIN + usize::try_from(body).unwrap_or_default()
     }
 
     /// Reads what `from` sent, and refuses what it may not say.

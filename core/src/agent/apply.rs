@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::boot::raft_record_end;
+use super::boot::{raft_record_end, raft_record_room};
 use super::lead::Settled;
 use super::{Agent, Effect, Effects, snapshot};
 use crate::api::{Rejection, Response};
@@ -174,7 +174,8 @@ impl Agent {
         let Some(disk) = &mut self.disk else { return };
         let seq = disk.journal.on_record(Lane::Raft, own);
         disk.journal.on_frame(seq, raft_record_end(record));
-        let bytes = postcard::to_allocvec(record).expect("invariant: records always encode");
+        let room = Vec::with_capacity(raft_record_room(record));
+        let bytes = postcard::to_extend(record, room).expect("invariant: records always encode");
         disk.wal.append(seq, Lane::Raft, &bytes, &mut self.pending);
         if let Some(server) = self.server.as_mut().filter(|server| !server.raft.is_new()) {
             server.gossip.on_log_begun();

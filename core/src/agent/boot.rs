@@ -23,6 +23,9 @@ use crate::state::State;
 use crate::types::{Boot, Index, WriteSeq};
 use crate::wal::{Lane, Wal};
 
+/// A record without a frame's body.
+const RECORD_BYTES_MIN: usize = 64;
+
 type Snapshot = Option<(SnapshotMark, Arc<[u8]>)>;
 
 impl Agent {
@@ -145,6 +148,15 @@ fn check_for_hole(log: &raft::Recovered) -> Result<(), String> {
 
 fn read_record<T: for<'de> serde::Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
     postcard::from_bytes(bytes).map_err(|fault| format!("{fault}"))
+}
+
+/// About how long a record's bytes are, so that they are not moved while they are written.
+pub(super) fn raft_record_room(record: &raft::Record) -> usize {
+    let body = match record {
+        raft::Record::Frame { frame, .. } => frame.payload.body_bytes(),
+        raft::Record::HardState(_) | raft::Record::SnapshotInstalled(_) => 0,
+    };
+    RECORD_BYTES_MIN + body
 }
 
 /// The last index that a record holds: what compaction compares.

@@ -9,10 +9,10 @@
 //! - only what is known to equal the leader's log is acknowledged or committed, and only what is
 //!   durable is acknowledged.
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::frames::Frames;
 use super::message::{Body, Frame, LogMark, Position};
 use super::{Output, Raft, Standing};
 use crate::emit::Emit;
@@ -35,7 +35,7 @@ pub(super) struct Following {
 pub(super) struct Appended {
     pub(super) prev: Position,
     pub(super) commit: Index,
-    pub(super) frames: Vec<Arc<Frame>>,
+    pub(super) frames: Frames,
 }
 
 impl Raft {

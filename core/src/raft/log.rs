@@ -32,12 +32,16 @@ pub(super) struct Log {
     base: Position,
     base_bytes_upto: u64,
     entries: VecDeque<Entry>,
+    /// Where the last frame, or the base, ends: asked for at every turn.
+    last: Position,
+    last_bytes_upto: u64,
 }
 
 impl Log {
     /// An empty log above `base`.
-    pub(super) const fn new(base: Position) -> Self {
-        Self { base, base_bytes_upto: 0, entries: VecDeque::new() }
+    pub(super) fn new(base: Position) -> Self {
+        let entries = VecDeque::new();
+        Self { base, base_bytes_upto: 0, entries, last: base, last_bytes_upto: 0 }
     }
 
     /// The log that was read from disk beside a snapshot that ends at `snapshot`. Configurations
@@ -85,18 +89,19 @@ impl Log {
         self.entries.is_empty()
     }
 
-    pub(super) fn last(&self) -> Position {
-        self.entries
-            .back()
-            .map_or(self.base, |entry| Position { term: entry.term, index: entry.last })
+    pub(super) const fn last(&self) -> Position {
+        self.last
     }
 
-    pub(super) fn last_index(&self) -> Index {
-        self.entries.back().map_or(self.base.index, |entry| entry.last)
+    pub(super) const fn last_index(&self) -> Index {
+        self.last.index
     }
 
     /// The term of the entry at `index`, unless it is compacted or not there.
     pub(super) fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.last.index {
+            return Some(self.last.term);
+        }
         if index == self.base.index {
             return Some(self.base.term);
         }
@@ -108,7 +113,8 @@ impl Log {
 
     /// Whether a frame, or the base, ends exactly at `at`.
     pub(super) fn holds(&self, at: Position) -> bool {
-        at == self.base
+        at == self.last
+            || at == self.base
             || (self.base.index < at.index
                 && self
                     .entries
@@ -127,13 +133,14 @@ impl Log {
 
     /// Cost of the frames up to `index`, which must be the end of one.
     pub(super) fn bytes_upto(&self, index: Index) -> u64 {
+        if self.last.index <= index {
+            return self.last_bytes_upto;
+        }
         if index <= self.base.index {
             return self.base_bytes_upto;
         }
-        self.entries.get(self.slot(index)).map_or_else(
-            || self.entries.back().map_or(self.base_bytes_upto, |entry| entry.bytes_upto),
-            |entry| entry.bytes_upto,
-        )
+        let entry = self.entries.get(self.slot(index));
+        entry.map_or(self.last_bytes_upto, |entry| entry.bytes_upto)
     }
 
     /// Cost of the frames above `low` up to `high`.
@@ -161,8 +168,10 @@ impl Log {
         assert!(0 < frame.count(), "a frame holds at least one entry");
         assert!(frame.first == last.index.next(), "frames follow each other without a gap");
         assert!(last.term <= frame.term, "terms do not fall");
-        let bytes_upto = self.bytes_upto(last.index) + frame.cost_bytes();
-        self.entries.push_back(Entry { last: frame.last(), term: frame.term, bytes_upto, frame });
+        self.last = frame.position();
+        self.last_bytes_upto += frame.cost_bytes();
+        let (bytes_upto, last) = (self.last_bytes_upto, self.last);
+        self.entries.push_back(Entry { last: last.index, term: last.term, bytes_upto, frame });
     }
 
     /// Drops every frame from the one that begins at `from` on.
@@ -172,6 +181,10 @@ impl Log {
         let begins = self.entries.get(slot).is_none_or(|entry| entry.frame.first == from);
         assert!(begins, "a frame is removed whole");
         self.entries.truncate(slot);
+        let (base, base_bytes_upto) = (self.base, self.base_bytes_upto);
+        let end = |entry: &Entry| (entry.frame.position(), entry.bytes_upto);
+        (self.last, self.last_bytes_upto) =
+            self.entries.back().map_or((base, base_bytes_upto), end);
     }
 
     /// Drops frames from below, up to and with the one that ends at or before `upto`, but keeps the
@@ -217,5 +230,7 @@ impl Log {
             assert!(entry.bytes_upto == bytes_upto, "the sums are those of the frames");
             at = entry.frame.position();
         }
+        assert!(self.last == at, "the log ends where its last frame does");
+        assert!(self.last_bytes_upto == bytes_upto, "the sums are those of the frames");
     }
 }

@@ -8,10 +8,10 @@
 //! - the frames of one append follow its `prev` without a gap, in terms that do not fall.
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::frames::Frames;
 use super::membership::Configuration;
 use crate::digest::Digest;
 use crate::types::{Index, ServerId, Term};
@@ -202,7 +202,7 @@ pub enum Body {
         /// Number of the leader's round; grows within a term.
         round: u64,
         /// The frames.
-        frames: Vec<Arc<Frame>>,
+        frames: Frames,
     },
     /// Follower: I hold this.
     AppendAck {
@@ -291,7 +291,7 @@ impl Message {
     }
 }
 
-fn append_fault(term: Term, prev: Position, frames: &[Arc<Frame>]) -> Option<&'static str> {
+fn append_fault(term: Term, prev: Position, frames: &Frames) -> Option<&'static str> {
     let mut at = prev;
     if term < prev.term {
         return Some("a leader's log holds no later term");

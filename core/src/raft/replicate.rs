@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::change::Transfer;
+use super::frames::Frames;
 use super::message::{Body, Frame, LogMark, Message, Payload, Position, SnapshotMark};
 use super::progress::{Feed, PeerView, Peers, Progress, Stream, Transmission};
 use super::read_index::Read;
@@ -162,10 +163,10 @@ impl Feeder<'_> {
                 self.ask_chunk(peer.id, transmission, out);
             }
         }
-        self.append(peer, Vec::new(), out);
+        self.append(peer, Frames::default(), out);
     }
 
-    fn append(&self, peer: &mut Progress, frames: Vec<Arc<Frame>>, out: &mut impl Emit<Output>) {
+    fn append(&self, peer: &mut Progress, frames: Frames, out: &mut impl Emit<Output>) {
         let index = peer.prev_index().max(self.log.base().index);
         let term = self.log.term_at(index).expect("invariant: what precedes is in the log");
         let prev = Position { term, index };
@@ -174,8 +175,8 @@ impl Feeder<'_> {
         out.emit(Output::Send(peer.id, Message { term: self.term, body }));
     }
 
-    fn take_frames(&self, from: Index) -> Vec<Arc<Frame>> {
-        let mut frames = Vec::new();
+    fn take_frames(&self, from: Index) -> Frames {
+        let mut frames = Frames::default();
         let mut bytes = 0;
         for frame in self.log.frames_from(from) {
             bytes += frame.cost_bytes();
@@ -255,7 +256,7 @@ impl Raft {
         leader.notice_at = None;
         for peer in leader.peers.iter_mut() {
             if peer.id != own && peer.commit_sent < commit {
-                feeder.append(peer, Vec::new(), out);
+                feeder.append(peer, Frames::default(), out);
             }
         }
     }

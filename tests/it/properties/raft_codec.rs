@@ -39,7 +39,7 @@ fn frames() -> impl Strategy<Value = Vec<Arc<Frame>>> {
 proptest! {
     #[test]
     fn an_append_is_read_as_it_was_written(frames in frames(), round in any::<u64>()) {
-        let body = Body::Append { prev: Position::default(), commit: Index(3), round, frames };
+        let body = Body::Append { prev: Position::default(), commit: Index(3), round, frames: frames.into_iter().collect() };
         let message = Message { term: Term(99), body };
         prop_assert_eq!(message.fault(), None);
         let bytes = postcard::to_allocvec(&message).unwrap();
@@ -55,7 +55,8 @@ proptest! {
         let last = falling.len() - 1;
         Arc::make_mut(&mut falling[last]).term = Term(0);
         for frames in [holed, falling] {
-            let body = Body::Append { prev: Position::default(), commit: Index(0), round: 1, frames };
+            let (prev, frames) = (Position::default(), frames.into_iter().collect());
+            let body = Body::Append { prev, commit: Index(0), round: 1, frames };
             let fault = Message { term: Term(99), body }.fault();
             prop_assert!(fault.is_some());
         }
