@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArgs),
     #[command(subcommand, about = "Make certificates")]
     Tls(tls::TlsCommand),
+    #[command(subcommand, about = "Look after the cluster")]
+    Operator(operator::OperatorCommand),
     #[command(subcommand, about = "Simulate clusters and hunt for faults")]
     Sim(sim::SimCommand),
     #[command(about = "Step through the recorded inputs of an agent")]
@@ -114,8 +116,6 @@ pub(crate) enum Remote {
     Eval(eval::EvalCommand),
     #[command(subcommand, about = "Look at servers")]
     Server(server::ServerCommand),
-    #[command(subcommand, about = "Look after the cluster")]
-    Operator(operator::OperatorCommand),
     #[command(about = "Follow an agent's log")]
     Monitor(monitor::MonitorArgs),
     #[command(subcommand, about = "Clean up")]

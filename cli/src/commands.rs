@@ -74,6 +74,7 @@ pub(crate) fn run(command: &Command, global: &Global, terminal: Terminal) -> End
         Command::Version => version::run(terminal),
         Command::Completions(args) => completions::run(args, terminal),
         Command::Tls(command) => tls::run(command, global, terminal),
+        Command::Operator(command) => operator::run(command, global, terminal),
         Command::Sim(command) => sim::run(command, terminal),
         Command::Replay(args) => sim::replay(args, terminal),
         Command::Remote(command) => remote(command, &mut Session::open(global, terminal)?),
@@ -95,7 +96,6 @@ fn remote(command: &Remote, session: &mut Session) -> Ended {
         Remote::Alloc(command) => alloc::run(command, session),
         Remote::Eval(command) => eval::run(command, session),
         Remote::Server(command) => server::run(command, session),
-        Remote::Operator(command) => operator::run(command, session),
         Remote::Monitor(args) => monitor::run(args, session),
         Remote::System(command) => system::run(command, session),
     }

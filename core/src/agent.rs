@@ -9,6 +9,7 @@
 //! | `agent/apply.rs` | committed frames to the state, and what follows from that |
 //! | `agent/lead.rs` | all that exists only while this server leads |
 //! | `agent/serve.rs` | requests of callers and client nodes |
+//! | `agent/roster.rs`, `agent/operate.rs` | who votes and who leads: the leader's care, operators' orders |
 //! | `agent/journal.rs` | one disk log for two writers |
 //! | `agent/view.rs` | what people may look at |
 //!
@@ -49,6 +50,7 @@ mod effect;
 mod event;
 mod journal;
 mod lead;
+mod operate;
 mod roster;
 mod route;
 mod serve;
@@ -57,7 +59,7 @@ mod view;
 
 pub use effect::{Effect, Effects, Wake};
 pub use event::{Event, Input, Recovered, TaskAsk};
-pub use view::View;
+pub use view::{PeerStanding, ServerView, View};
 
 use journal::Journal;
 use lead::Leader;

@@ -52,6 +52,25 @@ pub enum Request {
     CollectGarbage,
     /// At which index a read that starts now must see the state.
     ReadPoint,
+    /// Something about the servers themselves; the state knows nothing of it.
+    Order(Order),
+}
+
+/// What an operator wants of the consensus. Asked twice, it is done once: whoever leads finds it done.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Order {
+    /// A server that is gone for good is no part of the configuration any more.
+    RemoveServer { server: ServerId },
+    /// Another server leads.
+    TransferLead { heir: Heir },
+}
+
+/// Who is to lead.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Heir {
+    Server(ServerId),
+    /// Whoever is ready soonest, but not this one.
+    AnyBut(ServerId),
 }
 
 /// What a request came to.

@@ -38,6 +38,8 @@ pub const PLACEMENTS_PER_STEP_MAX: usize = 512;
 pub const SERVERS_MAX: usize = 15;
 /// Requests of outside callers that wait at once.
 pub const REQUESTS_PENDING_MAX: usize = 16_384;
+/// Operators' orders about the servers that wait at once: one for each server is plenty.
+pub const ORDERS_MAX: usize = SERVERS_MAX;
 /// How long a caller's request is kept alive across changes of leader before it is answered `Unknown`.
 pub const REQUEST_PATIENCE_MS: u64 = 15_000;
 /// A request that got no answer is asked again of the leader this much later.

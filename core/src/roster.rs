@@ -12,7 +12,8 @@
 //!
 //! Invariants
 //! - one server is promoted at a time, and only one that holds the log;
-//! - there are never fewer voters than before, or than the cluster was founded with.
+//! - of its own accord the leader never leaves fewer voters than before, or than the cluster was
+//!   founded with; an operator may, and removes nobody who lives.
 //!
 //! It does not know Raft: the change is made there, or refused and tried again.
 use alloc::vec::Vec;
@@ -78,9 +79,35 @@ pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Ro
     next.learners.sort_unstable();
     assert!(
         founded.min(now.voters.len()) <= next.voters.len(),
-        "there are never fewer voters than before, or than the cluster was founded with"
+        "of its own accord the leader never leaves fewer voters than before, or than it was founded with"
     );
     (next != *now).then_some(next)
+}
+
+/// The roster without `gone`, because its operator says that it is gone for good.
+///
+/// Whoever lives is taken in again at the next look at the roster, so it cannot be removed: it must be
+/// stopped first. A removed server that comes back is a new one to the others, and learns again.
+///
+/// # Errors
+/// Why it stays, and what to do.
+pub fn without(now: &Roster, gone: ServerId, life: Life) -> Result<Roster, &'static str> {
+    if now.voters == [gone] {
+        return Err("it is the only voter: without it nobody could decide anything");
+    }
+    match life {
+        Life::Alive => {
+            Err("it is alive and would be taken in again at once: stop its agent, and ask \
+             again when it is listed as failed")
+        }
+        Life::Failed => {
+            let mut next = now.clone();
+            next.voters.retain(|&id| id != gone);
+            next.learners.retain(|&id| id != gone);
+            assert!(!next.voters.is_empty(), "a cluster has at least one voter");
+            Ok(next)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,5 +162,16 @@ mod tests {
         let many: Vec<u64> = (1..=SERVERS_MAX as u64).collect();
         let more = [candidate(99, Life::Alive, Log::Behind)];
         assert_eq!(next(&roster(&many, &[]), &more, 3), None);
+    }
+
+    #[test]
+    fn an_operator_removes_who_has_failed_and_nobody_else() {
+        let now = roster(&[1, 2, 3], &[4]);
+        assert_eq!(without(&now, ServerId(2), Life::Failed), Ok(roster(&[1, 3], &[4])));
+        assert_eq!(without(&now, ServerId(4), Life::Failed), Ok(roster(&[1, 2, 3], &[])));
+        let refused = without(&now, ServerId(2), Life::Alive).expect_err("it lives");
+        assert!(refused.contains("stop its agent"), "{refused}");
+        let refused = without(&roster(&[1], &[4]), ServerId(1), Life::Failed).expect_err("alone");
+        assert!(refused.contains("only voter"), "{refused}");
     }
 }

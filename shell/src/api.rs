@@ -10,6 +10,7 @@ pub mod job;
 pub mod jobs;
 pub mod misc;
 pub mod node;
+pub mod raft;
 pub mod resources;
 pub mod task;
 pub mod time;

@@ -44,6 +44,7 @@ mod operator;
 mod plan;
 mod proxy;
 mod query;
+mod raft;
 mod read;
 mod search;
 mod write;
@@ -168,7 +169,10 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/status/leader", get(operator::leader))
         .route("/v1/status/peers", get(operator::peers))
         .route("/v1/regions", get(operator::regions))
-        .route("/v1/operator/raft/configuration", get(operator::raft))
+        .route("/v1/operator/raft/configuration", get(raft::configuration))
+        .route("/v1/operator/raft/info", get(raft::info))
+        .route("/v1/operator/raft/peer", delete(raft::remove_peer))
+        .route("/v1/operator/raft/transfer-leadership", write(raft::transfer_leadership))
         .route("/v1/operator/scheduler/configuration", get(operator::scheduler))
         .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
         .route("/v1/system/gc", write(operator::collect))

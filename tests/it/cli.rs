@@ -5,6 +5,8 @@
 //! path of the program.
 #[path = "cli/done.rs"]
 mod done;
+#[path = "cli/operator.rs"]
+mod operator;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/shown.rs"]

@@ -176,6 +176,25 @@ async fn refusals_have_a_status_and_a_line_of_text() {
         ("GET", &format!("/v1/client/fs/ls/{nobody}"), 404, "alloc not found"),
         ("PUT", &format!("/v1/allocation/{nobody}/stop"), 404, "alloc not found"),
         ("GET", "/v1/quotas", 501, "Nomad Enterprise only endpoint"),
+        (
+            "DELETE",
+            "/v1/operator/raft/peer?address=10.0.0.1%3A4647",
+            500,
+            "address \"10.0.0.1:4647\" is not in the Raft configuration",
+        ),
+        (
+            "DELETE",
+            "/v1/operator/raft/peer?id=me",
+            500,
+            "id \"me\" is not in the Raft configuration",
+        ),
+        (
+            "DELETE",
+            "/v1/operator/raft/peer?id=a&address=b",
+            400,
+            "name the server by its id or its address, not both",
+        ),
+        ("PUT", "/v1/operator/raft/transfer-leadership", 400, "peer: no other voter is alive"),
     ] {
         let answer = browser.ask(method, path, &[], None).await;
         assert_eq!((answer.status, answer.text()), (status, text), "{method} {path}");

@@ -15,6 +15,8 @@ mod cluster;
 mod damage;
 #[path = "process/node.rs"]
 mod node;
+#[path = "process/operator.rs"]
+mod operator;
 #[path = "process/refused.rs"]
 mod refused;
 #[path = "process/replaced.rs"]

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::operate::Orders;
 use super::{Agent, Effects, Output};
 use crate::api::Rejection;
 use crate::broker::{self, Broker};
@@ -43,6 +44,7 @@ pub(super) struct Leader {
     pub(super) in_flight: InFlight,
     pub(super) proposals: Proposals,
     pub(super) stamper: Stamper,
+    pub(super) orders: Orders,
     /// When the lead was won.
     pub(super) since: MonoTime,
     /// When it is next looked at who should vote.
@@ -80,6 +82,7 @@ impl Leader {
             in_flight: InFlight::default(),
             proposals: Proposals::default(),
             stamper: Stamper::new(state.clock()),
+            orders: Orders::default(),
             since: now,
             roster_at: now,
             garbage_at: now.plus_ms(GARBAGE_COLLECT_MS),
@@ -213,6 +216,7 @@ impl Agent {
         self.wake_evaluations();
         self.route_until_quiet(effects);
         self.schedule_next();
+        self.fulfil_orders();
         self.review_roster();
         self.collect_garbage();
         self.fill_log();
@@ -282,6 +286,10 @@ impl Agent {
 
     fn fill_log(&mut self) {
         let Some(server) = &mut self.server else { return };
+        // What waits goes on when the transfer fails, and is asked of the heir when it succeeds.
+        if server.raft.is_transferring() {
+            return;
+        }
         while let Some(leader) =
             server.leader.as_mut().filter(|leader| leader.proposals.has_batch())
         {

@@ -146,22 +146,25 @@ impl Agent {
     ) {
         let Some(server) = &self.server else { return };
         let leads = server.leader.as_ref().is_some_and(|leader| leader.is_open());
-        let refused = if leads {
-            match command_of(request, server.state.clock()) {
-                Ok(command) => {
-                    let session = Session { origin: from, incarnation, seq };
-                    let origin = Origin::Request { server: from, incarnation, seq };
-                    let taken = self.propose(command, Some(session), origin);
-                    (!taken).then_some(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS })
-                }
-                Err(rejection) => Some(rejection),
-            }
+        let session = Session { origin: from, incarnation, seq };
+        let taken = if !leads {
+            Err(Rejection::NotLeader { leader: server.raft.leader() })
+        } else if let Request::Order(order) = request {
+            self.take_order(session, order)
         } else {
-            Some(Rejection::NotLeader { leader: server.raft.leader() })
+            let command = command_of(request, server.state.clock());
+            command.and_then(|command| self.take_write(session, command))
         };
-        if let Some(rejection) = refused {
+        if let Err(rejection) = taken {
             self.pending.push_back(Output::Answer { to: from, seq, answer: Err(rejection) });
         }
+    }
+
+    fn take_write(&mut self, session: Session, command: Command) -> Result<(), Rejection> {
+        let Session { origin: server, incarnation, seq } = session;
+        let origin = Origin::Request { server, incarnation, seq };
+        let is_taken = self.propose(command, Some(session), origin);
+        is_taken.then_some(()).ok_or(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS })
     }
 
     pub(super) fn send_answer(
@@ -223,6 +226,7 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
             node_before: clock,
         }),
         Request::ReadPoint => Err(invalid("request", "a read point is not a write")),
+        Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }
 }
 

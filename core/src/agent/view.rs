@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use super::Agent;
 use crate::gossip::Member;
-use crate::raft::{Configuration, Raft, Role};
+use crate::raft::{Configuration, Feed, PeerView, Raft, Role};
+use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, Index, ServerId, Term};
 
 /// An agent's standing at one moment.
@@ -29,10 +30,36 @@ pub struct ServerView {
     pub commit_index: Index,
     pub last_index: Index,
     pub applied_index: Index,
+    /// The newest snapshot; zero: there is none.
+    pub snapshot_index: Index,
+    /// The log in memory begins above this index.
+    pub base_index: Index,
     pub cluster: ClusterId,
     pub configuration: Configuration,
     pub members: Vec<Member>,
     pub requests_waiting: usize,
+    /// How far every server is; empty unless this one leads.
+    pub peers: Vec<PeerStanding>,
+}
+
+/// A server's progress, as its leader knows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PeerStanding {
+    pub id: ServerId,
+    /// Durable there up to here.
+    pub match_index: Index,
+    pub next_index: Index,
+    pub feed: Feed,
+    /// How long ago the latest message that it answered was sent.
+    pub heard_ms_ago: Option<u64>,
+}
+
+impl PeerStanding {
+    fn of(peer: &PeerView, now: MonoTime) -> Self {
+        let PeerView { id, match_index, next_index, feed, heard_at } = *peer;
+        let heard_ms_ago = heard_at.map(|at| now.ms_since(at));
+        Self { id, match_index, next_index, feed, heard_ms_ago }
+    }
 }
 
 impl Agent {
@@ -61,10 +88,18 @@ impl Agent {
             commit_index: server.raft.commit_index(),
             last_index: server.raft.last_index(),
             applied_index: server.state.index(),
+            snapshot_index: server.raft.snapshot().map_or(Index(0), |mark| mark.index),
+            base_index: server.raft.base().index,
             cluster: server.state.cluster(),
             configuration: server.raft.configuration().clone(),
             members: server.gossip.members().cloned().collect(),
             requests_waiting: server.requests.waiting(),
+            peers: server
+                .raft
+                .peers()
+                .iter()
+                .map(|peer| PeerStanding::of(peer, self.now))
+                .collect(),
         });
         View { incarnation: self.incarnation, server }
     }

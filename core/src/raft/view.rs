@@ -62,6 +62,12 @@ impl Raft {
         matches!(&self.standing, Standing::Leader(leader) if leader.is_ready)
     }
 
+    /// Whether this server leads and is handing the lead over.
+    #[must_use]
+    pub fn is_transferring(&self) -> bool {
+        matches!(&self.standing, Standing::Leader(leader) if leader.transfer.is_some())
+    }
+
     /// The latest term seen.
     #[must_use]
     pub const fn term(&self) -> Term {

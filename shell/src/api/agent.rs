@@ -119,6 +119,13 @@ pub fn id(server: ServerId) -> String {
     drover_core::types::Uuid(u128::from(server.0)).to_string()
 }
 
+/// The server whose id in that form is `text`.
+#[must_use]
+pub fn server_of(text: &str) -> Option<ServerId> {
+    let uuid = drover_core::types::Uuid::parse(text).filter(|_| text.len() == 36)?;
+    u64::try_from(uuid.0).ok().map(ServerId)
+}
+
 /// Host and port of `host:port`; zero where there is none.
 #[must_use]
 pub fn split(address: &str) -> (&str, u16) {

@@ -46,10 +46,6 @@ pub(super) async fn regions(State(http): State<Shared>) -> Answer {
     answer::json(&[&http.api.me.region])
 }
 
-pub(super) async fn raft(State(http): State<Shared>, _: Query) -> Answer {
-    answer::json(&RaftConfiguration::of(&http.view().await?))
-}
-
 pub(super) async fn scheduler(State(http): State<Shared>, query: Query) -> Answer {
     let (shadow, known_leader) = http.fresh(query.freshness).await?;
     let index = shadow.applied();

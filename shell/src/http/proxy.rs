@@ -80,6 +80,9 @@ impl Http {
             ["v1", "client", ..] | ["v1", "agent", "monitor" | "health" | "self"] => {
                 self.place_of_agent(uri.query().unwrap_or_default()).await
             }
+            ["v1", "operator", "raft", "info"] if is_server => {
+                self.place_of_agent(uri.query().unwrap_or_default()).await
+            }
             ["v1", "agent", "members"] if !is_server => Ok(Place::Server),
             ["v1", "agent", ..] | ["v1", "metrics"] | [""] => Ok(Place::Here),
             _ if is_server => Ok(Place::Here),

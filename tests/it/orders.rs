@@ -1,0 +1,164 @@
+//! What operators order of the servers themselves: who is removed, and who leads.
+use drover_core::api::{Heir, Order, Rejection, Request, Response};
+use drover_core::types::{RequestId, ServerId};
+use drover_tests::rig::cluster::Cluster;
+
+/// Longer than gossip needs to call a server failed.
+const FAILED_MS: u64 = 10_000;
+
+fn order(cluster: &mut Cluster, at: ServerId, order: Order) -> RequestId {
+    cluster.ask(at, Request::Order(order))
+}
+
+fn remove(cluster: &mut Cluster, at: ServerId, server: ServerId) -> RequestId {
+    order(cluster, at, Order::RemoveServer { server })
+}
+
+/// Asks, and waits for as long as an order that can be carried out takes.
+fn ordered(cluster: &mut Cluster, at: ServerId, asked: Order) -> Result<Response, Rejection> {
+    let id = order(cluster, at, asked);
+    cluster.pass_ms(3_000);
+    cluster.answers.remove(&id).expect("it is answered")
+}
+
+fn why(answer: Result<Response, Rejection>) -> String {
+    match answer {
+        Err(Rejection::Invalid { field, why }) if field == "peer" => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The leader, and the others in their order.
+fn split(cluster: &Cluster) -> (ServerId, Vec<ServerId>) {
+    let leader = cluster.leader().expect("one leads");
+    (leader, cluster.voters().into_iter().filter(|&id| id != leader).collect())
+}
+
+#[test]
+fn a_failed_server_is_removed_through_any_other() {
+    let mut cluster = Cluster::founded(5);
+    let (leader, others) = split(&cluster);
+    cluster.stop(others[0]);
+    cluster.pass_ms(FAILED_MS);
+    assert_eq!(cluster.voters().len(), 5, "nobody is removed by itself");
+    let gone = Order::RemoveServer { server: others[0] };
+    let answer = ordered(&mut cluster, others[1], gone);
+    assert!(matches!(answer, Ok(Response::Applied { .. })), "{answer:?}");
+    assert_eq!(cluster.leader(), Some(leader));
+    assert!(!cluster.voters().contains(&others[0]));
+    let again = ordered(&mut cluster, leader, gone);
+    assert!(again.is_ok(), "who asks twice finds it done: {again:?}");
+    cluster.pass_ms(60_000);
+    assert_eq!(cluster.voters().len(), 4, "it is not taken in again");
+}
+
+#[test]
+fn a_server_that_lives_is_not_removed() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    for server in [others[0], leader] {
+        let refused = why(ordered(&mut cluster, leader, Order::RemoveServer { server }));
+        assert!(refused.contains("stop its agent"), "{refused}");
+    }
+    assert_eq!(cluster.voters().len(), 3);
+}
+
+#[test]
+fn the_only_voter_stays() {
+    let mut cluster = Cluster::founded(1);
+    let only = ServerId(1);
+    let refused = why(ordered(&mut cluster, only, Order::RemoveServer { server: only }));
+    assert!(refused.contains("only voter"), "{refused}");
+    let refused =
+        why(ordered(&mut cluster, only, Order::TransferLead { heir: Heir::AnyBut(only) }));
+    assert!(refused.contains("no other voter"), "{refused}");
+}
+
+#[test]
+fn orders_that_come_together_are_carried_out_one_after_the_other() {
+    let mut cluster = Cluster::founded(5);
+    let (leader, others) = split(&cluster);
+    cluster.stop(others[0]);
+    cluster.stop(others[1]);
+    cluster.pass_ms(FAILED_MS);
+    let asked = [
+        remove(&mut cluster, others[2], others[0]),
+        remove(&mut cluster, others[3], others[1]),
+        remove(&mut cluster, leader, others[1]),
+    ];
+    cluster.pass_ms(3_000);
+    for id in asked {
+        assert!(matches!(cluster.answers[&id], Ok(_)), "{:?}", cluster.answers[&id]);
+    }
+    assert_eq!(cluster.voters().len(), 3);
+    assert!(cluster.view(leader).server.expect("a server").configuration.outgoing.is_empty());
+}
+
+#[test]
+fn the_lead_goes_to_whom_the_operator_names_or_to_the_readiest() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    for asked in [leader, others[0]] {
+        let leader = cluster.leader().expect("one leads");
+        let heir = cluster.voters().into_iter().find(|&id| id != leader).expect("another");
+        let answer = ordered(&mut cluster, asked, Order::TransferLead { heir: Heir::Server(heir) });
+        assert!(answer.is_ok(), "{answer:?}");
+        assert_eq!(cluster.leader(), Some(heir));
+    }
+    let leader = cluster.leader().expect("one leads");
+    for _ in 0..2 {
+        // Asked again, as after a lost answer, it moves nothing.
+        let asked = Order::TransferLead { heir: Heir::AnyBut(leader) };
+        assert!(ordered(&mut cluster, others[1], asked).is_ok());
+        let now = cluster.leader().expect("one leads");
+        assert_ne!(now, leader);
+        let again = Order::TransferLead { heir: Heir::Server(now) };
+        assert!(ordered(&mut cluster, others[0], again).is_ok(), "it leads already");
+        assert_eq!(cluster.leader(), Some(now));
+    }
+}
+
+#[test]
+fn the_lead_does_not_go_to_who_cannot_take_it() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    let to = |server| Order::TransferLead { heir: Heir::Server(server) };
+    let stranger = why(ordered(&mut cluster, leader, to(ServerId(99))));
+    assert!(stranger.contains("no voter"), "{stranger}");
+    // It has stopped, and nobody has noticed yet.
+    cluster.stop(others[0]);
+    let silent = why(ordered(&mut cluster, leader, to(others[0])));
+    assert!(silent.contains("in time"), "{silent}");
+    cluster.pass_ms(FAILED_MS);
+    let failed = why(ordered(&mut cluster, leader, to(others[0])));
+    assert!(failed.contains("failed"), "{failed}");
+    assert_eq!(cluster.leader(), Some(leader), "it leads on");
+}
+
+#[test]
+fn a_removed_server_that_comes_back_learns_like_a_new_one() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    cluster.stop(others[0]);
+    cluster.pass_ms(FAILED_MS);
+    assert!(ordered(&mut cluster, leader, Order::RemoveServer { server: others[0] }).is_ok());
+    assert_eq!(cluster.voters().len(), 2);
+    cluster.join(others[0].0);
+    cluster.pass_ms(FAILED_MS);
+    assert_eq!(cluster.voters().len(), 3);
+}
+
+#[test]
+fn an_order_outlives_the_leader_it_was_given_to() {
+    let mut cluster = Cluster::founded(5);
+    let (leader, others) = split(&cluster);
+    cluster.stop(others[0]);
+    cluster.pass_ms(FAILED_MS);
+    cluster.stop(leader);
+    // Nobody leads now: the order waits for whoever does next.
+    let id = remove(&mut cluster, others[1], others[0]);
+    cluster.pass_ms(12_000);
+    assert!(matches!(cluster.answers[&id], Ok(_)), "{:?}", cluster.answers[&id]);
+    assert!(!cluster.voters().contains(&others[0]));
+    assert!(cluster.voters().contains(&leader), "that one was not named");
+}
