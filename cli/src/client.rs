@@ -69,6 +69,15 @@ impl Client {
         self.finish(answer).map(|reply| reply.json)
     }
 
+    /// Reads `path`, whatever its bytes are.
+    pub(crate) fn fetch(&mut self, path: &str, query: Query<'_>) -> Result<Vec<u8>, Refusal> {
+        let mut answer = self.ask("GET", path, query, None)?;
+        if 300 <= answer.status {
+            return Err(self.refused(answer));
+        }
+        self.rest(&mut answer.body)
+    }
+
     /// Reads `path` as it comes, for as long as it comes.
     pub(crate) fn stream(&mut self, path: &str, query: Query<'_>) -> Result<Body, Refusal> {
         let answer = self.ask("GET", path, query, None)?;

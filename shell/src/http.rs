@@ -47,6 +47,7 @@ mod query;
 mod raft;
 mod read;
 mod search;
+mod snapshot;
 mod write;
 
 pub use monitor::LogTap;
@@ -59,6 +60,8 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 const STREAMS_MAX: usize = 1_024;
 /// Dry runs at once: each holds a state of its own.
 const PLANS_MAX: usize = 2;
+/// Snapshots made at once, for the same reason.
+const SAVES_MAX: usize = 1;
 
 /// What the API works with.
 pub struct Api {
@@ -95,6 +98,7 @@ struct Http {
     api: Arc<Api>,
     streams: Arc<Semaphore>,
     plans: Semaphore,
+    saves: Semaphore,
     proxy: proxy::Client,
     host: host::Host,
     metrics: metrics::Counters,
@@ -108,6 +112,7 @@ pub fn router(api: Arc<Api>) -> Router {
         api,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         plans: Semaphore::new(PLANS_MAX),
+        saves: Semaphore::new(SAVES_MAX),
         proxy: proxy::client(),
         host: host::Host::default(),
         metrics: metrics::Counters::default(),
@@ -173,6 +178,7 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/operator/raft/info", get(raft::info))
         .route("/v1/operator/raft/peer", delete(raft::remove_peer))
         .route("/v1/operator/raft/transfer-leadership", write(raft::transfer_leadership))
+        .route("/v1/operator/snapshot", get(snapshot::save))
         .route("/v1/operator/scheduler/configuration", get(operator::scheduler))
         .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
         .route("/v1/system/gc", write(operator::collect))

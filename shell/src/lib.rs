@@ -1,5 +1,6 @@
 //! Everything that touches the world.
 pub mod api;
+pub mod archive;
 pub mod clock;
 pub mod config;
 pub mod daemon;

@@ -312,3 +312,21 @@ async fn clients_find_the_keys_that_they_look_for() {
     }
     running.stop(AtStop::KillTasks).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_holds_what_was_written_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, browser) = agent(dir.path()).await;
+    let written = browser.put("/v1/jobs", &job("kept", 0, "true")).await.index();
+    for path in ["/v1/operator/snapshot", "/v1/operator/snapshot?stale"] {
+        let answer = browser.get(path).await;
+        assert!(answer.header("digest").is_some_and(|sum| sum.starts_with("sha-256=")));
+        let archive = drover_shell::archive::unpack(&answer.body).expect("it is whole");
+        assert_eq!(archive.about.index.0, answer.index());
+        assert!(written <= answer.index());
+        let state = drover_core::state::State::decode(archive.state).expect("it reads");
+        assert!(state.job_named("default", "kept").is_some());
+        assert_eq!(state.cluster(), archive.about.cluster);
+    }
+    running.stop(AtStop::KillTasks).await;
+}

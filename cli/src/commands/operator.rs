@@ -6,15 +6,19 @@ use crate::commands::{Ended, Session};
 use crate::terminal::Terminal;
 
 pub(crate) mod raft;
+pub(crate) mod snapshot;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
     #[command(subcommand, about = "The consensus of the servers")]
     Raft(raft::RaftCommand),
+    #[command(subcommand, about = "The cluster's state as a file")]
+    Snapshot(snapshot::SnapshotCommand),
 }
 
 pub(crate) fn run(command: &OperatorCommand, global: &Global, terminal: Terminal) -> Ended {
     match command {
         OperatorCommand::Raft(command) => raft::run(command, &mut Session::open(global, terminal)?),
+        OperatorCommand::Snapshot(command) => snapshot::run(command, global, terminal),
     }
 }

@@ -1,5 +1,13 @@
 //! What `drover operator` asks and prints.
-use crate::server::Server;
+use std::process::Command;
+
+use drover_core::raft::Configuration;
+use drover_core::state::State;
+use drover_core::time::WallTime;
+use drover_core::types::{ClusterId, Index, ServerId, Term};
+use drover_shell::archive::{self, About};
+
+use crate::server::{Server, ran};
 
 const ID: &str = "00000000-0000-0000-0000-00000000002a";
 
@@ -81,4 +89,53 @@ s2.global  2   b:1      failed  voter     9      probe  4100ms ago
     assert_eq!(server.asked()[0].0, "GET /v1/operator/raft/info?server_id=leader");
     let json = server.drover(&["operator", "raft", "info", "-json"]);
     assert!(json.out.contains("\"LastContactMs\": 4100"), "{}", json.out);
+}
+
+#[test]
+fn what_is_no_snapshot_is_not_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::with(&[("GET /v1/operator/snapshot", 200, "not at all")]);
+    let path = folder.path().join("backup.snap");
+    let file = path.to_str().expect("text");
+    let ran = server.drover(&["operator", "snapshot", "save", "-stale", file]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("what the server sent is no snapshot"), "{}", ran.err);
+    assert!(!path.exists(), "nothing stands under a name that promises a snapshot");
+    assert_eq!(server.asked()[0].0, "GET /v1/operator/snapshot?stale=true");
+}
+
+#[test]
+fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backup.snap");
+    let about = About {
+        version: "0.1.0".into(),
+        taken: WallTime { unix_ms: 1_700_000_000_000 },
+        cluster: ClusterId(0xc),
+        index: Index(0),
+        term: Term(3),
+        configuration: Configuration::new(&[ServerId(1), ServerId(2)], &[]),
+    };
+    let mut bytes = archive::pack(about, &State::new().encode());
+    std::fs::write(&path, &bytes).expect("written");
+    let inspect = |flags: &[&str]| {
+        let file = path.to_str().expect("text");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drover"));
+        // Nobody is asked: an address that makes no sense is no hindrance.
+        let command = command.env("DROVER_ADDR", "nonsense://");
+        ran(command.args(["operator", "snapshot", "inspect"]).args(flags).arg(file))
+    };
+    let shown = inspect(&[]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    for line in ["(matches)", "Voters   = 2", "Taken    = 2023-11-14T22:13:20Z", "Jobs         0"] {
+        assert!(shown.out.contains(line), "{line}: {}", shown.out);
+    }
+    let json: serde_json::Value = serde_json::from_str(&inspect(&["-json"]).out).expect("JSON");
+    assert_eq!((&json["Term"], &json["Counts"]["Nodes"]), (&3.into(), &0.into()));
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+    let refused = inspect(&[]);
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("checksum does not match"), "{}", refused.err);
 }
