@@ -13,8 +13,9 @@
 //!
 //! Invariants
 //! - nothing stops because it is absent: only a tombstone, its own end, or its group's end stops it;
+//!   unless the servers were made anew from an old state (`assignment.rs`);
 //! - an assignment with a sequence number already heard changes nothing;
-//! - an alloc that was forgotten does not come back;
+//! - an alloc that was forgotten does not come back, with the same exception;
 //! - a task starts or is stopped, and a status is reported, only when what it rests on is durable;
 //! - without servers, tasks go on.
 //!

@@ -30,6 +30,11 @@ pub const CUT_BYTES: u64 = 16 << 20;
 /// Frames that stay in the log below a snapshot: a follower that was away for a moment needs no
 /// snapshot, and if the newest is damaged, the log reaches back to the one before it.
 pub const LOG_RETAINED_BYTES_MAX: usize = 18 << 20;
+/// How far the log's indexes leap when servers are made anew from what is left of a log, or from a
+/// saved state. What was entered after that, and is lost, had smaller indexes: no id is given out
+/// twice, and client nodes, who may know more than such servers, see the leap. Half a year of a
+/// thousand entries a second.
+pub const RECOVERY_LEAP: u64 = 1 << 34;
 /// A command changes at most this many rows, so that one entry cannot stall the loop.
 pub const ROWS_PER_COMMAND_MAX: usize = 4_096;
 /// Placements per scheduling step: a big job is placed in quanta.
@@ -112,4 +117,8 @@ const _: () = assert!(
 const _: () = assert!(APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX);
 const _: () = assert!(PLACEMENTS_PER_STEP_MAX <= ROWS_PER_COMMAND_MAX);
 const _: () = assert!(REPORT_TASKS_MAX * TASK_EVENTS_MAX * TASK_EVENT_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(
+    RECOVERY_LEAP < 1 << (64 - crate::types::ORDINAL_BITS - 9),
+    "ids have room for hundreds of leaps"
+);
 const _: () = assert!(ROWS_PER_COMMAND_MAX < 1 << crate::types::ORDINAL_BITS);

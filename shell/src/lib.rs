@@ -12,6 +12,7 @@ pub mod jobspec;
 pub mod logs;
 pub mod operator_log;
 pub mod recorder;
+pub mod recover;
 pub mod run;
 pub mod shadow;
 pub mod shim;

@@ -34,6 +34,7 @@ use crate::transport::{
 mod found;
 
 use found::Found;
+pub(crate) use found::newest_snapshot;
 
 /// Events of the network and of drivers that wait for the loop.
 const EVENTS_MAX: usize = 4_096;
@@ -180,7 +181,7 @@ fn guard(work: &mut dyn FnMut()) -> Result<(), String> {
     })
 }
 
-fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Failure> {
+pub(crate) fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Failure> {
     let (_, state) = snapshot::unpack(bytes).map_err(|why| Failure::Snapshot { index, why })?;
     State::decode(state).map_err(|fault| Failure::Snapshot { index, why: format!("{fault:?}") })
 }

@@ -2,10 +2,11 @@
 use clap::Subcommand;
 
 use crate::args::Global;
-use crate::commands::{Ended, Session};
+use crate::commands::Ended;
 use crate::terminal::Terminal;
 
 pub(crate) mod raft;
+pub(crate) mod recover;
 pub(crate) mod snapshot;
 
 #[derive(Debug, Subcommand)]
@@ -18,7 +19,7 @@ pub(crate) enum OperatorCommand {
 
 pub(crate) fn run(command: &OperatorCommand, global: &Global, terminal: Terminal) -> Ended {
     match command {
-        OperatorCommand::Raft(command) => raft::run(command, &mut Session::open(global, terminal)?),
+        OperatorCommand::Raft(command) => raft::run(command, global, terminal),
         OperatorCommand::Snapshot(command) => snapshot::run(command, global, terminal),
     }
 }

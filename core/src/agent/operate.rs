@@ -82,7 +82,7 @@ impl Agent {
         for Waiting { asked, order, stage } in orders {
             let progress = match order {
                 Order::RemoveServer { server: gone }
-                    if stage == Stage::Waiting && !knows_all && server.life_of(gone).is_none() =>
+                    if stage == Stage::Waiting && !knows_all && server.is_stranger(gone) =>
                 {
                     Progress::Now(stage)
                 }
@@ -194,6 +194,11 @@ impl Server {
             |id| id != self.id && voters.contains(&id) && self.life_of(id) == Some(Life::Alive);
         let heirs = peers.filter(|peer| may_lead(peer.id));
         heirs.max_by_key(|peer| (peer.match_index, core::cmp::Reverse(peer.id))).map(|peer| peer.id)
+    }
+
+    /// Whether it is in the configuration, and nobody has told this server of it.
+    fn is_stranger(&self, id: ServerId) -> bool {
+        self.raft.configuration().is_member(id) && self.life_of(id).is_none()
     }
 
     /// `None`: nobody has told this server of it.

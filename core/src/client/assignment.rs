@@ -4,7 +4,8 @@
 //! - an assignment with a sequence number already heard changes nothing;
 //! - an alloc whose id was made by an entry that was already heard is known, or was forgotten: it is
 //!   not started again;
-//! - only a tombstone stops an alloc.
+//! - only a tombstone stops an alloc; but servers that were made anew from an old state have forgotten
+//!   what they told this node since: their first full set is all there is to run.
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use super::alloc_run::AllocRun;
 use super::report::Urgency;
 use super::{Client, ClientRecord, Moment, NodeMessage, Output};
 use crate::emit::Emit;
-use crate::limits::CLIENT_ALLOCS_MAX;
+use crate::limits::{CLIENT_ALLOCS_MAX, RECOVERY_LEAP};
 use crate::types::{
     AllocId, AllocSpec, AssignedAlloc, Assignment, Index, ORDINAL_BITS, ServerId, WriteSeq,
 };
@@ -33,6 +34,10 @@ impl Client {
             out.emit(Output::Send { to: from, message: NodeMessage::AskFullSet });
             return;
         }
+        if assignment.after.is_some() && self.is_leap(assignment.seq) {
+            out.emit(Output::Send { to: from, message: NodeMessage::AskFullSet });
+            return;
+        }
         self.heard.acknowledge.insert(from);
         if self.heard.latest < assignment.seq {
             self.take_assignment(at, assignment, out);
@@ -47,8 +52,17 @@ impl Client {
     }
 
     fn take_assignment(&mut self, at: Moment, assignment: Assignment, out: &mut impl Emit<Output>) {
-        let Assignment { seq, after: _, specs, runs, tombstones } = assignment;
-        let runs: Vec<_> = runs.into_iter().filter(|run| self.is_news(run, &specs)).collect();
+        let Assignment { seq, after: _, specs, runs, mut tombstones } = assignment;
+        let mut heard_until = self.heard.latest;
+        if self.is_leap(seq) {
+            // An alloc that ended here and was forgotten may run in that old state: it runs again.
+            heard_until = Index::default();
+            let is_absent = |id: &&AllocId| runs.iter().all(|run| run.id != **id);
+            tombstones.extend(self.allocs.keys().filter(is_absent));
+            self.tell_all_again(at);
+        }
+        let is_news = |run: &AssignedAlloc| self.is_news(run, &specs, heard_until);
+        let runs: Vec<_> = runs.into_iter().filter(is_news).collect();
         let tombstones: Vec<_> = tombstones
             .into_iter()
             .filter(|&alloc| self.is_to_stop(alloc) || runs.iter().any(|run| run.id == alloc))
@@ -84,6 +98,19 @@ impl Client {
         }
     }
 
+    /// Whether servers that say `seq` were made anew since this node last heard of any.
+    const fn is_leap(&self, seq: Index) -> bool {
+        self.heard.latest.0 + RECOVERY_LEAP / 2 <= seq.0
+    }
+
+    /// The servers may have forgotten what was reported to them.
+    fn tell_all_again(&mut self, at: Moment) {
+        self.ended.clear();
+        for &id in self.allocs.keys() {
+            self.reports.on_changed(at.now, id, Urgency::Batched);
+        }
+    }
+
     fn take_run(
         &mut self,
         at: Moment,
@@ -106,12 +133,12 @@ impl Client {
     }
 
     /// Whether an assigned alloc is new, or is known and changed in a way that needs no new process.
-    fn is_news(&self, run: &AssignedAlloc, specs: &[Arc<AllocSpec>]) -> bool {
+    fn is_news(&self, run: &AssignedAlloc, specs: &[Arc<AllocSpec>], heard_until: Index) -> bool {
         let spec = usize::try_from(run.spec).ok().and_then(|spec| specs.get(spec));
         let spec = spec.expect("invariant: a well-formed assignment");
         match self.allocs.get(&run.id) {
             Some(known) => known.spec != *spec && known.has_tasks_of(spec),
-            None => self.heard.latest < made_by(run.id),
+            None => heard_until < made_by(run.id),
         }
     }
 

@@ -22,8 +22,8 @@ use crate::identity::Identity;
 use crate::storage::{self, Damaged, Storage};
 
 /// A whole snapshot, as it was stored.
-pub(super) type Stored = (raft::SnapshotMark, Arc<[u8]>);
-type LogRecord = (WriteSeq, wal::Lane, Vec<u8>);
+pub(crate) type Stored = (raft::SnapshotMark, Arc<[u8]>);
+pub(crate) type LogRecord = (WriteSeq, wal::Lane, Vec<u8>);
 
 /// The disk, and what is on it.
 pub(super) struct Found {
@@ -102,7 +102,7 @@ fn has_peers(resolved: &Resolved, identity: &Identity) -> bool {
 }
 
 /// A damaged snapshot is made up for by an older one, if the log leads from there beyond it.
-fn newest_snapshot(
+pub(crate) fn newest_snapshot(
     snapshots: &storage::Snapshots,
     records: &[LogRecord],
 ) -> Result<Option<Stored>, Failure> {
@@ -125,8 +125,10 @@ fn log_leads(records: &[LogRecord], from: Index, upto: Index) -> bool {
     for (_, _, bytes) in records.iter().filter(|(_, lane, _)| *lane == wal::Lane::Raft) {
         // What does not decode stops the agent when it boots.
         match postcard::from_bytes(bytes) {
-            Ok(raft::Record::Frame { frame, .. }) => {
-                let first = held.map_or(frame.first, |(first, _)| first.min(frame.first));
+            Ok(raft::Record::Frame { truncate_from, frame }) => {
+                let is_kept = |first| truncate_from.is_none_or(|from| first < from);
+                let kept = held.filter(|&(first, _)| is_kept(first));
+                let first = kept.map_or(frame.first, |(first, _)| first);
                 held = Some((first, frame.last()));
             }
             Ok(raft::Record::SnapshotInstalled(_)) => held = None,

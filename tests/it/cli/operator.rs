@@ -139,3 +139,21 @@ fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert!(refused.err.contains("checksum does not match"), "{}", refused.err);
 }
+
+#[test]
+fn servers_are_made_anew_only_where_that_makes_sense() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let drover = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drover"));
+        ran(command.args(["operator"]).args(args).current_dir(&folder))
+    };
+    let recover = drover(&["raft", "recover", "-data-dir", "nowhere", "-yes"]);
+    assert_eq!(recover.code, 1);
+    assert!(recover.err.contains("nowhere is no data directory of a server"), "{}", recover.err);
+    assert!(!folder.path().join("nowhere").exists(), "looking makes nothing");
+    std::fs::write(folder.path().join("bad.snap"), "DROVSNP1 and nothing").expect("written");
+    let restore = ["snapshot", "restore", "-data-dir", "new", "-yes", "bad.snap"];
+    let damaged = drover(&restore);
+    assert!(damaged.err.contains("checksum does not match"), "{}", damaged.err);
+    assert!(!folder.path().join("new").exists());
+}

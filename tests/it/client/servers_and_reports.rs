@@ -1,6 +1,7 @@
 //! Registration, heartbeats, the choice of a server, and reports that arrive in the end.
 use drover_core::client::{ClientRecord, Link, Recovered, ServerMessage};
-use drover_core::types::{AllocSpec, Boot, JobKind};
+use drover_core::limits::RECOVERY_LEAP;
+use drover_core::types::{AllocSpec, Boot, ClientStatus, JobKind};
 
 use super::node::{Node, S1, S2};
 use super::specs::{self, alloc, spec, task};
@@ -204,4 +205,59 @@ fn a_long_log_is_written_anew_and_says_the_same() {
     let whole = Recovered::from_records(node.durable.clone(), Boot::Same);
     assert_eq!(Recovered::from_records(rest, Boot::Same).allocs, whole.allocs);
     assert_eq!(whole.allocs[&alloc(5)].row.tasks[0].attempt, 400);
+}
+
+/// Where servers go on that were made anew from what they knew at 7.
+const LEAPT: u64 = 7 + RECOVERY_LEAP;
+
+#[test]
+fn servers_made_anew_from_an_old_state_are_told_everything_and_name_all_that_runs() {
+    let mut node = Node::running(&service());
+    // What these servers have forgotten: a6 runs and was never heard of, a7 ended.
+    node.assign((6, Some(5)), &service(), &[6], &[]);
+    node.sync();
+    node.started("a6/main#0");
+    node.settle();
+    node.assign((7, Some(6)), &service(), &[7], &[]);
+    node.sync();
+    node.started("a7/main#0");
+    node.settle();
+    node.assign((8, Some(7)), &service(), &[], &[7]);
+    node.sync();
+    node.exited("a7/main#0", 0);
+    node.settle();
+    node.assign((LEAPT, Some(8)), &service(), &[], &[]);
+    assert_eq!(node.said(), ["s1 < ask full set"], "a difference cannot say what is not to run");
+    node.updates.clear();
+    node.assign((LEAPT, None), &service(), &[5, 7], &[]);
+    node.sync();
+    assert_eq!(node.did(), ["stop a6/main#0 SIGINT"], "a5 goes on, untouched");
+    node.exited("a6/main#0", 0);
+    node.settle();
+    let told: Vec<_> = node.updates.values().map(|update| (update.id, update.status)).collect();
+    let (running, complete) = (ClientStatus::Running, ClientStatus::Complete);
+    assert_eq!(told, [(alloc(5), running), (alloc(6), complete), (alloc(7), complete)]);
+}
+
+#[test]
+fn what_ended_and_was_forgotten_runs_again_if_an_old_state_wants_it() {
+    let mut node = Node::running(&service());
+    node.assign((6, Some(5)), &service(), &[], &[5]);
+    node.sync();
+    node.exited("a5/main#0", 0);
+    node.settle();
+    for made in 7..12 {
+        node.assign((made, Some(made - 1)), &service(), &[made], &[made]);
+        node.settle();
+    }
+    node.assign((12, None), &service(), &[5], &[]);
+    node.sync();
+    assert_eq!(node.did(), [""; 0], "it was heard of before");
+    node.assign((LEAPT, None), &service(), &[5], &[]);
+    node.sync();
+    assert_eq!(node.did(), ["start a5/main#0"]);
+    node.crash(Boot::Same);
+    assert_eq!(node.did(), ["look for a5/main#0"], "its log says the same");
+    node.assign((LEAPT + 1, None), &service(), &[5], &[]);
+    assert_eq!(node.did(), [""; 0], "it leapt once");
 }

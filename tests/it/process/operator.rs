@@ -1,7 +1,11 @@
 //! Operators who change a running cluster.
+use std::fs;
+
 use serde_json::Value;
 
-use crate::rig::{Agent, Site, leader_of, text_of, wait_until};
+use crate::rig::{
+    Agent, Part, Said, Site, drover, job, leader_of, processes_with, text_of, wait_until,
+};
 
 /// What a server says of the consensus.
 fn info(agent: &Agent) -> Value {
@@ -57,4 +61,119 @@ fn the_lead_is_moved_and_a_lost_server_is_removed() {
             .is_some_and(|(_, status, suffrage)| (&*status, &*suffrage) == ("alive", "voter"))
     });
     assert_eq!(leader_of(&servers.iter().collect::<Vec<_>>()), heir, "nobody was disturbed");
+}
+
+/// What is done to a data directory while no agent uses it.
+fn offline(site: &Site, command: &[&str], agent: &Agent, rest: &[&str]) -> Said {
+    let data = format!("-data-dir={}", agent.data_dir().display());
+    drover(site.path(), &[command, &[&data], rest].concat())
+}
+
+fn voters(agent: &Agent) -> usize {
+    let info = info(agent);
+    let servers = info["Servers"].as_array().into_iter().flatten();
+    servers.filter(|server| server["Suffrage"] == "voter").count()
+}
+
+#[test]
+fn one_survivor_of_three_goes_on_alone_and_empty_servers_join_it() {
+    const RECOVER: [&str; 3] = ["operator", "raft", "recover"];
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let client = site.client("c1", &servers);
+    wait_until("the node is ready", || client.node_status("c1").as_deref() == Some("ready"));
+    client.run(&site.write("kept.hcl", &job("kept", "service", 2, "exec sleep 600")));
+    wait_until("it runs", || client.count("kept", "running") == 2);
+    let before = client.allocs("kept");
+
+    let refused = offline(&site, &RECOVER, &servers[0], &["-yes"]);
+    assert!(refused.text.contains("in use by another drover agent"), "{}", refused.text);
+    for server in &mut servers {
+        server.kill();
+    }
+    for lost in &servers[1..] {
+        fs::remove_dir_all(lost.data_dir()).expect("the data can be lost");
+    }
+    let asked = offline(&site, &RECOVER, &servers[0], &[]);
+    assert!(!asked.status.success() && asked.text.contains("add -yes"), "{}", asked.text);
+    assert_eq!(asked.text.matches("left out").count(), 2 + 1, "{}", asked.text);
+    let said = offline(&site, &RECOVER, &servers[0], &["-yes"]);
+    assert!(said.status.success() && said.text.contains("the only voter of"), "{}", said.text);
+    let again = offline(&site, &RECOVER, &servers[0], &["-yes"]);
+    assert!(again.text.contains("the only voter already"), "{}", again.text);
+
+    servers[0].start();
+    leader_of(&[&servers[0]]);
+    assert_eq!(voters(&servers[0]), 1);
+    servers[0].run(&site.write("new.hcl", &job("new", "service", 1, "exec sleep 600")));
+    wait_until("what is new runs", || servers[0].count("new", "running") == 1);
+    assert_eq!(servers[0].allocs("kept"), before, "what ran runs on");
+
+    for server in &mut servers[1..] {
+        server.start();
+    }
+    wait_until("the empty servers vote", || voters(&servers[0]) == 3);
+    servers[0].kill();
+    let others: Vec<&Agent> = servers[1..].iter().collect();
+    let port = servers[0].rpc_port;
+    wait_until("another leads", || {
+        others.iter().all(|server| server.leader_port().is_some_and(|found| found != port))
+    });
+    assert_eq!(others[0].allocs("kept"), before, "and they have everything");
+    servers[0].start();
+    wait_until("it starts again from where it was made anew", || {
+        servers[0].look("/v1/job/new?stale=true").is_some() && voters(&servers[0]) == 3
+    });
+}
+
+#[test]
+fn a_saved_state_is_restored_and_clients_run_what_it_says() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    // A client that is not told of its server's death takes ten seconds to see it.
+    server.configure_more("server {\n  heartbeat_grace = \"40s\"\n}\n");
+    server.start();
+    leader_of(&[&server]);
+    let client = site.client("c1", std::slice::from_ref(&server));
+    wait_until("the node is ready", || client.node_status("c1").as_deref() == Some("ready"));
+    // Of all processes on this machine, only those of this test sleep for so long.
+    let port = server.http_port;
+    let sleep = move |nth: u32| format!("sleep {port}000{nth}");
+    let runs = |nth: u32| !processes_with(&sleep(nth).replace(' ', "\0")).is_empty();
+    let start = |server: &Agent, nth: u32| {
+        let name = format!("job-{nth}");
+        let text = job(&name, "service", 1, &format!("exec {}", sleep(nth)));
+        server.run(&site.write(&format!("{name}.hcl"), &text));
+        wait_until("it runs", || server.count(&name, "running") == 1 && runs(nth));
+    };
+    start(&server, 1);
+    start(&server, 2);
+    let kept = server.allocs("job-2");
+    let file = site.path().join("backup.snap").display().to_string();
+    let said = server.cli(&["operator", "snapshot", "save", &file]);
+    assert!(said.status.success() && said.text.contains("was saved to"), "{}", said.text);
+    let said = drover(site.path(), &["operator", "snapshot", "inspect", &file]);
+    assert!(said.text.contains("Jobs         2"), "{}", said.text);
+    // What the saved state does not know: one job ended, another began.
+    assert!(server.cli(&["job", "stop", "-detach", "job-1"]).status.success());
+    wait_until("it has stopped", || !runs(1));
+    start(&server, 3);
+
+    server.kill();
+    let restore = ["operator", "snapshot", "restore", &file];
+    let refused = offline(&site, &restore, &server, &["-yes"]);
+    assert!(refused.text.contains("is not empty"), "{}", refused.text);
+    fs::rename(server.data_dir(), server.dir.join("lost")).expect("it can be moved away");
+    let said = offline(&site, &restore, &server, &["-yes"]);
+    assert!(said.status.success() && said.text.contains("the only voter of"), "{}", said.text);
+    server.start();
+    leader_of(&[&server]);
+    wait_until("what the state does not know is stopped", || !runs(3));
+    assert_eq!(server.look("/v1/job/job-3?stale=true"), None);
+    wait_until("what had ended since is started anew", || {
+        runs(1) && server.count("job-1", "running") == 1
+    });
+    assert_eq!(server.allocs("job-2"), kept, "what ran all the time was not touched");
+    assert!(runs(2));
 }

@@ -2,11 +2,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::recover::{self, RecoverArgs};
 use crate::api::Fields as _;
-use crate::args::Format;
+use crate::args::{Format, Global};
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
 use crate::table::{block, table};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RaftCommand {
@@ -18,6 +20,10 @@ pub(crate) enum RaftCommand {
     RemovePeer(PeerArgs),
     #[command(about = "Let another server lead")]
     TransferLeadership(PeerArgs),
+    #[command(
+        about = "Make one survivor the only voter after the majority was lost; needs no agent"
+    )]
+    Recover(RecoverArgs),
 }
 
 #[derive(Args, Debug)]
@@ -50,12 +56,14 @@ impl PeerArgs {
     }
 }
 
-pub(crate) fn run(command: &RaftCommand, session: &mut Session) -> Ended {
+pub(crate) fn run(command: &RaftCommand, global: &Global, terminal: Terminal) -> Ended {
+    let session = || Session::open(global, terminal);
     match command {
-        RaftCommand::ListPeers(format) => list_peers(format, session),
-        RaftCommand::Info(args) => info(args, session),
-        RaftCommand::RemovePeer(args) => remove_peer(args, session),
-        RaftCommand::TransferLeadership(args) => transfer_leadership(args, session),
+        RaftCommand::ListPeers(format) => list_peers(format, &mut session()?),
+        RaftCommand::Info(args) => info(args, &mut session()?),
+        RaftCommand::RemovePeer(args) => remove_peer(args, &mut session()?),
+        RaftCommand::TransferLeadership(args) => transfer_leadership(args, &mut session()?),
+        RaftCommand::Recover(args) => recover::recover(args, terminal),
     }
 }
 

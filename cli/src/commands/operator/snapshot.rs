@@ -13,6 +13,7 @@ use drover_core::state::State;
 use drover_shell::archive::{self, Archive};
 use serde_json::json;
 
+use super::recover::{self, RestoreArgs};
 use crate::args::{Format, Global};
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
@@ -26,6 +27,8 @@ pub(crate) enum SnapshotCommand {
     Save(SaveArgs),
     #[command(about = "Check a saved file and show what is in it; needs no agent")]
     Inspect(InspectArgs),
+    #[command(about = "Make the first server of a lost cluster from a saved file; needs no agent")]
+    Restore(RestoreArgs),
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +51,7 @@ pub(crate) fn run(command: &SnapshotCommand, global: &Global, terminal: Terminal
     match command {
         SnapshotCommand::Save(args) => save(args, &mut Session::open(global, terminal)?),
         SnapshotCommand::Inspect(args) => inspect(args, terminal),
+        SnapshotCommand::Restore(args) => recover::restore(args, terminal),
     }
 }
 

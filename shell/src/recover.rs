@@ -1,0 +1,206 @@
+//! Servers made anew, while no agent runs: from the data of one survivor, or from a saved state.
+//!
+//! Either way the result is one snapshot of the state that names this server as the only voter, at an
+//! index that leaps beyond anything that the lost log can have reached (`limits::RECOVERY_LEAP`), in a
+//! term after the last. The log that was there is left as it is: it lies below that snapshot, and the
+//! next start drops it. So there is one durable step, the snapshot's appearance under its name: before
+//! it nothing has changed, and after it all has.
+//!
+//! Invariants
+//! - nothing is changed in a data directory that an agent uses;
+//! - what one survivor had accepted is kept, committed or not; nobody is left who could say;
+//! - no index, and so no id, is used twice.
+//!
+//! It cannot keep servers that are left out from coming back with their data: whoever runs it must.
+use std::io;
+use std::path::{Path, PathBuf};
+
+use drover_core::agent::snapshot;
+use drover_core::fsm;
+use drover_core::limits::RECOVERY_LEAP;
+use drover_core::raft::{self, Configuration, Frame, Payload, Position, Raft};
+use drover_core::rng::Rng;
+use drover_core::state::State;
+use drover_core::time::MonoTime;
+use drover_core::types::{ClusterId, Index, ServerId, Term};
+use drover_core::wal::Lane;
+
+use crate::identity::{self, Identity};
+use crate::start::{self, decode_state, newest_snapshot};
+use crate::storage::{self, Snapshots, Storage};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{} is no data directory of a server: there is no log in it", path.display())]
+    NoData { path: PathBuf },
+    #[error("{} is not empty: a state is restored into an empty data directory", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("record {seq} of the log cannot be read by this version ({why}): use the agent's own")]
+    Unreadable { seq: u64, why: String },
+    #[error(
+        "the log begins at index {begins}, and the newest whole snapshot ends at {ends}: what lies \
+         between is lost here. Recover from another server"
+    )]
+    Hole { begins: u64, ends: u64 },
+    #[error("this server is no part of the configuration in its log: recover from another server")]
+    Stranger,
+    #[error("this server is the only voter already: start its agent")]
+    Alone,
+    #[error("the state is of no cluster: there is nothing in it to restore")]
+    NoCluster,
+    #[error(transparent)]
+    Start(#[from] start::Failure),
+    #[error(transparent)]
+    Storage(#[from] storage::Failure),
+    #[error(transparent)]
+    Identity(#[from] identity::Failure),
+}
+
+/// What is in a survivor's data directory. While it lives, no agent can start there.
+#[derive(Debug)]
+pub struct Survivor {
+    pub server: ServerId,
+    /// The newest configuration in the log.
+    pub configuration: Configuration,
+    pub term: Term,
+    pub last: Position,
+    pub snapshot_index: Option<Index>,
+    /// With every entry of the log applied.
+    pub state: State,
+    storage: Storage,
+}
+
+/// Where the log begins anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Anew {
+    pub server: ServerId,
+    pub cluster: ClusterId,
+    pub position: Position,
+}
+
+impl Survivor {
+    /// Locks `data_dir` and reads all that is in it.
+    ///
+    /// # Errors
+    /// When an agent uses it, or what is in it is no base for a recovery.
+    pub fn look(data_dir: &Path) -> Result<Self, Failure> {
+        if !data_dir.join("wal").is_dir() {
+            return Err(Failure::NoData { path: data_dir.to_owned() });
+        }
+        let (storage, recovery) = Storage::open(data_dir)?;
+        let server = Identity::begin(data_dir)?.server();
+        let stored = newest_snapshot(&storage.snapshots(), &recovery.records)?;
+        let (mark, mut state) = match stored {
+            Some((mark, bytes)) => {
+                let state = decode_state(mark.index.0, &bytes)?;
+                (Some(mark), state)
+            }
+            None => (None, State::new()),
+        };
+        let snapshot_index = mark.as_ref().map(|mark| mark.index);
+        let mut records = Vec::new();
+        for (seq, _, bytes) in recovery.records.iter().filter(|(_, lane, _)| *lane == Lane::Raft) {
+            let record = postcard::from_bytes::<raft::Record>(bytes);
+            let unreadable =
+                |why: postcard::Error| Failure::Unreadable { seq: seq.0, why: why.to_string() };
+            records.push(record.map_err(unreadable)?);
+        }
+        let log = raft::Recovered::from_records(records, mark);
+        let ends = state.index().0;
+        let begins = log.frames.first().map_or(ends + 1, |frame| frame.first.0);
+        if ends + 1 < begins {
+            return Err(Failure::Hole { begins, ends });
+        }
+        let config = raft::Config::new(server);
+        let raft = Raft::new(config, Rng::from_seed(0), log, MonoTime::default());
+        for frame in raft.frames_from(state.index().next()) {
+            fold(&mut state, frame)?;
+        }
+        let configuration = raft.configuration().clone();
+        if !configuration.is_member(server) {
+            return Err(Failure::Stranger);
+        }
+        let (term, last) = (raft.term(), raft.last());
+        Ok(Self { server, configuration, term, last, snapshot_index, state, storage })
+    }
+
+    /// The other servers of the configuration: they are left out.
+    #[must_use]
+    pub fn others(&self) -> Vec<ServerId> {
+        let members = self.configuration.members();
+        members.into_iter().filter(|&id| id != self.server).collect()
+    }
+
+    /// From the next start on this server is the only voter.
+    ///
+    /// # Errors
+    /// When it is already, or the disk refuses; nothing has changed then.
+    pub fn go_alone(self) -> Result<Anew, Failure> {
+        if self.others().is_empty() {
+            return Err(Failure::Alone);
+        }
+        let last = Position { term: self.term, index: self.last.index };
+        begin_anew(&self.storage.snapshots(), self.state, self.server, last)
+    }
+}
+
+/// Makes `data_dir`, which is empty or not there, the data of a new server that is the only voter of
+/// the cluster whose `state` this is, saved at `last`.
+///
+/// # Errors
+/// When something is in the directory, or the disk refuses.
+pub fn restore(data_dir: &Path, state: State, last: Position) -> Result<Anew, Failure> {
+    if state.cluster() == ClusterId::default() {
+        return Err(Failure::NoCluster);
+    }
+    let path = || data_dir.to_owned();
+    let is_empty = match std::fs::read_dir(data_dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => true,
+        Err(source) => return Err(Failure::Io { path: path(), source }),
+    };
+    if !is_empty {
+        return Err(Failure::NotEmpty { path: path() });
+    }
+    let (storage, _) = Storage::open(data_dir)?;
+    let mut identity = Identity::begin(data_dir)?;
+    identity.join(state.cluster())?;
+    begin_anew(&storage.snapshots(), state, identity.server(), last)
+}
+
+fn begin_anew(
+    snapshots: &Snapshots,
+    mut state: State,
+    server: ServerId,
+    last: Position,
+) -> Result<Anew, Failure> {
+    let index = Index(state.index().max(last.index).0 + RECOVERY_LEAP);
+    let position = Position { term: Term(last.term.0 + 1), index };
+    state.pass(index);
+    let configuration = Configuration::new(&[server], &[]);
+    let bytes = snapshot::pack(position, &configuration, &state.encode());
+    snapshots.write(index, &bytes)?;
+    Ok(Anew { server, cluster: state.cluster(), position })
+}
+
+/// As the core does with a committed frame.
+fn fold(state: &mut State, frame: &Frame) -> Result<(), Failure> {
+    let mut changes = Vec::new();
+    match &frame.payload {
+        Payload::Noop | Payload::Configuration(_) => state.pass(frame.first),
+        Payload::Commands { count, bytes } => {
+            let mut index = frame.first;
+            for entry in fsm::record::decode_batch(bytes, *count) {
+                let entry = entry
+                    .map_err(|why| Failure::Unreadable { seq: index.0, why: format!("{why:?}") })?;
+                let _nobody_waits_for_it = fsm::apply(state, index, &entry, &mut changes);
+                index = index.next();
+            }
+        }
+    }
+    let _the_next_start_cuts_anew = state.note_log_bytes(frame.cost_bytes());
+    Ok(())
+}
