@@ -35,6 +35,8 @@ pub const LOG_RETAINED_BYTES_MAX: usize = 18 << 20;
 /// twice, and client nodes, who may know more than such servers, see the leap. Half a year of a
 /// thousand entries a second.
 pub const RECOVERY_LEAP: u64 = 1 << 34;
+/// How far the term leaps with them: no server that was left out is in the same term.
+pub const RECOVERY_TERM_LEAP: u64 = 1 << 20;
 /// A command changes at most this many rows, so that one entry cannot stall the loop.
 pub const ROWS_PER_COMMAND_MAX: usize = 4_096;
 /// Placements per scheduling step: a big job is placed in quanta.

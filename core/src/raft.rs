@@ -294,7 +294,7 @@ impl Raft {
         message: Message,
         out: &mut impl Emit<Output>,
     ) {
-        if from == self.config.id || message.fault().is_some() {
+        if from == self.config.id || message.fault().is_some() || self.is_given_up(&message.body) {
             return;
         }
         let Message { term, body } = message;

@@ -2,7 +2,7 @@
 //!
 //! Either way the result is one snapshot of the state that names this server as the only voter, at an
 //! index that leaps beyond anything that the lost log can have reached (`limits::RECOVERY_LEAP`), in a
-//! term after the last. The log that was there is left as it is: it lies below that snapshot, and the
+//! term that leaps, too. The log that was there is left as it is: it lies below that snapshot, and the
 //! next start drops it. So there is one durable step, the snapshot's appearance under its name: before
 //! it nothing has changed, and after it all has.
 //!
@@ -11,13 +11,15 @@
 //! - what one survivor had accepted is kept, committed or not; nobody is left who could say;
 //! - no index, and so no id, is used twice.
 //!
-//! It cannot keep servers that are left out from coming back with their data: whoever runs it must.
+//! A server that was left out and comes back with its data is not heard by those that were made anew,
+//! follows them once it hears them, and gets their state in place of its own. What a majority of such
+//! servers does until then is lost: so they are to be emptied before they start.
 use std::io;
 use std::path::{Path, PathBuf};
 
 use drover_core::agent::snapshot;
 use drover_core::fsm;
-use drover_core::limits::RECOVERY_LEAP;
+use drover_core::limits::{RECOVERY_LEAP, RECOVERY_TERM_LEAP};
 use drover_core::raft::{self, Configuration, Frame, Payload, Position, Raft};
 use drover_core::rng::Rng;
 use drover_core::state::State;
@@ -178,7 +180,7 @@ fn begin_anew(
     last: Position,
 ) -> Result<Anew, Failure> {
     let index = Index(state.index().max(last.index).0 + RECOVERY_LEAP);
-    let position = Position { term: Term(last.term.0 + 1), index };
+    let position = Position { term: Term(last.term.0 + RECOVERY_TERM_LEAP), index };
     state.pass(index);
     let configuration = Configuration::new(&[server], &[]);
     let bytes = snapshot::pack(position, &configuration, &state.encode());

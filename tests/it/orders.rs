@@ -1,6 +1,13 @@
 //! What operators order of the servers themselves: who is removed, and who leads.
 use drover_core::api::{Heir, Order, Rejection, Request, Response};
-use drover_core::types::{RequestId, ServerId};
+use drover_core::digest::Digest;
+use drover_core::limits::RECOVERY_LEAP;
+use drover_core::raft::{
+    self, Body, Campaign, Configuration, Message, Position, Raft, Recovered, SnapshotMark,
+};
+use drover_core::rng::Rng;
+use drover_core::time::MonoTime;
+use drover_core::types::{Index, RequestId, ServerId, Term};
 use drover_tests::rig::cluster::Cluster;
 
 /// Longer than gossip needs to call a server failed.
@@ -161,4 +168,38 @@ fn an_order_outlives_the_leader_it_was_given_to() {
     assert!(cluster.answers[&id].is_ok(), "{:?}", cluster.answers[&id]);
     assert!(!cluster.voters().contains(&others[0]));
     assert!(cluster.voters().contains(&leader), "that one was not named");
+}
+
+#[test]
+fn a_log_that_was_given_up_is_not_heard_behind_the_leap() {
+    let at = |index| Position { term: Term(9), index: Index(index) };
+    let begun = RECOVERY_LEAP + 5;
+    let mark = SnapshotMark {
+        index: Index(begun),
+        term: Term(2),
+        digest: Digest::default(),
+        bytes: 1,
+        configuration: Configuration::new(&[ServerId(1), ServerId(2)], &[]),
+    };
+    let recovered = Recovered { snapshot: Some(mark), ..Recovered::default() };
+    let raft = Raft::new(
+        raft::Config::new(ServerId(1)),
+        Rng::from_seed(1),
+        recovered,
+        MonoTime::default(),
+    );
+    let later = MonoTime::default().plus_ms(60_000);
+    let heard = |body: Body| {
+        let (mut raft, mut out) = (raft.clone(), Vec::new());
+        let message = Message { term: Term(9), body };
+        raft.on_message(later, ServerId(2), message, &mut out);
+        raft.term() == Term(9)
+    };
+    let campaign = Campaign::Election;
+    let append = |prev| Body::Append { prev, commit: Index(0), round: 1, frames: Vec::new() };
+    for (index, is_heard) in [(7, false), (begun, true)] {
+        let last = at(index);
+        assert_eq!(heard(Body::RequestVote { campaign, last }), is_heard, "a plea of {index}");
+        assert_eq!(heard(append(last)), is_heard, "an append behind {index}");
+    }
 }

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 
 use super::election::Candidacy;
 use super::{
-    Campaign, Configuration, Frame, HardState, PeerView, Position, Raft, Role, SnapshotMark,
+    Body, Campaign, Configuration, Frame, HardState, PeerView, Position, Raft, Role, SnapshotMark,
     Standing,
 };
+use crate::limits::RECOVERY_LEAP;
 use crate::types::{Index, ServerId, Term};
 
 impl Raft {
@@ -136,6 +137,26 @@ impl Raft {
     #[must_use]
     pub fn configuration_at(&self, index: Index) -> &Configuration {
         self.membership.at(index)
+    }
+
+    /// Whether the sender's log was given up: this server was made anew behind a leap of the indexes
+    /// (`limits::RECOVERY_LEAP`), or follows one that was, and the sender knows nothing of it. Whoever
+    /// leads or campaigns there is not heard, not even its term; it will hear us.
+    pub(super) fn is_given_up(&self, body: &Body) -> bool {
+        let end = match body {
+            Body::RequestVote { last, .. } => last.index,
+            Body::Append { prev, .. } => prev.index,
+            Body::SnapshotChunk { mark, .. } => mark.index,
+            Body::Vote { .. }
+            | Body::AppendAck { .. }
+            | Body::AppendReject { .. }
+            | Body::Stale
+            | Body::SnapshotAck { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. }
+            | Body::TimeoutNow => return false,
+        };
+        end.0 + RECOVERY_LEAP / 2 <= self.commit_index.0
     }
 
     /// Whether this server votes.

@@ -63,14 +63,21 @@ fn the_lead_is_moved_and_a_lost_server_is_removed() {
     assert_eq!(leader_of(&servers.iter().collect::<Vec<_>>()), heir, "nobody was disturbed");
 }
 
+/// A client that is not told of its server's death takes ten seconds to see it.
+const PATIENT: &str = "server {\n  heartbeat_grace = \"40s\"\n}\n";
+
 /// What is done to a data directory while no agent uses it.
 fn offline(site: &Site, command: &[&str], agent: &Agent, rest: &[&str]) -> Said {
     let data = format!("-data-dir={}", agent.data_dir().display());
     drover(site.path(), &[command, &[&data], rest].concat())
 }
 
+/// How many vote, as a server has it; none while that changes.
 fn voters(agent: &Agent) -> usize {
     let info = info(agent);
+    if info["Joint"] != Value::Bool(false) {
+        return 0;
+    }
     let servers = info["Servers"].as_array().into_iter().flatten();
     servers.filter(|server| server["Suffrage"] == "voter").count()
 }
@@ -103,6 +110,7 @@ fn one_survivor_of_three_goes_on_alone_and_empty_servers_join_it() {
     let again = offline(&site, &RECOVER, &servers[0], &["-yes"]);
     assert!(again.text.contains("the only voter already"), "{}", again.text);
 
+    servers[0].configure_more(PATIENT);
     servers[0].start();
     leader_of(&[&servers[0]]);
     assert_eq!(voters(&servers[0]), 1);
@@ -113,7 +121,7 @@ fn one_survivor_of_three_goes_on_alone_and_empty_servers_join_it() {
     for server in &mut servers[1..] {
         server.start();
     }
-    wait_until("the empty servers vote", || voters(&servers[0]) == 3);
+    wait_until("the empty servers vote", || servers.iter().all(|server| voters(server) == 3));
     servers[0].kill();
     let others: Vec<&Agent> = servers[1..].iter().collect();
     let port = servers[0].rpc_port;
@@ -131,8 +139,7 @@ fn one_survivor_of_three_goes_on_alone_and_empty_servers_join_it() {
 fn a_saved_state_is_restored_and_clients_run_what_it_says() {
     let site = Site::new();
     let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
-    // A client that is not told of its server's death takes ten seconds to see it.
-    server.configure_more("server {\n  heartbeat_grace = \"40s\"\n}\n");
+    server.configure_more(PATIENT);
     server.start();
     leader_of(&[&server]);
     let client = site.client("c1", std::slice::from_ref(&server));
@@ -176,4 +183,42 @@ fn a_saved_state_is_restored_and_clients_run_what_it_says() {
     });
     assert_eq!(server.allocs("job-2"), kept, "what ran all the time was not touched");
     assert!(runs(2));
+}
+
+#[test]
+fn servers_that_were_left_out_and_come_back_with_their_data_are_overruled() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let run = |server: &Agent, name: &str| {
+        server.run(&site.write(&format!("{name}.hcl"), &job(name, "batch", 0, "true")));
+    };
+    run(&servers[0], "known");
+    let knows =
+        |server: &Agent, name: &str| server.look(&format!("/v1/job/{name}?stale=true")).is_some();
+    wait_until("the survivor has it", || knows(&servers[0], "known"));
+    servers[0].kill();
+    leader_of(&[&servers[1], &servers[2]]);
+    run(&servers[1], "lost");
+    servers[1].kill();
+    servers[2].kill();
+    let said = offline(&site, &["operator", "raft", "recover"], &servers[0], &["-yes"]);
+    assert!(said.status.success(), "{}", said.text);
+    servers[0].start();
+    leader_of(&[&servers[0]]);
+    run(&servers[0], "new");
+    // A majority of the old configuration, which knows nothing of all this.
+    servers[1].start();
+    servers[2].start();
+    wait_until("all have what the survivor has, and nothing else", || {
+        servers
+            .iter()
+            .all(|server| knows(server, "known") && knows(server, "new") && !knows(server, "lost"))
+    });
+    wait_until("all vote again", || servers.iter().all(|server| voters(server) == 3));
+    run(&servers[2], "more");
+    wait_until("all decide together", || servers.iter().all(|server| knows(server, "more")));
+    for server in &mut servers {
+        assert_eq!(server.ended(), None, "{} did not stop", server.name);
+    }
 }

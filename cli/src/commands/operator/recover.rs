@@ -22,13 +22,13 @@ const LOST: &str = "
 This is for a cluster that has lost the majority of its servers for good.
   * Entries of the log that only the others had are gone. If several servers survive, look at each of
     them and recover the one with the highest term and, in that term, the highest last index.
-  * The servers that are left out must never start again with their data: move their data directories
-    away first. Started empty, without bootstrap_expect, they join this one.
+  * The servers that are left out must not start again with their data: what they do then is lost, too.
+    Move their data directories away first. Started empty, without bootstrap_expect, they join this one.
 ";
 
 const BACK: &str = "
 All that happened in the cluster after the snapshot is gone. Servers that still have data of that
-cluster must never start with it again: move their data directories away first. Started empty, without
+cluster must not start with it again: move their data directories away first. Started empty, without
 bootstrap_expect, they join this one. Clients keep their data: what they run and the snapshot does not
 know is stopped.
 ";
