@@ -34,7 +34,7 @@ use crate::storage::{self, Snapshots, Storage};
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{} is no data directory of a server: there is no log in it", path.display())]
+    #[error("{} is no data directory of a server: there is nothing in it", path.display())]
     NoData { path: PathBuf },
     #[error("{} is not empty: a state is restored into an empty data directory", path.display())]
     NotEmpty { path: PathBuf },
@@ -47,11 +47,9 @@ pub enum Failure {
          between is lost here. Recover from another server"
     )]
     Hole { begins: u64, ends: u64 },
-    #[error("this server is no part of the configuration in its log: recover from another server")]
-    Stranger,
     #[error("this server is the only voter already: start its agent")]
     Alone,
-    #[error("the state is of no cluster: there is nothing in it to restore")]
+    #[error("the state is of no cluster: there is nothing in it to go on with")]
     NoCluster,
     #[error(transparent)]
     Start(#[from] start::Failure),
@@ -89,7 +87,7 @@ impl Survivor {
     /// # Errors
     /// When an agent uses it, or what is in it is no base for a recovery.
     pub fn look(data_dir: &Path) -> Result<Self, Failure> {
-        if !data_dir.join("wal").is_dir() {
+        if !["wal", "snapshots"].iter().any(|name| data_dir.join(name).is_dir()) {
             return Err(Failure::NoData { path: data_dir.to_owned() });
         }
         let (storage, recovery) = Storage::open(data_dir)?;
@@ -122,8 +120,8 @@ impl Survivor {
             fold(&mut state, frame)?;
         }
         let configuration = raft.configuration().clone();
-        if !configuration.is_member(server) {
-            return Err(Failure::Stranger);
+        if state.cluster() == ClusterId::default() {
+            return Err(Failure::NoCluster);
         }
         let (term, last) = (raft.term(), raft.last());
         Ok(Self { server, configuration, term, last, snapshot_index, state, storage })
@@ -136,12 +134,18 @@ impl Survivor {
         members.into_iter().filter(|&id| id != self.server).collect()
     }
 
+    /// Whether nothing is to be done: it votes, and nobody else does.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.configuration == Configuration::new(&[self.server], &[])
+    }
+
     /// From the next start on this server is the only voter.
     ///
     /// # Errors
     /// When it is already, or the disk refuses; nothing has changed then.
     pub fn go_alone(self) -> Result<Anew, Failure> {
-        if self.others().is_empty() {
+        if self.is_alone() {
             return Err(Failure::Alone);
         }
         let last = Position { term: self.term, index: self.last.index };
@@ -205,4 +209,59 @@ fn fold(state: &mut State, frame: &Frame) -> Result<(), Failure> {
     }
     let _the_next_start_cuts_anew = state.note_log_bytes(frame.cost_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_core::fsm::{Command, Entry};
+    use drover_core::time::WallTime;
+
+    use super::*;
+
+    fn founded() -> State {
+        let mut state = State::new();
+        let command = Command::Bootstrap { cluster: ClusterId(7) };
+        let entry = Entry { stamp: WallTime::default(), session: None, command };
+        let _nobody_waits_for_it = fsm::apply(&mut state, Index(1), &entry, &mut Vec::new());
+        state
+    }
+
+    #[test]
+    fn a_restored_server_votes_alone_behind_a_leap() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let last = Position { term: Term(3), index: Index(1) };
+        let anew = restore(&data, founded(), last).unwrap();
+        assert!(matches!(restore(&data, founded(), last), Err(Failure::NotEmpty { .. })));
+        let survivor = Survivor::look(&data).unwrap();
+        assert_eq!((survivor.server, survivor.last), (anew.server, anew.position));
+        assert_eq!(survivor.last.index, Index(1 + RECOVERY_LEAP));
+        assert_eq!(survivor.term, Term(3 + RECOVERY_TERM_LEAP));
+        assert!(matches!(survivor.go_alone(), Err(Failure::Alone)));
+    }
+
+    #[test]
+    fn a_server_that_began_anew_beside_lost_peers_can_go_alone_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let last = Position { term: Term(3), index: Index(1) };
+        let first = restore(&data, founded(), last).unwrap();
+        std::fs::remove_file(data.join("identity.json")).unwrap();
+        let survivor = Survivor::look(&data).unwrap();
+        assert_eq!(survivor.others(), [first.server]);
+        let anew = survivor.go_alone().unwrap();
+        assert_ne!(anew.server, first.server);
+        assert!(first.position < anew.position);
+        assert!(Survivor::look(&data).unwrap().is_alone());
+    }
+
+    #[test]
+    fn what_holds_no_cluster_is_no_base() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Survivor::look(dir.path()), Err(Failure::NoData { .. })));
+        let data = dir.path().join("data");
+        let last = Position::default();
+        assert!(matches!(restore(&data, State::new(), last), Err(Failure::NoCluster)));
+        assert!(!data.exists(), "nothing was made");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn recover(args: &RecoverArgs, terminal: Terminal) -> Ended {
     let survivor = Survivor::look(&args.data_dir).map_err(|why| failed("recovering", &why))?;
     show(&survivor, args, terminal);
-    if survivor.others().is_empty() {
+    if survivor.is_alone() {
         return Err(failed("recovering", &recover::Failure::Alone));
     }
     terminal.complain(LOST);
@@ -86,11 +86,18 @@ fn show(survivor: &Survivor, args: &RecoverArgs, terminal: Terminal) {
     ]));
     let configuration = &survivor.configuration;
     let row = |server: ServerId| {
-        let votes = if configuration.is_voter(server) { "voter" } else { "learner" };
+        let votes = if configuration.is_voter(server) {
+            "voter"
+        } else if configuration.is_member(server) {
+            "learner"
+        } else {
+            "none"
+        };
         let fate = if server == survivor.server { "the only voter" } else { "left out" };
         vec![id(server), votes.to_owned(), fate.to_owned()]
     };
-    let rows: Vec<_> = configuration.members().into_iter().map(row).collect();
+    let all = survivor.others().into_iter().chain([survivor.server]);
+    let rows: Vec<_> = all.map(row).collect();
     terminal.section("Servers", &table(&["ID", "Now", "Then"], &rows));
     if !configuration.is_voter(survivor.server) {
         terminal.complain("\nThis server did not vote: it may lack much that the others had.");
