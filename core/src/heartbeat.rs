@@ -141,10 +141,7 @@ impl Heartbeats {
         if silence_ms <= age_ms {
             return answer;
         }
-        if watched.status != NodeStatus::Ready
-            && watched.may_say(now, NodeStatus::Ready)
-            && !planted!(NodeStaysDown)
-        {
+        if watched.status != NodeStatus::Ready && watched.may_say(now, NodeStatus::Ready) {
             watched.verdict = Some((NodeStatus::Ready, now));
             out.emit(Output::NodeReady(node));
         }

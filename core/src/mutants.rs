@@ -110,12 +110,6 @@ mutants!(
     WalDurableEarly,
     /// Room of an ended alloc is not given back.
     UsageNotReleased,
-    /// A plan is applied without looking whether it fits.
-    PlanUnchecked,
-    /// An alloc is replaced twice.
-    ReplacedTwice,
-    /// A plan of a settled evaluation is applied.
-    OldPlanApplied,
     /// A new leader does not look at evaluations that were open.
     EvalsNotRestored,
     /// Blocked evaluations are not woken when room appears.
@@ -124,8 +118,6 @@ mutants!(
     DownEarly,
     /// A new leader gives nodes no time to be heard.
     NoGraceForNewLeader,
-    /// A node that is heard again stays down.
-    NodeStaysDown,
     /// A client goes on with what its tombstone ended.
     TombstoneIgnored,
     /// A restarted client starts anew what may live.

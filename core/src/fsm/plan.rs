@@ -67,7 +67,7 @@ fn check<'a>(state: &'a State, plan: &Plan) -> Result<&'a Evaluation, Rejection>
     let rows = plan.stops.len().saturating_add(plan.in_place.len());
     check_length("plan", rows.saturating_add(placed_rows).saturating_add(later_rows))?;
     let eval = state.eval(plan.eval).ok_or_else(|| not_found("eval"))?;
-    if eval.status != EvalStatus::Pending && !planted!(OldPlanApplied) {
+    if eval.status != EvalStatus::Pending {
         return Err(Rejection::Conflict { index: eval.modify_index });
     }
     if eval.job != plan.job {
@@ -174,10 +174,7 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     if plan.based_on < node.create_index {
         return None;
     }
-    let fits = state.fleet().fits(placement.slot, capacity, &placement.ports).is_ok();
-    if !fits && !planted!(PlanUnchecked) {
-        return None;
-    }
+    state.fleet().fits(placement.slot, capacity, &placement.ports).ok()?;
     let clock = state.clock();
     Some(Allocation {
         id: AllocId(0),
@@ -218,8 +215,7 @@ fn has_no_successor(state: &State, id: AllocId) -> bool {
 }
 
 fn replaceable<'a>(state: &'a State, plan: &Plan, id: AllocId) -> Option<&'a Allocation> {
-    let is_open = |alloc: &&Allocation| alloc.next.is_none() || planted!(ReplacedTwice);
-    state.alloc(id).filter(|alloc| alloc.job == plan.job).filter(is_open)
+    state.alloc(id).filter(|alloc| alloc.job == plan.job && alloc.next.is_none())
 }
 
 /// The reschedulings that led to the new alloc. Only a rescheduling inherits them: an alloc that is

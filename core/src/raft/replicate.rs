@@ -419,8 +419,10 @@ impl Raft {
         if leader.peers.is_one() {
             return;
         }
-        let unheard_at = leader.quorum_heard_at.plus_ms(self.config.election_ms_max);
-        if unheard_at <= now && !planted!(LeadUnheard) {
+        if planted!(LeadUnheard) {
+            leader.quorum_heard_at = now;
+        }
+        if leader.quorum_heard_at.plus_ms(self.config.election_ms_max) <= now {
             self.become_follower(now, out);
             return;
         }
