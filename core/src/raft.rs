@@ -235,8 +235,11 @@ impl Raft {
         let log = log::Log::recovered(start, recovered.frames, &mut membership);
         let mut hard_state = recovered.hard_state;
         if hard_state.term < log.last().term {
-            // A snapshot from elsewhere became safe before the record of its leader's term did.
-            assert!(log.is_empty(), "a term is written before the frames of its leader");
+            // A snapshot from elsewhere became safe before the record of its leader's term did; or this
+            // server began anew with one, and its frames are of the same term. Either way it gave no
+            // vote in that term: a vote would have been written.
+            let is_snapshots = log.is_empty() || log.last().term == start.term;
+            assert!(is_snapshots, "a term is written before the frames of its leader");
             hard_state = HardState { term: log.last().term, voted_for: None };
         }
         let mut raft = Self {
