@@ -182,6 +182,7 @@ impl Client {
             ServerMessage::Registered { .. } => self.servers.on_registered(at.now, from),
             ServerMessage::HeartbeatAck { ttl_ms } => {
                 self.servers.on_heartbeat_ack(at.now, from, ttl_ms);
+                self.ask_what_runs(from, out);
             }
             ServerMessage::Unregistered => self.servers.on_unregistered(at.now, from),
             // As if it had not answered: another one is asked in a while.

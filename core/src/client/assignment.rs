@@ -51,6 +51,14 @@ impl Client {
         }
     }
 
+    /// A lost task waits for a word that is not old. Servers that had to begin again tell what they knew
+    /// before the node did, and nothing more when they have caught up with it: so they are asked.
+    pub(super) fn ask_what_runs(&self, server: ServerId, out: &mut impl Emit<Output>) {
+        if !self.ground.has_heard_servers && self.allocs.values().any(AllocRun::has_ready) {
+            out.emit(Output::Send { to: server, message: NodeMessage::AskFullSet });
+        }
+    }
+
     fn take_assignment(&mut self, at: Moment, assignment: Assignment, out: &mut impl Emit<Output>) {
         let Assignment { seq, after: _, specs, runs, mut tombstones } = assignment;
         let mut heard_until = self.heard.latest;
