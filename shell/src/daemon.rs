@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::config::{Mode, Resolved, Surroundings, Written};
 use crate::http::{self, Api, LogTap, Me};
 use crate::run::{AtStop, End};
-use crate::start::{self, Running};
+use crate::start::{self, IdentityView, Running};
 
 /// How long open HTTP requests may take after the agent was told to end.
 const HTTP_PATIENCE: Duration = Duration::from_millis(500);
@@ -112,13 +112,13 @@ fn start_logging(resolved: &Resolved) -> Result<LogTap, String> {
 
 async fn serve(resolved: &Resolved, tap: LogTap) -> Result<(), String> {
     let listener = listen(resolved.http_bind).await?;
-    let mut running = start::start(resolved).map_err(|failure| failure.to_string())?;
+    let mut running = start::start(resolved, |identity| print_banner(resolved, identity))
+        .map_err(|failure| failure.to_string())?;
     let api = Arc::new(api_of(resolved, &running, tap));
     let (close, closing) = oneshot::channel::<()>();
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    print_banner(resolved, &running);
     let end = wait(&mut running).await?;
     drop(close);
     let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
@@ -214,7 +214,7 @@ fn config_of(resolved: &Resolved) -> serde_json::Value {
     })
 }
 
-fn print_banner(resolved: &Resolved, running: &Running) {
+fn print_banner(resolved: &Resolved, identity: &IdentityView) {
     let mut rows: Vec<(&str, String)> = vec![
         (
             "Advertise Addrs",
@@ -225,7 +225,7 @@ fn print_banner(resolved: &Resolved, running: &Running) {
         ("Data Dir", resolved.data_dir.display().to_string()),
         ("Log Level", resolved.log_level.to_uppercase()),
     ];
-    if let Some(node) = running.identity.node {
+    if let Some(node) = identity.node {
         rows.push(("Node Id", node.uuid().to_string()));
     }
     rows.push(("Region", format!("{} (DC: {})", resolved.region, resolved.datacenter)));

@@ -92,12 +92,16 @@ impl Running {
     }
 }
 
-/// Start an agent. Must be called inside a multi-threaded tokio runtime.
+/// Start an agent, and `announce` it when nothing stands in its way any more, before it does
+/// anything. Must be called inside a multi-threaded tokio runtime.
 ///
 /// # Errors
 /// The first thing that is in the way, and what to do about it.
-pub fn start(resolved: &Resolved) -> Result<Running, Failure> {
-    start_with(resolved, DriversConfig::default())
+pub fn start(
+    resolved: &Resolved,
+    announce: impl FnOnce(&IdentityView),
+) -> Result<Running, Failure> {
+    begin(resolved, DriversConfig::default(), announce)
 }
 
 /// As `start`, with drivers that are told where their shim is.
@@ -105,6 +109,14 @@ pub fn start(resolved: &Resolved) -> Result<Running, Failure> {
 /// # Errors
 /// As `start`.
 pub fn start_with(resolved: &Resolved, drivers: DriversConfig) -> Result<Running, Failure> {
+    begin(resolved, drivers, |_| ())
+}
+
+fn begin(
+    resolved: &Resolved,
+    drivers: DriversConfig,
+    announce: impl FnOnce(&IdentityView),
+) -> Result<Running, Failure> {
     let clock = Arc::new(Clock::new());
     let Found { storage, recovery, snapshot, identity } = found::open(resolved)?;
     let view = IdentityView {
@@ -168,6 +180,7 @@ pub fn start_with(resolved: &Resolved, drivers: DriversConfig) -> Result<Running
     forward(network_events, core.clone());
     let mut agent = Agent::new(config, seed);
     agent.set_guard(Guard(guard));
+    announce(&view);
     let ended = run_thread(Loop::new(agent, parts, core.clone(), inbox), first)?;
     Ok(Running { core, shadow, transport, identity: view, ended })
 }

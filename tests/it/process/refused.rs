@@ -24,6 +24,15 @@ fn run(site: &Site, agent: &Agent, name: &str, text: &str) -> Said {
 }
 
 #[test]
+fn an_agent_says_who_it_is_before_what_it_does() {
+    let site = Site::new();
+    let said = ready_agent(&site).log();
+    let banner = said.split("Log data will stream in below").next().unwrap_or_default();
+    assert!(banner.contains("Node Id") && !banner.contains("this server leads"), "{said}");
+    assert!(said.contains("this server leads"), "{said}");
+}
+
+#[test]
 fn a_job_file_that_is_wrong_is_refused_with_the_place() {
     let site = Site::new();
     let agent = ready_agent(&site);
