@@ -336,6 +336,10 @@ impl Raft {
                 self.note_round(now, from, round, out);
                 self.on_append_reject(now, from, replicate::Rejected { prev, hint }, out);
             }
+            Body::Commit { upto } => {
+                self.follow(now, from, 0, out);
+                self.learn_commit(upto, out);
+            }
             Body::SnapshotChunk { mark, offset, bytes, round } => {
                 self.follow(now, from, round, out);
                 self.on_snapshot_chunk(*mark, offset, bytes, out);
@@ -366,7 +370,8 @@ impl Raft {
             Standing::Follower(_) if further => self.send_ack(out),
             Standing::Follower(_) => (),
             Standing::Candidate(_) => self.count_own_vote(now, out),
-            Standing::Leader(_) => self.count_own_log(now, out),
+            // It delivers by itself, as soon as it has counted.
+            Standing::Leader(_) => return self.count_own_log(now, out),
         }
         self.deliver(out);
     }

@@ -133,6 +133,7 @@ fn of_message(message: &Message) -> Option<String> {
                 raft::Body::RequestVote { .. }
                 | raft::Body::Vote { .. }
                 | raft::Body::AppendReject { .. }
+                | raft::Body::Commit { .. }
                 | raft::Body::Stale
                 | raft::Body::SnapshotAck { .. }
                 | raft::Body::ReadIndex { .. }

@@ -172,6 +172,7 @@ impl Raft {
                 );
             }
             Body::Append { .. }
+            | Body::Commit { .. }
             | Body::SnapshotChunk { .. }
             | Body::ReadIndex { .. }
             | Body::TimeoutNow => self.send(from, Body::Stale, out),

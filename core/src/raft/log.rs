@@ -146,6 +146,9 @@ impl Log {
     /// Cost of the frames above `low` up to `high`.
     pub(super) fn bytes_between(&self, low: Index, high: Index) -> u64 {
         assert!(low <= high, "a range has its smaller end first");
+        if low == high {
+            return 0;
+        }
         self.bytes_upto(high) - self.bytes_upto(low)
     }
 

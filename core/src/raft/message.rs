@@ -222,6 +222,11 @@ pub enum Body {
         /// The latest round heard of.
         round: u64,
     },
+    /// Leader: I have committed this much. Not answered: a heartbeat says it again.
+    Commit {
+        /// Up to and with this entry.
+        upto: Index,
+    },
     /// To a sender whose term is over: the header says which it is now.
     Stale,
     /// Leader: a part of a snapshot.
@@ -282,6 +287,7 @@ impl Message {
             Body::RequestVote { .. }
             | Body::Vote { .. }
             | Body::AppendReject { .. }
+            | Body::Commit { .. }
             | Body::Stale
             | Body::SnapshotAck { .. }
             | Body::ReadIndex { .. }

@@ -1,7 +1,7 @@
 //! The leader's side of the log (Raft §5.3, §5.4.2).
 //!
 //! Appends are sent without waiting for answers, as far as the window of bytes allows. The commit
-//! index rides on the next append; when there is none, on a heartbeat that comes early.
+//! index rides on the next append; when none comes soon, it is told by itself.
 //!
 //! Invariants
 //! - a frame is shared with every follower, never copied;
@@ -250,13 +250,14 @@ impl Raft {
     }
 
     /// Tells of the commit index whoever no append has told.
-    fn notice_commit(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        let (own, commit) = (self.config.id, self.commit_index);
-        let Some((leader, feeder)) = self.feeder(now) else { return };
+    fn notice_commit(&mut self, out: &mut impl Emit<Output>) {
+        let (own, term, upto) = (self.config.id, self.hard_state.term, self.commit_index);
+        let Standing::Leader(leader) = &mut self.standing else { return };
         leader.notice_at = None;
         for peer in leader.peers.iter_mut() {
-            if peer.id != own && peer.commit_sent < commit {
-                feeder.append(peer, Frames::default(), out);
+            if peer.id != own && peer.commit_sent < upto {
+                peer.commit_sent = upto;
+                out.emit(Output::Send(peer.id, Message { term, body: Body::Commit { upto } }));
             }
         }
     }
@@ -301,7 +302,7 @@ impl Raft {
         let Standing::Leader(leader) = &mut self.standing else { return };
         let progress = leader.peers.find(own).expect("invariant: a leader knows itself");
         progress.match_index = progress.match_index.max(durable);
-        self.commit_by_count(now, out);
+        self.commit_by_count(now);
         // What was committed before it was durable here can be emitted now.
         self.go_on(now, out);
     }
@@ -336,7 +337,11 @@ impl Raft {
                 peer.stream = Stream::Replicate;
             }
         }
-        self.commit_by_count(now, out);
+        // Whoever holds no more than is committed moves nothing.
+        let may_move = self.commit_index < peer.match_index;
+        if may_move && self.commit_by_count(now) {
+            self.go_on(now, out);
+        }
         self.feed(now, from, out);
         self.advance_transfer(out);
     }
@@ -375,24 +380,24 @@ impl Raft {
         }
     }
 
-    /// Commits what a quorum holds durably, if that is of the own term.
-    pub(super) fn commit_by_count(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        let Standing::Leader(leader) = &mut self.standing else { return };
+    /// Commits what a quorum holds durably, if that is of the own term. Answers whether there was any.
+    fn commit_by_count(&mut self, now: MonoTime) -> bool {
+        let Standing::Leader(leader) = &mut self.standing else { return false };
         let current = self.membership.current();
         let settled = planted!(JointCommitByOne).then(|| current.settled());
         let index = leader.peers.quorum_match(settled.as_ref().unwrap_or(current));
         if index <= self.commit_index {
-            return;
+            return false;
         }
         // Raft §5.4.2: an older term's frame on a majority may still be overwritten.
         let is_own = self.log.term_at(index) == Some(self.hard_state.term);
         if !is_own && !planted!(CommitOldTerm) {
-            return;
+            return false;
         }
         assert!(index <= self.log.last_index(), "only what is here is committed");
         self.commit_index = index;
         leader.notice_at.get_or_insert(now.plus_ms(self.config.commit_notice_ms));
-        self.go_on(now, out);
+        true
     }
 
     /// Does what waited for the commit index.
@@ -433,7 +438,7 @@ impl Raft {
             self.begin_round(now, out);
             self.advance_transfer(out);
         } else if leader.notice_at.is_some_and(|at| at <= now) {
-            self.notice_commit(now, out);
+            self.notice_commit(out);
         }
     }
 }

@@ -147,6 +147,7 @@ impl Raft {
             Body::RequestVote { last, .. } => last.index,
             Body::Append { prev, .. } => prev.index,
             Body::SnapshotChunk { mark, .. } => mark.index,
+            Body::Commit { upto } => *upto,
             Body::Vote { .. }
             | Body::AppendAck { .. }
             | Body::AppendReject { .. }

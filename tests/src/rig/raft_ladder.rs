@@ -77,6 +77,7 @@ fn say(message: &Message) -> String {
         Body::AppendReject { prev, hint, .. } => {
             ("reject", format!("prev {} hint {}", prev.0, at(*hint)))
         }
+        Body::Commit { upto } => ("commit", format!("upto {}", upto.0)),
         Body::Stale => ("stale", String::new()),
         Body::SnapshotChunk { mark, offset, bytes, .. } => {
             let end = offset + bytes.len() as u64;
