@@ -9,7 +9,7 @@
 //! speed: time that stood still until they have caught up would stop every delay.
 //!
 //! Invariants
-//! - a stamp is never smaller than the one before it from the same leader.
+//! - a stamp is never smaller than the one before it from the same leader, or than what is applied.
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -39,6 +39,15 @@ impl Stamper {
     pub fn on_reading(&mut self, now: MonoTime, server: ServerId, wall: WallTime) {
         if self.readings.len() < SERVERS_MAX || self.readings.contains_key(&server) {
             self.readings.insert(server, (now, wall));
+        }
+    }
+
+    /// The replicated clock, as applied here: what former leaders stamped may be applied only after the
+    /// lead was won.
+    pub fn on_applied(&mut self, now: MonoTime, clock: WallTime) {
+        if self.last < clock {
+            self.last = clock;
+            self.anchor = Some((now, clock));
         }
     }
 
@@ -96,6 +105,17 @@ mod tests {
         assert_eq!(stamper.stamp(at(310), own, &others), WallTime { unix_ms: 5_300 });
         stamper.on_reading(at(320), ServerId(2), WallTime { unix_ms: 5_400 });
         assert_eq!(stamper.stamp(at(330), own, &others), WallTime { unix_ms: 5_410 });
+    }
+
+    #[test]
+    fn what_a_former_leader_stamped_is_where_time_goes_on() {
+        let at = |ms: u64| MonoTime { ns: ms * 1_000_000 };
+        let behind = |ms: u64| WallTime { unix_ms: 100_000 + ms };
+        let mut stamper = Stamper::new(WallTime { unix_ms: 100_000 });
+        assert_eq!(stamper.stamp(at(10), behind(10), &[]), behind(10));
+        stamper.on_applied(at(20), WallTime { unix_ms: 900_000 });
+        assert_eq!(stamper.stamp(at(20), behind(20), &[]), WallTime { unix_ms: 900_000 });
+        assert_eq!(stamper.stamp(at(1_020), behind(1_020), &[]), WallTime { unix_ms: 900_500 });
     }
 
     #[test]

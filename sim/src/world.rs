@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 
 use drover_core::agent::{Effect, Effects, Event, Input};
 use drover_core::digest::Digest;
-use drover_core::raft::{Role, SnapshotMark};
+use drover_core::raft::{Configuration, Role, SnapshotMark};
 use drover_core::rng::Rng;
-use drover_core::types::{Incarnation, RequestId, TaskKey};
+use drover_core::types::{Incarnation, RequestId, TaskKey, Term};
 use drover_core::wal::OpId;
 use drover_core::wire::{Message, PeerId};
 use drover_core::{client, limits};
@@ -125,6 +125,8 @@ pub struct World {
     crash_put_off: u32,
     /// When a disk was last lost.
     wiped_at: Moment,
+    /// The term and the configuration of the leader that last told of a commit by itself.
+    told_by: Option<(Term, Configuration)>,
     /// By (end, other end): as whom it was greeted there.
     greeted: BTreeMap<(HostId, HostId), PeerId>,
     /// By host: its inputs since it started, if a run keeps them.
@@ -167,6 +169,7 @@ impl World {
             has_healed: false,
             crash_put_off: 0,
             wiped_at: Moment::default(),
+            told_by: None,
             greeted: BTreeMap::new(),
             recording: None,
             plan,

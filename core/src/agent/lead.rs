@@ -199,6 +199,7 @@ impl Agent {
         let Some(leader) = &mut server.leader else { return };
         let voters = server.raft.configuration().voters.iter().copied();
         let others: Vec<ServerId> = voters.filter(|&id| id != own).collect();
+        leader.stamper.on_applied(now, server.state.clock());
         leader.clock = leader.stamper.stamp(now, wall, &others);
     }
 

@@ -99,6 +99,11 @@ impl World {
                     named("vote_is_kept", kept)?;
                 }
             }
+            if let Body::Commit { .. } = &said.body
+                && let Some(raft) = sender.agent.as_ref().and_then(|agent| agent.raft())
+            {
+                self.told_by = Some((said.term, raft.configuration().clone()));
+            }
             if let Body::AppendAck { mark, .. } = &said.body {
                 let durable = sender.disk.log.last_index();
                 let safe = committed_is_durable::check_acknowledged(mark.index, durable);
@@ -138,6 +143,9 @@ impl World {
         let (then, now) = (raft.configuration_at(frame.first), raft.configuration());
         let at = frame.position();
         let safe = self.check_durable(at, then).or_else(|_| self.check_durable(at, now));
+        // A leader counts by a configuration that this server may not have heard of yet.
+        let told = self.told_by.as_ref().filter(|(term, _)| *term == raft.term());
+        let safe = safe.or_else(|why| told.map_or(Err(why), |(_, by)| self.check_durable(at, by)));
         named("committed_is_durable", safe)
     }
 
