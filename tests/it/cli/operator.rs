@@ -132,6 +132,7 @@ fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
     }
     let json: serde_json::Value = serde_json::from_str(&inspect(&["-json"]).out).expect("JSON");
     assert_eq!((&json["Term"], &json["Counts"]["Nodes"]), (&3.into(), &0.into()));
+    assert_eq!(json["Digest"], State::new().digest().to_string());
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&path, &bytes).expect("written");

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -152,5 +153,56 @@ fn one_server_is_killed_in_the_middle_of_many_writes_and_keeps_what_it_acknowled
         leader_of(&[&server]);
         let lost: Vec<_> = acknowledged.difference(&jobs(&server, "")).cloned().collect();
         assert!(lost.is_empty(), "round {round} lost {lost:?}");
+    }
+}
+
+/// The state that a server has by itself: its last index, and its digest.
+fn own_state(site: &Site, server: &Agent) -> Option<(Value, Value)> {
+    let file = site.path().join(format!("{}.snap", server.name)).display().to_string();
+    let saved = server.cli(&["operator", "snapshot", "save", "-stale", &file]);
+    if !saved.status.success() {
+        return None;
+    }
+    let said = server.cli(&["operator", "snapshot", "inspect", "-json", &file]);
+    std::fs::remove_file(&file).expect("it was just written");
+    let about: Value = serde_json::from_str(&said.text).expect("it is JSON");
+    Some((about["Index"].clone(), about["Digest"].clone()))
+}
+
+/// For longer: `DROVER_STORM_SECONDS=120 cargo test --release -p drover --test process in_a_loop`.
+#[test]
+fn servers_are_killed_and_return_in_a_loop_and_nothing_acknowledged_is_lost() {
+    let seconds = std::env::var("DROVER_STORM_SECONDS").unwrap_or_else(|_| "10".into());
+    let seconds = seconds.parse().expect("DROVER_STORM_SECONDS is a number");
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let writers = Writers::start(8, &servers.iter().collect::<Vec<_>>());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    for round in (0..).take_while(|&round| round < 4 || Instant::now() < end) {
+        let leader = leader_of(&servers.iter().collect::<Vec<_>>());
+        let follower = (leader + 1 + round % 2) % 3;
+        let killed: &[usize] = match round % 4 {
+            0 => &[leader],
+            1 => &[follower],
+            2 => &[leader, follower],
+            _ => &[0, 1, 2],
+        };
+        killed.iter().for_each(|&server| servers[server].kill());
+        if killed.len() == 1 {
+            writers.wait_for_more(20);
+        }
+        // Whoever refuses to start ends the test here.
+        killed.iter().for_each(|&server| servers[server].start());
+        writers.wait_for_more(20);
+    }
+    let acknowledged = writers.stop();
+    wait_until("all are in the same state", || {
+        let states: Vec<_> = servers.iter().map(|server| own_state(&site, server)).collect();
+        states[0].is_some() && states.iter().all(|state| *state == states[0])
+    });
+    for server in &servers {
+        let lost: Vec<_> = acknowledged.difference(&jobs(server, "stale=true")).cloned().collect();
+        assert!(lost.is_empty(), "{} lost {lost:?} of {}", server.name, acknowledged.len());
     }
 }

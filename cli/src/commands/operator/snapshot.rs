@@ -99,6 +99,7 @@ fn inspect(args: &InspectArgs, terminal: Terminal) -> Ended {
     let content = read(&args.file)?;
     let (Archive { about, sha256, .. }, state) = open(&args.file, &content)?;
     let sum: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = state.digest().to_string();
     let taken_ns = i64::try_from(about.taken.unix_ms).unwrap_or(0).saturating_mul(1_000_000);
     let counts = [
         ("Jobs", state.jobs().count()),
@@ -116,6 +117,7 @@ fn inspect(args: &InspectArgs, terminal: Terminal) -> Ended {
             "Voters": about.configuration.voters.len(),
             "Bytes": content.len(),
             "SHA256": sum,
+            "Digest": digest,
             "Counts": counts.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         });
         terminal.line(&format!("{text:#}"));
@@ -131,6 +133,7 @@ fn inspect(args: &InspectArgs, terminal: Terminal) -> Ended {
         ("Voters", about.configuration.voters.len().to_string()),
         ("Term", about.term.0.to_string()),
         ("Index", about.index.0.to_string()),
+        ("Digest", digest),
     ]));
     let row = |(name, count): (&str, usize)| vec![name.to_owned(), count.to_string()];
     let rows: Vec<_> = counts.into_iter().map(row).collect();
