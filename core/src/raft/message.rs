@@ -222,11 +222,6 @@ pub enum Body {
         /// The latest round heard of.
         round: u64,
     },
-    /// Leader: I have committed this much. Not answered: a heartbeat says it again.
-    Commit {
-        /// Up to and with this entry.
-        upto: Index,
-    },
     /// To a sender whose term is over: the header says which it is now.
     Stale,
     /// Leader: a part of a snapshot.
@@ -266,6 +261,11 @@ pub enum Body {
     },
     /// Leader: campaign now, it is your turn.
     TimeoutNow,
+    /// Leader: I have committed this much. Not answered: a heartbeat says it again.
+    Commit {
+        /// Up to and with this entry.
+        upto: Index,
+    },
 }
 
 impl Message {
