@@ -157,7 +157,7 @@ fn one_server_is_killed_in_the_middle_of_many_writes_and_keeps_what_it_acknowled
 }
 
 /// The state that a server has by itself: its last index, and its digest.
-fn own_state(site: &Site, server: &Agent) -> Option<(Value, Value)> {
+fn own_state(site: &Site, server: &Agent) -> Option<(u64, String)> {
     let file = site.path().join(format!("{}.snap", server.name)).display().to_string();
     let saved = server.cli(&["operator", "snapshot", "save", "-stale", &file]);
     if !saved.status.success() {
@@ -166,7 +166,8 @@ fn own_state(site: &Site, server: &Agent) -> Option<(Value, Value)> {
     let said = server.cli(&["operator", "snapshot", "inspect", "-json", &file]);
     std::fs::remove_file(&file).expect("it was just written");
     let about: Value = serde_json::from_str(&said.text).expect("it is JSON");
-    Some((about["Index"].clone(), about["Digest"].clone()))
+    let digest = about["Digest"].as_str().expect("a digest");
+    Some((about["Index"].as_u64().expect("an index"), digest.to_owned()))
 }
 
 /// For longer: `DROVER_STORM_SECONDS=120 cargo test --release -p drover --test process in_a_loop`.
