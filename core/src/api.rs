@@ -51,9 +51,22 @@ pub enum Request {
     },
     CollectGarbage,
     /// At which index a read that starts now must see the state.
-    ReadPoint,
+    ReadPoint {
+        consistency: Consistency,
+    },
     /// Something about the servers themselves; the state knows nothing of it.
     Order(Order),
+}
+
+/// What a read that sees every earlier write may rest on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Consistency {
+    /// The word of a leader whose quorum promised a moment ago to elect nobody else yet. It is as good as
+    /// the servers' monotonic clocks.
+    #[default]
+    Default,
+    /// A quorum that is asked now, whatever the clocks show.
+    Consistent,
 }
 
 /// What an operator wants of the consensus. Asked twice, it is done once: whoever leads finds it done.

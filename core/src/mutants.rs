@@ -86,6 +86,14 @@ mutants!(
     ReadBeforeCommit,
     /// A read is answered by a round that was sent before it was asked.
     ReadByOldRound,
+    /// A lease is as long as the shortest election, as if no clock drifted.
+    LeaseIgnoresDrift,
+    /// A leader trusts in its lease after it asked another server to campaign.
+    LeaseOutlivesInvitation,
+    /// A lease begins when the answers come, not when the question was sent.
+    LeaseFromAnswer,
+    /// A server that learns of a later term forgets what it promised the leader before.
+    PromiseForgotten,
     /// Reads that wait when the lead is lost are forgotten.
     ReadsForgotten,
     /// A snapshot does not replace the configuration.

@@ -24,7 +24,7 @@
 //! - terms, votes within a term and the commit index do not go backwards;
 //! - the configuration in force is the last one in the snapshot and the log.
 //!
-//! It does not keep leases, prefer one server over another, or repair a damaged disk.
+//! It does not prefer one server over another, or repair a damaged disk.
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -57,7 +57,8 @@ pub use durable::{Record, Recovered};
 pub use frames::Frames;
 pub use membership::Configuration;
 pub use message::{
-    Ballot, Body, Campaign, Frame, HardState, LogMark, Message, Payload, Position, SnapshotMark,
+    Ballot, Body, Campaign, Frame, HardState, LogMark, Message, Payload, Position, Proof,
+    SnapshotMark,
 };
 pub use progress::{Feed, PeerView};
 pub use quorum::Tally;
@@ -72,6 +73,8 @@ pub struct Config {
     pub election_ms_min: u64,
     /// Longest silence before an election; also how long a leader leads unheard.
     pub election_ms_max: u64,
+    /// How long a leader trusts that a quorum it spoke to elects nobody else.
+    pub lease_ms: u64,
     /// How often an idle leader speaks.
     pub leader_heartbeat_ms: u64,
     /// How soon followers hear of a commit when no append carries it.
@@ -98,6 +101,7 @@ impl Config {
             id,
             election_ms_min: limits::ELECTION_MS_MIN,
             election_ms_max: limits::ELECTION_MS_MAX,
+            lease_ms: limits::LEASE_MS,
             leader_heartbeat_ms: limits::LEADER_HEARTBEAT_MS,
             commit_notice_ms: limits::COMMIT_NOTICE_MS,
             append_bytes_max: limits::APPEND_BYTES_MAX as u64,
@@ -223,6 +227,7 @@ impl Raft {
     pub fn new(config: Config, mut rng: Rng, recovered: Recovered, now: MonoTime) -> Self {
         assert!(config.election_ms_min < config.election_ms_max, "elections are spread");
         assert!(config.leader_heartbeat_ms < config.election_ms_min, "a leader speaks in time");
+        assert!(config.lease_ms < config.election_ms_min, "a lease ends before an election");
         let is_new = recovered.is_new();
         let start = recovered.snapshot.as_ref().map_or(Position::default(), SnapshotMark::position);
         let mut membership = membership::Membership::new(
@@ -352,7 +357,7 @@ impl Raft {
             Body::Vote { campaign, asked, ballot } => {
                 self.on_ballot(now, from, election::Answer { campaign, asked, ballot }, out);
             }
-            Body::ReadIndex { id } => self.on_read_index(now, from, id, out),
+            Body::ReadIndex { id, proof } => self.on_read_index(now, from, (id, proof), out),
             Body::ReadIndexReply { id, index } => self.on_read_index_reply(id, index, out),
             Body::TimeoutNow => self.on_timeout_now(now, from, out),
             // Adopting its term was all there was to learn; and pleas were answered above.

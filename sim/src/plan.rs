@@ -6,6 +6,8 @@
 //! Invariants
 //! - a plan read back from its own text is the same plan;
 //! - lines are in the order of time.
+use drover_core::api::Consistency;
+
 use crate::clock::Moment;
 
 pub mod draw;
@@ -106,7 +108,9 @@ pub enum Act {
         eligible: bool,
     },
     Collect,
-    Read,
+    Read {
+        consistency: Consistency,
+    },
     /// An operator restarts the tasks of the alloc at this position among those that run.
     RestartAlloc {
         nth: u64,

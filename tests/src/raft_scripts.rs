@@ -6,13 +6,14 @@
 //! | `logs s1=1,1,4 s2=1 term=7` | the same with these logs: a frame of one entry for each term |
 //! | `new 1,2,3` · `bootstrap s1` | servers without a past · one is told of the cluster |
 //! | `silence s1` | time passes until s1, and nobody else, loses its patience |
-//! | `wait ms=50` | time passes for all |
+//! | `wait ms=50` · `pass ms=50` | time passes for all · and nobody is told |
+//! | `drift s1 permille=-50` | its clock runs so much too fast |
 //! | `deliver` · `settle` | what is under way arrives · and all that follows from it |
 //! | `disk s1 count=1` · `hold s1` · `release s1` | writes finish · do not by themselves · do again |
 //! | `lose` · `delay` · `late` · `double`, with `from=` `to=` | messages are lost, set aside, brought back, doubled |
 //! | `cut 1 3` · `heal` | they do not reach each other · everyone does again |
 //! | `crash s1 kept=0` · `restart s1` | unfinished writes but the first are gone |
-//! | `propose s1` · `read s1 tag=1` · `change s1 voters=1,2` · `transfer s1 to=2` · `snapshot s1` | |
+//! | `propose s1` · `read s1 tag=1 leased` · `change s1 voters=1,2` · `transfer s1 to=2` · `snapshot s1` | |
 //! | `tell s1 from=2 term=3 request-vote last=1@2` | a message made by hand arrives |
 //! | `show` | everyone's standing and log |
 //!
@@ -20,7 +21,8 @@
 use std::sync::Arc;
 
 use drover_core::raft::{
-    Body, Campaign, Config, Configuration, Frame, Message, Output, Payload, Position, Raft, Refused,
+    Body, Campaign, Config, Configuration, Frame, Message, Output, Payload, Position, Proof, Raft,
+    Refused,
 };
 use drover_core::time::MonoTime;
 use drover_core::types::{Index, ServerId, Term};
@@ -54,7 +56,7 @@ impl Bench {
     pub fn run(&mut self, command: &Command<'_>) -> String {
         match command.name {
             "servers" | "logs" | "new" | "bootstrap" => self.found(command),
-            "silence" | "wait" => self.pass_time(command),
+            "silence" | "wait" | "pass" | "drift" => self.pass_time(command),
             "deliver" | "settle" | "lose" | "delay" | "late" | "double" => self.carry(command),
             "disk" | "hold" | "release" => self.write(command),
             "cut" | "heal" | "crash" | "restart" => self.fail(command),
@@ -104,8 +106,18 @@ impl Bench {
             self.cluster.wait(command.number("ms"));
             return;
         }
+        if command.name == "pass" {
+            self.cluster.now = self.cluster.now.plus_ms(command.number("ms"));
+            return;
+        }
         let id = server(command);
-        let at = self.cluster.hosts[&id].running().next_deadline();
+        if command.name == "drift" {
+            let permille = command.value("permille").expect("permille=<number>");
+            let host = self.cluster.hosts.get_mut(&id).expect("the server exists");
+            host.drift_permille = permille.parse().expect("a number, perhaps negative");
+            return;
+        }
+        let at = self.cluster.deadline_of(id);
         self.cluster.now = self.cluster.now.max(at.expect("it waits for something"));
         self.step(id, Raft::on_time);
     }
@@ -176,7 +188,9 @@ impl Bench {
             "read" => {
                 let tag = command.number("tag");
                 self.cluster.oracle.note_read(id, tag);
-                self.step(id, |raft, now, out| raft.on_read(now, tag, out));
+                let leased = command.plain().any(|word| word == "leased");
+                let proof = if leased { Proof::Lease } else { Proof::Round };
+                self.step(id, |raft, now, out| raft.on_read(now, tag, proof, out));
             }
             "change" => {
                 let list = |key| command.value(key).map_or_else(Vec::new, ids);

@@ -5,8 +5,9 @@
 use alloc::sync::Arc;
 
 use super::{Agent, Effect, Effects, Event, TaskAsk};
-use crate::api::{Rejection, Request};
+use crate::api::{Consistency, Rejection, Request};
 use crate::client::{self, Moment};
+use crate::raft::Proof;
 use crate::requests::Caller;
 use crate::types::{AllocId, RequestId, ServerId};
 use crate::wire::{Message, PeerId};
@@ -141,8 +142,12 @@ impl Agent {
             let answer = Err(Rejection::NotLeader { leader: None });
             return effects.list.push(Effect::Reply { id, answer });
         };
-        if request == Request::ReadPoint {
-            server.raft.on_read(self.now, id.0, &mut self.pending);
+        if let Request::ReadPoint { consistency } = request {
+            let proof = match consistency {
+                Consistency::Default => Proof::Lease,
+                Consistency::Consistent => Proof::Round,
+            };
+            server.raft.on_read(self.now, id.0, proof, &mut self.pending);
         } else {
             let caller = Caller::Outside(id);
             server.requests.on_requested(self.now, caller, request, &mut self.pending);

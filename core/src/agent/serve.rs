@@ -225,7 +225,7 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
             job_before: clock,
             node_before: clock,
         }),
-        Request::ReadPoint => Err(invalid("request", "a read point is not a write")),
+        Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }
 }

@@ -175,6 +175,7 @@ impl Raft {
         }
         if leader.transfer.as_ref().is_none_or(|transfer| transfer.to != to) {
             leader.transfer = Some(Transfer { to, deadline });
+            leader.has_invited = true;
             self.advance_transfer(out);
         }
         Ok(())

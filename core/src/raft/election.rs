@@ -11,7 +11,8 @@
 //! Invariants
 //! - one vote a term, kept across crashes: it is durable before the candidate hears of it;
 //! - a pre-vote changes nothing on the voter;
-//! - who hears a leader, or was just restarted, disturbs it for nobody but itself.
+//! - who heard a leader, or was just restarted, votes for nobody for the shortest election, unless
+//!   that leader asked for it.
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -32,14 +33,20 @@ pub(super) struct ElectionClock {
     /// no draws.
     pub(super) patience_ms: u64,
     pub(super) election_at: MonoTime,
-    /// No vote before: a server that just restarted may have promised a leader to be loyal.
-    pub(super) votes_from: MonoTime,
+    /// No vote before, whatever else is heard: a leader counts on it, and may still do so in a later
+    /// term and after a restart of this server.
+    votes_from: MonoTime,
 }
 
 impl ElectionClock {
     pub(super) const fn new(config: &Config, now: MonoTime, is_new: bool) -> Self {
         let votes_from = if is_new { now } else { now.plus_ms(config.election_ms_min) };
         Self { patience_ms: config.election_ms_max, election_at: now, votes_from }
+    }
+
+    /// A leader was heard: nobody else gets a vote for the shortest election (thesis §6.4.1).
+    pub(super) fn promise(&mut self, now: MonoTime, election_ms_min: u64) {
+        self.votes_from = self.votes_from.max(now.plus_ms(election_ms_min));
     }
 }
 
@@ -92,7 +99,10 @@ impl Raft {
             self.answer(from, plea, Ballot::Refused, out);
             return;
         }
-        let is_bound = now < self.clock.votes_from || self.hears_leader(now);
+        let leads = matches!(self.standing, Standing::Leader(_));
+        let has_promised =
+            now < self.clock.votes_from && (self.leader().is_some() || !planted!(PromiseForgotten));
+        let is_bound = leads || has_promised;
         if is_bound && !planted!(VoteBesideLeader) && plea.campaign != Campaign::Transfer {
             return;
         }
@@ -346,16 +356,5 @@ impl Raft {
         let is_open = self.commit_index < self.membership.current_index();
         let was_voter = is_open && self.membership.former().is_voter(self.config.id);
         (self.is_voter() || was_voter) && !self.is_installing()
-    }
-
-    fn hears_leader(&self, now: MonoTime) -> bool {
-        match &self.standing {
-            Standing::Leader(_) => true,
-            Standing::Candidate(_) => false,
-            Standing::Follower(following) => {
-                following.leader.is_some()
-                    && now < following.heard_at.plus_ms(self.config.election_ms_min)
-            }
-        }
     }
 }

@@ -23,7 +23,6 @@ use crate::types::{Index, ServerId};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Following {
     pub(super) leader: Option<ServerId>,
-    pub(super) heard_at: MonoTime,
     /// The latest round of the leader that was heard.
     pub(super) round: u64,
     /// Our log up to here is a prefix of the leader's.
@@ -57,10 +56,10 @@ impl Raft {
         let is_same = following.leader.is_none_or(|leader| leader == from);
         assert!(is_same, "in one term at most one server leads");
         following.leader = Some(from);
-        following.heard_at = now;
         following.round = following.round.max(round);
         // Raft §5.4: a leader's log holds all that was committed before its term.
         following.matched = following.matched.max(commit_index);
+        self.clock.promise(now, self.config.election_ms_min);
         self.arm_election(now);
     }
 

@@ -165,6 +165,16 @@ pub enum Ballot {
     Refused,
 }
 
+/// What the truth of a read rests on (thesis §6.4).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Proof {
+    /// A quorum that was spoken to a moment ago elects nobody else yet, if no clock drifts more than
+    /// `limits::CLOCK_DRIFT_PERMILLE_MAX`. A leader that cannot trust in that asks the quorum.
+    Lease,
+    /// A quorum that is asked now.
+    Round,
+}
+
 /// What one server says to another.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Message {
@@ -251,6 +261,8 @@ pub enum Body {
     ReadIndex {
         /// The asker's number for it.
         id: u64,
+        /// What the answer may rest on.
+        proof: Proof,
     },
     /// The leader's answer.
     ReadIndexReply {

@@ -5,15 +5,19 @@
 //! was registered before is safe, and the leader was heard at that time. Numbers are made by the
 //! leader and are never reused, so no duplicate of an old question or answer proves anything.
 //!
+//! A round proves a little more: whoever answered it elects nobody else for the shortest election after.
+//! So for a lease counted from when it was sent, and shortened by what clocks drift, a leader answers
+//! alone (thesis §6.4.1), until it invites another server to campaign.
+//!
 //! Invariants
-//! - a read is answered only by a round that was sent after it was registered;
+//! - a read is answered only by a round that was sent after it was registered, or within a lease;
 //! - no read is answered before a frame of the leader's own term is committed;
 //! - every read is answered once, with an index or with a failure.
 use alloc::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::message::Body;
+use super::message::{Body, Proof};
 use super::replicate::Leader;
 use super::{Output, Raft, Standing};
 use crate::emit::Emit;
@@ -58,42 +62,42 @@ impl Asked {
 
 impl Raft {
     /// Someone wants to read what is true now. Answered by `ReadReady` or `ReadFailed` with `tag`.
-    pub fn on_read(&mut self, now: MonoTime, tag: u64, out: &mut impl Emit<Output>) {
+    pub fn on_read(&mut self, now: MonoTime, tag: u64, proof: Proof, out: &mut impl Emit<Output>) {
         match (&self.standing, self.leader()) {
-            (Standing::Leader(_), _) => self.register(now, Asker::Own { tag }, out),
-            (Standing::Follower(_), Some(leader)) => self.ask_leader(now, leader, tag, out),
+            (Standing::Leader(_), _) => self.register(now, Asker::Own { tag }, proof, out),
+            (Standing::Follower(_), Some(leader)) => {
+                let id = self.note_asked(now, tag, out);
+                if let Some(id) = id {
+                    self.send(leader, Body::ReadIndex { id, proof }, out);
+                }
+            }
             (Standing::Follower(_) | Standing::Candidate(_), _) => {
                 out.emit(Output::ReadFailed { tag });
             }
         }
     }
 
-    fn ask_leader(
-        &mut self,
-        now: MonoTime,
-        leader: ServerId,
-        tag: u64,
-        out: &mut impl Emit<Output>,
-    ) {
+    /// The number of a question to the leader; none if there are too many.
+    fn note_asked(&mut self, now: MonoTime, tag: u64, out: &mut impl Emit<Output>) -> Option<u64> {
         if self.asked.pending.len() == REQUESTS_PENDING_MAX {
             out.emit(Output::ReadFailed { tag });
-            return;
+            return None;
         }
         self.asked.last_number += 1;
         let id = self.asked.last_number;
         self.asked.pending.push_back((id, tag, now.plus_ms(self.config.election_ms_max)));
-        self.send(leader, Body::ReadIndex { id }, out);
+        Some(id)
     }
 
     pub(super) fn on_read_index(
         &mut self,
         now: MonoTime,
         from: ServerId,
-        id: u64,
+        (id, proof): (u64, Proof),
         out: &mut impl Emit<Output>,
     ) {
         if let Standing::Leader(_) = self.standing {
-            self.register(now, Asker::Peer { id: from, number: id }, out);
+            self.register(now, Asker::Peer { id: from, number: id }, proof, out);
         } else {
             self.send(from, Body::ReadIndexReply { id, index: None }, out);
         }
@@ -118,9 +122,13 @@ impl Raft {
         }
     }
 
-    fn register(&mut self, now: MonoTime, asker: Asker, out: &mut impl Emit<Output>) {
+    fn register(&mut self, now: MonoTime, asker: Asker, proof: Proof, out: &mut impl Emit<Output>) {
         let index = self.commit_index;
         let Standing::Leader(leader) = &mut self.standing else { return };
+        if proof == Proof::Lease && leader.is_leased(now, &self.config) {
+            self.answer_read(asker, Some(index), out);
+            return;
+        }
         if leader.reads.len() == REQUESTS_PENDING_MAX {
             self.answer_read(asker, None, out);
             return;
@@ -180,7 +188,7 @@ impl Raft {
             if confirmed < round {
                 break;
             }
-            leader.quorum_heard_at = sent_at;
+            leader.quorum_heard_at = if planted!(LeaseFromAnswer) { now } else { sent_at };
             leader.rounds.pop_front();
         }
         let is_asked_again = leader.reads.back().is_some_and(|read| leader.round < read.round);

@@ -44,6 +44,9 @@ pub(super) struct Leader {
     pub(super) notice_at: Option<MonoTime>,
     pub(super) reads: VecDeque<Read>,
     pub(super) transfer: Option<Transfer>,
+    /// It asked another server to campaign in this term. Whoever hears of that votes at once: what a
+    /// quorum promised holds no longer, however late the campaign begins.
+    pub(super) has_invited: bool,
 }
 
 impl Leader {
@@ -65,7 +68,16 @@ impl Leader {
             notice_at: None,
             reads: VecDeque::new(),
             transfer: None,
+            has_invited: false,
         }
+    }
+
+    /// Whether a quorum, spoken to a moment ago, elects nobody else yet.
+    pub(super) fn is_leased(&self, now: MonoTime, config: &Config) -> bool {
+        let lease_ms =
+            if planted!(LeaseIgnoresDrift) { config.election_ms_min } else { config.lease_ms };
+        let is_held = 0 < self.confirmed && now < self.quorum_heard_at.plus_ms(lease_ms);
+        is_held && self.is_ready && (!self.has_invited || planted!(LeaseOutlivesInvitation))
     }
 
     /// None: it is alone, and waits for nobody's word.

@@ -42,7 +42,7 @@ impl Http {
             return Err(Failure::bad("Job ID does not match"));
         }
         let _one_of_few = self.plans.acquire().await;
-        let (shadow, _) = self.fresh(Freshness::Consistent).await?;
+        let (shadow, _) = self.fresh(Freshness::default()).await?;
         let shadow = shadow.clone();
         let wants_diff = ask.diff.unwrap_or(false);
         let planned = tokio::task::spawn_blocking(move || {

@@ -103,7 +103,7 @@ impl Http {
         let found = match look() {
             Some(node) => Some(node),
             None => {
-                self.fresh(Freshness::Consistent).await?;
+                self.fresh(Freshness::default()).await?;
                 look()
             }
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use drover_core::api::Consistency;
 use drover_core::state::UuidPrefix;
 use drover_core::types::{Index, Uuid};
 
@@ -60,13 +61,18 @@ impl Scope {
 }
 
 /// What a read must have seen.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Freshness {
     /// Everything that was committed before the read began.
-    #[default]
-    Consistent,
+    Fresh(Consistency),
     /// Whatever this server has.
     Stale,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self::Fresh(Consistency::Default)
+    }
 }
 
 /// Answer once the object is newer than `index`, or `most` has passed.
@@ -99,9 +105,14 @@ impl Query {
             None => (),
         }
         query.prefix = query.text("prefix").unwrap_or_default().to_owned();
-        if query.has("stale") {
-            query.freshness = Freshness::Stale;
-        }
+        query.freshness = match (query.has("stale"), query.has("consistent")) {
+            (true, true) => {
+                return Err(Failure::bad("a read is stale or consistent: ask for one of them"));
+            }
+            (true, false) => Freshness::Stale,
+            (false, true) => Freshness::Fresh(Consistency::Consistent),
+            (false, false) => Freshness::default(),
+        };
         query.wait = query.parse_wait()?;
         query.page = query.parse_page()?;
         Ok(query)

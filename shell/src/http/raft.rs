@@ -19,7 +19,7 @@ use crate::api::raft::{LeadTransferred, RaftAddress, RaftInfo};
 impl Http {
     /// This server's standing; the configuration in it is at least as new as the request.
     async fn fresh_server(&self) -> Result<ServerView, Failure> {
-        self.fresh(Freshness::Consistent).await?;
+        self.fresh(Freshness::default()).await?;
         self.view().await?.server.ok_or_else(|| Failure::broken("this agent is not a server"))
     }
 }

@@ -73,8 +73,8 @@ impl Http {
                 let leader = view.and_then(|view| view.server).and_then(|server| server.leader);
                 Ok((shadow, leader.is_some()))
             }
-            Freshness::Consistent => {
-                let index = match self.ask(Request::ReadPoint).await? {
+            Freshness::Fresh(consistency) => {
+                let index = match self.ask(Request::ReadPoint { consistency }).await? {
                     Said::ReadPoint { index } | Said::Applied { index, .. } => index,
                 };
                 if !shadow.wait_for(index, PATIENCE).await {

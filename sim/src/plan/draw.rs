@@ -5,6 +5,8 @@
 //!
 //! Invariants
 //! - the same seed and size give the same plan, for ever.
+use drover_core::api::Consistency;
+use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
 use drover_core::rng::Rng;
 
 use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
@@ -68,7 +70,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
         duplicate_permille: maybe(400, 50, 0),
         reorder_permille: maybe(400, 50, 0),
         disk_us_max: maybe(300, 60_000, calm.disk_us_max).max(calm.disk_us_min),
-        drift_ppm_max: maybe(500, 500, calm.drift_ppm_max),
+        drift_ppm_max: maybe(500, CLOCK_DRIFT_PERMILLE_MAX * 1_000, calm.drift_ppm_max),
         skew_ms_max: maybe(500, 30_000, calm.skew_ms_max),
         start_failure_permille: maybe(400, 200, 0),
         task_failure_permille: maybe(500, 300, 0),
@@ -200,7 +202,12 @@ fn draw_request(rng: &mut Rng, size: Size, mark: u64) -> Act {
         80..=82 => Act::Collect,
         83..=86 => Act::RestartAlloc { nth: rng.between(0, 20) },
         87..=89 => Act::Refit { client: rng.between(1, size.clients.max(1)), mark },
-        _ => Act::Read,
+        _ => {
+            let is_strict = rng.chance(300);
+            let consistency =
+                if is_strict { Consistency::Consistent } else { Consistency::Default };
+            Act::Read { consistency }
+        }
     }
 }
 

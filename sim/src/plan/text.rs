@@ -15,6 +15,8 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
+use drover_core::api::Consistency;
+
 use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
 
 impl fmt::Display for Plan {
@@ -73,7 +75,8 @@ impl fmt::Display for Act {
             Self::SetEligible { client, eligible: true } => write!(f, "admit c{client}"),
             Self::SetEligible { client, eligible: false } => write!(f, "bar c{client}"),
             Self::Collect => write!(f, "collect"),
-            Self::Read => write!(f, "read"),
+            Self::Read { consistency: Consistency::Default } => write!(f, "read"),
+            Self::Read { consistency: Consistency::Consistent } => write!(f, "read consistent"),
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
@@ -196,7 +199,8 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["admit", client] => Act::SetEligible { client: read_client(client)?, eligible: true },
         ["bar", client] => Act::SetEligible { client: read_client(client)?, eligible: false },
         ["collect"] => Act::Collect,
-        ["read"] => Act::Read,
+        ["read"] => Act::Read { consistency: Consistency::Default },
+        ["read", "consistent"] => Act::Read { consistency: Consistency::Consistent },
         ["restart-alloc", nth] => Act::RestartAlloc { nth: nth.parse().ok()? },
         ["refit", client, mark] => {
             let mark = mark.strip_prefix("mark=")?.parse().ok()?;

@@ -100,7 +100,7 @@ impl World {
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect
-            | Act::Read => return self.ask(&act),
+            | Act::Read { .. } => return self.ask(&act),
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl World {
                 Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }
             }
             Act::Collect => Request::CollectGarbage,
-            Act::Read => Request::ReadPoint,
+            Act::Read { consistency } => Request::ReadPoint { consistency: *consistency },
             Act::Crash { .. }
             | Act::Power { .. }
             | Act::Pause { .. }

@@ -2,7 +2,8 @@
 //! with any prefix of their unfinished writes; then all heals, and the cluster must agree.
 use std::sync::Arc;
 
-use drover_core::raft::{Config, Configuration, Payload, Role};
+use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
+use drover_core::raft::{Config, Configuration, Payload, Proof, Role};
 use drover_core::rng::Rng;
 use drover_core::types::ServerId;
 use drover_tests::rig::raft::Cluster;
@@ -56,6 +57,11 @@ impl Run {
         let mut cluster = Cluster::new(seed, tight);
         for &id in &ids {
             cluster.add_new(id);
+        }
+        let drift_max = CLOCK_DRIFT_PERMILLE_MAX.cast_signed();
+        for host in cluster.hosts.values_mut() {
+            let drift = [-drift_max, 0, 0, drift_max];
+            host.drift_permille = drift[usize::try_from(rng.between(0, 3)).expect("small")];
         }
         let weather = Weather::draw(&mut rng);
         let mut run = Self { weather, cluster, rng, ids, tags: 0 };
@@ -155,7 +161,8 @@ impl Run {
         let tag = self.tags;
         if self.cluster.hosts[&id].raft.is_some() {
             self.cluster.oracle.note_read(id, tag);
-            self.cluster.step(id, |raft, now, out| raft.on_read(now, tag, out));
+            let proof = if self.rng.chance(500) { Proof::Lease } else { Proof::Round };
+            self.cluster.step(id, |raft, now, out| raft.on_read(now, tag, proof, out));
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Host {
     pub records: Vec<Record>,
     /// What is being written.
     pub pending: VecDeque<(WriteSeq, Record)>,
+    /// How fast its clock runs, in thousandths: none, or less than a thousand.
+    pub drift_permille: i64,
     /// Whether writes wait for `persist` even when all settles.
     pub is_disk_held: bool,
     /// The state machine: what was applied, and up to where.
@@ -52,6 +54,7 @@ impl Host {
             raft: None,
             records: Vec::new(),
             pending: VecDeque::new(),
+            drift_permille: 0,
             is_disk_held: false,
             state: Vec::new(),
             snapshot: None,
@@ -75,12 +78,31 @@ impl Host {
     pub fn running(&self) -> &Raft {
         self.raft.as_ref().expect("the host runs")
     }
+
+    /// What its clock shows at a moment of the world.
+    fn clock(&self, at: MonoTime) -> MonoTime {
+        MonoTime {
+            ns: at.ns.saturating_add_signed(at.ns.cast_signed() / 1_000 * self.drift_permille),
+        }
+    }
+
+    /// When its clock shows `time`, or just has.
+    fn moment_of(&self, time: MonoTime) -> MonoTime {
+        let speed =
+            1_000_u64.checked_add_signed(self.drift_permille).expect("a clock goes forward");
+        MonoTime { ns: time.ns.div_ceil(speed) * 1_000 }
+    }
+
+    fn deadline(&self) -> Option<MonoTime> {
+        let raft = self.raft.as_ref()?;
+        raft.next_deadline().map(|at| self.moment_of(at))
+    }
 }
 
 /// Several servers and what lies between them.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The time everywhere.
+    /// The world's time; hosts have clocks of their own.
     pub now: MonoTime,
     /// The servers.
     pub hosts: BTreeMap<ServerId, Host>,
@@ -154,7 +176,7 @@ impl Cluster {
         (self.tune)(&mut config);
         let rng = Rng::from_seed(self.seed).fork_number(id.0 << 20 | host.boots);
         let recovered = host.recovered();
-        let raft = Raft::new(config, rng, recovered, self.now);
+        let raft = Raft::new(config, rng, recovered, host.clock(self.now));
         raft.check_invariants();
         host.state = host.snapshot.as_ref().map_or_else(Vec::new, |(_, bytes)| decode(bytes));
         host.raft = Some(raft);
@@ -175,10 +197,9 @@ impl Cluster {
     /// Lets one machine do something, and carries out what it says.
     pub fn step(&mut self, id: ServerId, act: impl FnOnce(&mut Raft, MonoTime, &mut Vec<Output>)) {
         let mut out = Vec::new();
-        let now = self.now;
-        let Some(raft) = self.hosts.get_mut(&id).and_then(|host| host.raft.as_mut()) else {
-            return;
-        };
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let now = host.clock(self.now);
+        let Some(raft) = &mut host.raft else { return };
         act(raft, now, &mut out);
         raft.check_invariants();
         self.oracle.check_machine(id, raft);
@@ -327,8 +348,13 @@ impl Cluster {
     /// The earliest deadline of all.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        let machines = self.hosts.values().filter_map(|host| host.raft.as_ref());
-        machines.filter_map(Raft::next_deadline).min()
+        self.hosts.values().filter_map(Host::deadline).min()
+    }
+
+    /// When a server must next be told the time.
+    #[must_use]
+    pub fn deadline_of(&self, id: ServerId) -> Option<MonoTime> {
+        self.hosts[&id].deadline()
     }
 
     /// Tells every machine the time.
