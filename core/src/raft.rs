@@ -160,7 +160,7 @@ pub enum Output {
     /// Keep this part of a snapshot that is being received.
     StoreChunk {
         /// Which snapshot.
-        mark: SnapshotMark,
+        mark: Box<SnapshotMark>,
         /// Where the part begins. Zero begins a new file.
         offset: u64,
         /// The part.
@@ -168,14 +168,14 @@ pub enum Output {
     },
     /// All parts are stored: make the snapshot safe, check its digest, load it in place of the
     /// state, then `on_snapshot_installed`; or `on_snapshot_refused`.
-    InstallSnapshot(SnapshotMark),
+    InstallSnapshot(Box<SnapshotMark>),
     /// The log up to here is not needed on disk any more.
     Compacted {
         /// Up to and with this entry.
         upto: Index,
     },
     /// Another configuration is in force.
-    Configured(Configuration),
+    Configured(Box<Configuration>),
 }
 
 /// What a server is at the moment.
@@ -281,7 +281,7 @@ impl Raft {
         }
         self.hard_state.term = Term(1);
         self.persist_hard_state(out);
-        let payload = Payload::Configuration(configuration);
+        let payload = Payload::Configuration(Box::new(configuration));
         self.append_frame(Frame { first: Index(1), term: Term(1), payload }, out);
         self.hasten_lone_voter(now);
     }
@@ -294,7 +294,7 @@ impl Raft {
         is_untouched && self.log.last_index() == Index(0)
     }
 
-    /// A message came in.
+    /// A message came in. `wire` has refused what no correct server says (`Message::fault`).
     pub fn on_message(
         &mut self,
         now: MonoTime,
@@ -302,7 +302,7 @@ impl Raft {
         message: Message,
         out: &mut impl Emit<Output>,
     ) {
-        if from == self.config.id || message.fault().is_some() || self.is_given_up(&message.body) {
+        if from == self.config.id || self.is_given_up(&message.body) {
             return;
         }
         let Message { term, body } = message;
@@ -437,7 +437,7 @@ impl Raft {
         out: &mut impl Emit<Output>,
     ) {
         if let Payload::Configuration(configuration) = &frame.payload {
-            self.membership.append(frame.first, configuration.clone());
+            self.membership.append(frame.first, (**configuration).clone());
             out.emit(Output::Configured(configuration.clone()));
         }
         self.log.append(Arc::clone(&frame));

@@ -412,13 +412,13 @@ impl Loop {
                 return match loaded {
                     Some(bytes) => {
                         let bytes: Arc<[u8]> = Arc::from(bytes);
-                        self.step(Event::SnapshotLoaded { mark, bytes })?;
+                        self.step(Event::SnapshotLoaded { mark: *mark, bytes })?;
                         if let Some(state) = self.agent.state().cloned() {
                             self.tell_shadow(shadow::Work::Replace(Box::new(state)));
                         }
                         ControlFlow::Continue(())
                     }
-                    None => self.step(Event::SnapshotRefused { mark }),
+                    None => self.step(Event::SnapshotRefused { mark: *mark }),
                 };
             }
             _ => (),

@@ -195,7 +195,7 @@ impl Bench {
             "change" => {
                 let list = |key| command.value(key).map_or_else(Vec::new, ids);
                 let target = Configuration::new(&list("voters"), &list("learners"));
-                let payload = Payload::Configuration(target);
+                let payload = Payload::Configuration(Box::new(target));
                 self.step(id, |raft, now, out| refused = raft.on_propose(now, payload, out).err());
             }
             "transfer" => {

@@ -3,6 +3,7 @@
 //!
 //! Invariants
 //! - operations of one disk are ordered by their `op`; operations on one task by their position.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -92,14 +93,14 @@ pub enum Effect {
     },
     /// Keep a part of a snapshot that is being received; offset zero begins a new one.
     StoreChunk {
-        mark: SnapshotMark,
+        mark: Box<SnapshotMark>,
         offset: u64,
         bytes: Arc<[u8]>,
     },
     /// The snapshot is whole: make it safe, verify it, show it to the shadow, say `SnapshotLoaded`
     /// or `SnapshotRefused`.
     LoadSnapshot {
-        mark: SnapshotMark,
+        mark: Box<SnapshotMark>,
     },
     /// Stop at once: going on could do harm.
     Halt {

@@ -12,6 +12,7 @@
 //! Invariants
 //! - one change of the configuration or transfer of the lead is under way at once;
 //! - at most `ORDERS_MAX` wait.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -140,7 +141,7 @@ impl Server {
                     Err(why) => return Progress::Refused(invalid(why)),
                 };
                 let target = Configuration::new(&next.voters, &next.learners);
-                match self.raft.on_propose(now, Payload::Configuration(target), out) {
+                match self.raft.on_propose(now, Payload::Configuration(Box::new(target)), out) {
                     Ok(mark) => Progress::Now(Stage::Changing(mark.first)),
                     Err(refused) => put_off(refused),
                 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - nothing is changed before the office is open, nor while a change is under way.
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Agent;
@@ -42,7 +43,7 @@ impl Agent {
         let founded = founded.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
         let next = roster::next(&Roster { voters, learners }, &candidates, founded);
         if let Some(Roster { voters, learners }) = next {
-            let payload = Payload::Configuration(Configuration::new(&voters, &learners));
+            let payload = Payload::Configuration(Box::new(Configuration::new(&voters, &learners)));
             // Refused while the last change is not committed: the next review tries again.
             let _taken = server.raft.on_propose(now, payload, &mut self.pending);
         }

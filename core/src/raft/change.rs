@@ -5,6 +5,8 @@
 //! - no configuration is appended before a frame of the own term is committed;
 //! - whoever leads ends a committed joint phase;
 //! - what a leader may lose is bounded in bytes.
+use alloc::boxed::Box;
+
 use serde::{Deserialize, Serialize};
 
 use super::message::{Body, FRAME_COST_BYTES, Payload};
@@ -88,7 +90,7 @@ impl Raft {
                 return Err(Refused::TooLong);
             }
             Payload::Configuration(target) => {
-                return self.admit_configuration(&target).map(Payload::Configuration);
+                return self.admit_configuration(&target).map(Box::new).map(Payload::Configuration);
             }
             Payload::Noop | Payload::Commands { .. } => (),
         }
@@ -132,7 +134,7 @@ impl Raft {
         }
         if self.configuration().is_joint() {
             let settled = self.configuration().settled();
-            self.append_own(Payload::Configuration(settled), out);
+            self.append_own(Payload::Configuration(Box::new(settled)), out);
             self.feed_all(now, out);
         } else if !self.is_voter() && !planted!(RemovedLeaderStays) {
             self.retire(now, out);

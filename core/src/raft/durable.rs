@@ -7,6 +7,7 @@
 //! - nothing is sent before what it rests on is durable;
 //! - durability does not go backwards, and does not pass what was issued;
 //! - a frame that was truncated is never counted as durable, however late its write completes.
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,7 +30,7 @@ pub enum Record {
         frame: Arc<Frame>,
     },
     /// A snapshot from another server replaced the log. Written after the snapshot is safe.
-    SnapshotInstalled(SnapshotMark),
+    SnapshotInstalled(Box<SnapshotMark>),
 }
 
 /// What a server knows when it starts.

@@ -8,6 +8,7 @@
 //! - a frame that is already held is left alone, however late its duplicate comes;
 //! - only what is known to equal the leader's log is acknowledged or committed, and only what is
 //!   durable is acknowledged.
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ impl Raft {
         if let Some(from) = truncate_from {
             self.log.truncate_from(from);
             if !planted!(ConfigurationNotRolledBack) && self.membership.truncate_from(from) {
-                out.emit(Output::Configured(self.membership.current().clone()));
+                out.emit(Output::Configured(Box::new(self.membership.current().clone())));
             }
         }
         self.append_shared(frame, truncate_from, out);

@@ -74,7 +74,7 @@ impl Log {
             if let Payload::Configuration(configuration) = &frame.payload
                 && snapshot.index < frame.first
             {
-                membership.append(frame.first, configuration.clone());
+                membership.append(frame.first, (**configuration).clone());
             }
             log.append(frame);
         }

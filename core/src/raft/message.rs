@@ -82,7 +82,7 @@ pub enum Payload {
         bytes: Arc<[u8]>,
     },
     /// A configuration, in force from the moment it is in the log.
-    Configuration(Configuration),
+    Configuration(Box<Configuration>),
 }
 
 impl Payload {

@@ -167,7 +167,7 @@ impl Raft {
         let is_next = incoming.next_offset == offset || planted!(ChunksInAnyOrder);
         if !incoming.is_installing && is_next {
             incoming.next_offset += bytes.len() as u64;
-            let mark = incoming.mark.clone();
+            let mark = Box::new(incoming.mark.clone());
             assert!(incoming.next_offset <= mark.bytes, "a chunk lies within its snapshot");
             incoming.is_installing = incoming.next_offset == mark.bytes;
             let is_whole = incoming.is_installing;
@@ -218,8 +218,11 @@ impl Raft {
         self.commit_index = mark.index;
         self.delivered = mark.index;
         let seq = self.durable.issue_snapshot(mark.index);
-        out.emit(Output::Persist { seq, record: Record::SnapshotInstalled(mark.clone()) });
-        out.emit(Output::Configured(mark.configuration.clone()));
+        out.emit(Output::Persist {
+            seq,
+            record: Record::SnapshotInstalled(Box::new(mark.clone())),
+        });
+        out.emit(Output::Configured(Box::new(mark.configuration.clone())));
         out.emit(Output::Compacted { upto: mark.index });
         // A snapshot holds only what is committed: every leader from now on has it.
         if let Standing::Follower(following) = &mut self.standing {

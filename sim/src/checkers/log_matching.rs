@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn it_fires_when_one_place_holds_two_frames() {
         let mut checker = LogMatching::default();
-        let other = Payload::Configuration(Configuration::new(&[ServerId(1)], &[]));
+        let other = Payload::Configuration(Box::new(Configuration::new(&[ServerId(1)], &[])));
         assert_eq!(checker.on_frame(at(1, 1), &frame(2, 2, Payload::Noop)), Ok(()));
         assert_eq!(checker.on_frame(at(1, 1), &frame(2, 3, Payload::Noop)), Ok(()));
         assert_eq!(checker.on_frame(at(1, 1), &frame(2, 2, Payload::Noop)), Ok(()));

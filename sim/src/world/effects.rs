@@ -76,11 +76,11 @@ impl World {
                 self.tell(host, event);
             }
             Effect::StoreChunk { mark, offset, bytes } => {
-                self.hosts[host.0].store_chunk(mark, offset, &bytes);
+                self.hosts[host.0].store_chunk(*mark, offset, &bytes);
             }
             Effect::LoadSnapshot { mark } => {
                 let (at, incarnation) = self.when_disk_is_done(host);
-                self.queue.push(at, Happening::Load { host, incarnation, mark });
+                self.queue.push(at, Happening::Load { host, incarnation, mark: *mark });
             }
             Effect::Halt { reason } => return self.halt(host, reason),
         }

@@ -17,7 +17,8 @@ fn payload() -> impl Strategy<Value = Payload> {
         (1_u32..5, vec(any::<u8>(), 0..300))
             .prop_map(|(count, bytes)| Payload::Commands { count, bytes: bytes.into() }),
         (1_u64..9, 10_u64..19).prop_map(|(voter, learner)| {
-            Payload::Configuration(Configuration::new(&[ServerId(voter)], &[ServerId(learner)]))
+            let configuration = Configuration::new(&[ServerId(voter)], &[ServerId(learner)]);
+            Payload::Configuration(Box::new(configuration))
         }),
     ]
 }
@@ -103,7 +104,7 @@ proptest! {
         prop_assert_eq!(held, model.clone());
         let above = model.iter().rev().take_while(|f| mark.as_ref().is_none_or(|m| m.index < f.first));
         let configured = above.filter_map(|frame| match &frame.payload {
-            Payload::Configuration(configuration) => Some(configuration.clone()),
+            Payload::Configuration(configuration) => Some((**configuration).clone()),
             Payload::Noop | Payload::Commands { .. } => None,
         });
         let expected = configured.into_iter().next();

@@ -202,7 +202,7 @@ impl Run {
         let Some(id) = self.cluster.leader() else { return };
         let voters: Vec<_> = self.ids.iter().copied().filter(|_| self.rng.chance(800)).collect();
         let learners: Vec<_> = self.ids.iter().copied().filter(|id| !voters.contains(id)).collect();
-        let payload = Payload::Configuration(Configuration::new(&voters, &learners));
+        let payload = Payload::Configuration(Box::new(Configuration::new(&voters, &learners)));
         self.cluster.step(id, |raft, now, out| {
             raft.on_propose(now, payload, out).ok();
         });

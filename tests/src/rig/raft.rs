@@ -144,7 +144,7 @@ impl Cluster {
         }
         for (index, &term) in (1..).zip(terms) {
             let payload = match index {
-                1 => Payload::Configuration(configuration.clone()),
+                1 => Payload::Configuration(Box::new(configuration.clone())),
                 _ => Payload::Commands { count: 1, bytes: [].into() },
             };
             let frame = Arc::new(Frame { first: Index(index), term: Term(term), payload });
@@ -236,7 +236,7 @@ impl Cluster {
                 assert_eq!(offset, host.incoming.len() as u64, "parts are stored in order");
                 host.incoming.extend_from_slice(&bytes);
             }
-            Output::InstallSnapshot(mark) => self.install(id, mark),
+            Output::InstallSnapshot(mark) => self.install(id, *mark),
             Output::LeadReady(_)
             | Output::LeadLost
             | Output::Compacted { .. }
