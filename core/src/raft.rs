@@ -24,7 +24,7 @@
 //! - terms, votes within a term and the commit index do not go backwards;
 //! - the configuration in force is the last one in the snapshot and the log.
 //!
-//! It does not prefer one server over another, or repair a damaged disk.
+//! It does not repair a damaged disk.
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -64,11 +64,24 @@ pub use progress::{Feed, PeerView};
 pub use quorum::Tally;
 pub use snapshot::Chunk;
 
+/// How soon a server campaigns, beside the others.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Priority {
+    /// When its patience ends.
+    #[default]
+    Normal,
+    /// When the patience of all others has ended: it leads if nobody else can, or if the lead is handed to
+    /// it.
+    Low,
+}
+
 /// Who this server is, and its bounds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Config {
     /// This server.
     pub id: ServerId,
+    /// Whether others should lead rather.
+    pub priority: Priority,
     /// Shortest silence before an election.
     pub election_ms_min: u64,
     /// Longest silence before an election; also how long a leader leads unheard.
@@ -99,6 +112,7 @@ impl Config {
     pub const fn new(id: ServerId) -> Self {
         Self {
             id,
+            priority: Priority::Normal,
             election_ms_min: limits::ELECTION_MS_MIN,
             election_ms_max: limits::ELECTION_MS_MAX,
             lease_ms: limits::LEASE_MS,

@@ -317,7 +317,10 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
         };
         let join = [server.join.start.clone(), server.join.retry.clone()].concat();
         ServerConfig {
-            raft: raft::Config::new(identity.server()),
+            raft: raft::Config {
+                priority: server.election_priority,
+                ..raft::Config::new(identity.server())
+            },
             gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
             heartbeat: heartbeat::Config {
                 ttl_ms: server.heartbeat_ttl_ms,

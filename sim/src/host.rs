@@ -268,6 +268,11 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
     };
     ServerConfig {
         raft: raft::Config {
+            priority: if id.0 % SERVERS_OF_ONE_HOST <= plan.knobs.low_priority_servers {
+                raft::Priority::Low
+            } else {
+                raft::Priority::Normal
+            },
             retained_bytes_max: plan.knobs.retained_bytes,
             snapshot_chunk_bytes: plan.knobs.snapshot_chunk_bytes,
             ..raft::Config::new(id)

@@ -232,6 +232,8 @@ knobs!(
     /// Bytes of log kept below a snapshot.
     retained_bytes = 16 << 10,
     snapshot_chunk_bytes = 16 << 10,
+    /// The first so many servers should rather not lead.
+    low_priority_servers = 0,
 );
 
 impl Plan {

@@ -2,6 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use drover_core::raft::Priority;
 use drover_shell::config::{
     Certificates, Mode, RawExec, Recorder, Resolved, Surroundings, Written,
 };
@@ -61,6 +62,7 @@ server = {
   enabled = true
   bootstrap_expect = 3
   heartbeat_grace = "20s"
+  election_priority = "low"
   min_heartbeat_ttl = "15s"
   retry_join = ["a.example"]
   server_join {
@@ -107,6 +109,7 @@ fn a_whole_configuration_means_what_it_says() {
         (server.bootstrap_expect, server.heartbeat_ttl_ms, server.heartbeat_grace_ms),
         (3, 15_000, 20_000)
     );
+    assert_eq!(server.election_priority, Priority::Low);
     assert_eq!(server.data_dir, PathBuf::from("/var/lib/drover/server"));
     assert_eq!(server.join.retry, ["a.example:5647", "10.0.0.6:5647", "10.0.0.7:4647"]);
     assert_eq!((server.join.retry_interval_ms, server.join.retry_max), (15_000, 3));
@@ -196,6 +199,7 @@ fn wrong_files_are_told_with_place_and_remedy() {
     says("log_level = \"loud\"", "there is no log level \"LOUD\"");
     says("ports {\n http = 70000\n}", "`http` cannot be 70000");
     says("server {\n bootstrap_expect = 99\n}", "a region has at most 15 servers");
+    says("server {\n election_priority = \"high\"\n}", "\"high\" is no priority");
     says(
         "server {\n retry_join = [\"provider=aws tag_key=x\"]\n}",
         "finding servers by a cloud's interface",

@@ -7,7 +7,7 @@
 //! | `new 1,2,3` · `bootstrap s1` | servers without a past · one is told of the cluster |
 //! | `silence s1` | time passes until s1, and nobody else, loses its patience |
 //! | `wait ms=50` · `pass ms=50` | time passes for all · and nobody is told |
-//! | `drift s1 permille=-50` | its clock runs so much too fast |
+//! | `drift s1 permille=-50` · `priority s1 low` | its clock runs so much too fast · it should rather not lead |
 //! | `deliver` · `settle` | what is under way arrives · and all that follows from it |
 //! | `disk s1 count=1` · `hold s1` · `release s1` | writes finish · do not by themselves · do again |
 //! | `lose` · `delay` · `late` · `double`, with `from=` `to=` | messages are lost, set aside, brought back, doubled |
@@ -21,8 +21,8 @@
 use std::sync::Arc;
 
 use drover_core::raft::{
-    Body, Campaign, Config, Configuration, Frame, Message, Output, Payload, Position, Proof, Raft,
-    Refused,
+    Body, Campaign, Config, Configuration, Frame, Message, Output, Payload, Position, Priority,
+    Proof, Raft, Refused,
 };
 use drover_core::time::MonoTime;
 use drover_core::types::{Index, ServerId, Term};
@@ -56,6 +56,7 @@ impl Bench {
     pub fn run(&mut self, command: &Command<'_>) -> String {
         match command.name {
             "servers" | "logs" | "new" | "bootstrap" => self.found(command),
+            "priority" => self.prefer(command),
             "silence" | "wait" | "pass" | "drift" => self.pass_time(command),
             "deliver" | "settle" | "lose" | "delay" | "late" | "double" => self.carry(command),
             "disk" | "hold" | "release" => self.write(command),
@@ -99,6 +100,13 @@ impl Bench {
                 self.cluster.add(id, &terms, term, &configuration);
             }
         }
+    }
+
+    /// It takes effect when the server is started again.
+    fn prefer(&mut self, command: &Command<'_>) {
+        let id = server(command);
+        let host = self.cluster.hosts.get_mut(&id).expect("the server exists");
+        host.priority = Priority::Low;
     }
 
     fn pass_time(&mut self, command: &Command<'_>) {

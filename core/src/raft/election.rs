@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::follow::Following;
 use super::message::{Ballot, Body, Campaign, HardState, Message, Position};
 use super::replicate::Leader;
-use super::{Config, Output, Raft, Standing, Tally};
+use super::{Config, Output, Priority, Raft, Standing, Tally};
 use crate::emit::Emit;
 use crate::time::MonoTime;
 use crate::types::{ServerId, Term, WriteSeq};
@@ -337,7 +337,12 @@ impl Raft {
 
     pub(super) fn redraw_patience(&mut self, now: MonoTime) {
         let (min, max) = (self.config.election_ms_min, self.config.election_ms_max);
-        self.clock.patience_ms = self.rng.between(min, max);
+        // No vote depends on it: whoever can win at all does so before long, wherever the network is cut.
+        let deference_ms = match self.config.priority {
+            Priority::Normal => 0,
+            Priority::Low => max,
+        };
+        self.clock.patience_ms = deference_ms + self.rng.between(min, max);
         self.arm_election(now);
     }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
+use drover_core::raft::Priority;
 
 use super::address;
 use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
@@ -82,6 +83,7 @@ pub enum Certificates {
 pub struct Server {
     /// How many servers found the cluster together; zero joins an existing one.
     pub bootstrap_expect: u32,
+    pub election_priority: Priority,
     pub data_dir: PathBuf,
     pub join: Join,
     pub heartbeat_ttl_ms: u64,
@@ -384,6 +386,7 @@ impl Resolution<'_> {
         }
         Server {
             bootstrap_expect,
+            election_priority: written.election_priority.unwrap_or_default(),
             data_dir: written.data_dir.clone().unwrap_or_else(|| data_dir.join("server")),
             join,
             heartbeat_ttl_ms: written.min_heartbeat_ttl_ms.unwrap_or(HEARTBEAT_TTL_MS),

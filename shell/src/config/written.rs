@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use drover_core::raft::Priority;
+
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
 
@@ -48,6 +50,7 @@ pub struct Written {
 pub struct WrittenServer {
     pub enabled: Option<bool>,
     pub bootstrap_expect: Option<u32>,
+    pub election_priority: Option<Priority>,
     pub data_dir: Option<PathBuf>,
     pub join: WrittenJoin,
     pub heartbeat_grace_ms: Option<u64>,
@@ -175,6 +178,7 @@ impl WrittenServer {
     fn overlay(&mut self, later: Self) {
         over(&mut self.enabled, later.enabled);
         over(&mut self.bootstrap_expect, later.bootstrap_expect);
+        over(&mut self.election_priority, later.election_priority);
         over(&mut self.data_dir, later.data_dir);
         self.join.overlay(later.join);
         over(&mut self.heartbeat_grace_ms, later.heartbeat_grace_ms);

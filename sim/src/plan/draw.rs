@@ -78,6 +78,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
         cut_bytes: maybe(700, 100 << 10, calm.cut_bytes).max(4 << 10),
         retained_bytes: maybe(700, 30 << 10, calm.retained_bytes),
         snapshot_chunk_bytes: maybe(700, 20 << 10, calm.snapshot_chunk_bytes).max(1 << 10),
+        low_priority_servers: maybe(250, 2, calm.low_priority_servers),
         ..calm
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use drover_core::digest::Digest;
 use drover_core::raft::{
-    Chunk, Config, Configuration, Frame, HardState, Message, Output, Payload, Position, Raft,
-    Record, Recovered, Role, SnapshotMark,
+    Chunk, Config, Configuration, Frame, HardState, Message, Output, Payload, Position, Priority,
+    Raft, Record, Recovered, Role, SnapshotMark,
 };
 use drover_core::rng::Rng;
 use drover_core::time::MonoTime;
@@ -39,6 +39,8 @@ pub struct Host {
     pub pending: VecDeque<(WriteSeq, Record)>,
     /// How fast its clock runs, in thousandths: none, or less than a thousand.
     pub drift_permille: i64,
+    /// From the next start on.
+    pub priority: Priority,
     /// Whether writes wait for `persist` even when all settles.
     pub is_disk_held: bool,
     /// The state machine: what was applied, and up to where.
@@ -55,6 +57,7 @@ impl Host {
             records: Vec::new(),
             pending: VecDeque::new(),
             drift_permille: 0,
+            priority: Priority::Normal,
             is_disk_held: false,
             state: Vec::new(),
             snapshot: None,
@@ -172,7 +175,7 @@ impl Cluster {
         let host = self.hosts.get_mut(&id).expect("the host exists");
         assert!(host.raft.is_none(), "a running server is not started");
         host.boots += 1;
-        let mut config = Config::new(id);
+        let mut config = Config { priority: host.priority, ..Config::new(id) };
         (self.tune)(&mut config);
         let rng = Rng::from_seed(self.seed).fork_number(id.0 << 20 | host.boots);
         let recovered = host.recovered();

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use drover_core::limits::SERVERS_MAX;
+use drover_core::raft::Priority;
 
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
@@ -115,6 +116,7 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
     let made = WrittenServer {
         enabled: reader.flag("enabled"),
         bootstrap_expect,
+        election_priority: election_priority(&reader),
         data_dir: directory(&reader, "data_dir"),
         join: join(&reader, true),
         heartbeat_grace_ms: duration_ms(&reader, "heartbeat_grace"),
@@ -129,6 +131,24 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
     }
     reader.finish(&SERVER_FOREIGN);
     made
+}
+
+fn election_priority(reader: &Reader<'_>) -> Option<Priority> {
+    let text = reader.text("election_priority")?;
+    match text.as_str() {
+        "normal" => Some(Priority::Normal),
+        "low" => Some(Priority::Low),
+        _ => {
+            let one = reader.attribute("election_priority")?;
+            let why = format!("{text:?} is no priority");
+            reader.wrong(
+                &one.value_place,
+                why,
+                "\"low\" leaves the lead to others, \"normal\" does not",
+            );
+            None
+        }
+    }
 }
 
 pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClient {
