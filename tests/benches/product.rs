@@ -30,6 +30,8 @@ mod machine;
 mod measure;
 #[path = "product/program.rs"]
 mod program;
+#[path = "product/trio.rs"]
+mod trio;
 
 use measure::Series;
 use program::Program;
@@ -224,7 +226,7 @@ fn tasks(program: &Program, runs: usize) -> Vec<Row> {
 }
 
 fn lead(program: &Program, runs: usize) -> Vec<Row> {
-    let series = Series::of(runs, || agents::Trio::start(program)?.write_after_kill());
+    let series = Series::of(runs, || trio::Trio::start(program)?.write_after_kill());
     vec![Row {
         what: "leader of three killed: to the next accepted write",
         figure: series.map(|series| series.seconds()),

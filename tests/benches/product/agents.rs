@@ -1,8 +1,8 @@
-//! Agents as processes: one for trying things out, or three that are a cluster.
+//! Agents as processes, and the one that is for trying things out.
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use crate::http::Http;
 use crate::program::Program;
 
 /// Between two looks at what cannot be waited for.
-const LOOK: Duration = Duration::from_millis(1);
+pub(crate) const LOOK: Duration = Duration::from_millis(1);
 /// The same where there is much to be seen at each look.
 const LOOK_AT_MANY: Duration = Duration::from_millis(50);
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const TRUE: &[&str] = &["/bin/true"];
 pub(crate) const SLEEP: &[&str] = &["/bin/sleep", "600"];
@@ -64,13 +64,18 @@ pub(crate) fn job(name: &str, count: u32, command: &[&str]) -> Json {
 }
 
 /// A process that does not outlive its measurement.
-struct Agent {
-    process: Child,
-    http: SocketAddr,
+pub(crate) struct Agent {
+    pub(crate) process: Child,
+    pub(crate) http: SocketAddr,
 }
 
 impl Agent {
-    fn spawn(program: &Program, folder: &Path, arguments: &[&str], http: u16) -> Measured<Self> {
+    pub(crate) fn spawn(
+        program: &Program,
+        folder: &Path,
+        arguments: &[&str],
+        http: u16,
+    ) -> Measured<Self> {
         let log = File::create(folder.join("log")).map_err(|why| why.to_string())?;
         let errors = log.try_clone().map_err(|why| why.to_string())?;
         let process = program.command(arguments, None).stdout(log).stderr(errors).spawn();
@@ -79,7 +84,7 @@ impl Agent {
     }
 
     /// Until the agent names a leader.
-    fn leader(&mut self) -> Measured<String> {
+    pub(crate) fn leader(&mut self) -> Measured<String> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let answer =
@@ -208,95 +213,8 @@ impl Dev {
     }
 }
 
-/// Three servers on this machine.
-pub(crate) struct Trio {
-    servers: Vec<(Agent, String)>,
-    _folder: TempDir,
-}
-
-impl Trio {
-    pub(crate) fn start(program: &Program) -> Measured<Self> {
-        let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
-        make_certificates(program, folder.path())?;
-        let mut ports = Vec::new();
-        for _ in 0..3 {
-            ports.push((free_port()?, free_port()?));
-        }
-        let join: Vec<String> =
-            ports.iter().map(|(_, rpc)| format!("\"127.0.0.1:{rpc}\"")).collect();
-        let mut servers = Vec::new();
-        for (number, &(http, rpc)) in ports.iter().enumerate() {
-            let own = folder.path().join(format!("s{number}"));
-            fs::create_dir(&own).map_err(|why| why.to_string())?;
-            let text = server_config(&own, (http, rpc), &join.join(", "));
-            let config = write(&own, "agent.hcl", &text)?;
-            let agent = Agent::spawn(program, &own, &["agent", "-config", &config], http)?;
-            servers.push((agent, format!("127.0.0.1:{rpc}")));
-        }
-        let mut trio = Self { servers, _folder: folder };
-        for (server, _) in &mut trio.servers {
-            server.leader()?;
-        }
-        // All three have the write, so that no one of them needs another's log to lead.
-        trio.write(0, "first")?;
-        sleep(Duration::from_secs(1));
-        Ok(trio)
-    }
-
-    /// Kills the leader; how long until another server has accepted a write.
-    pub(crate) fn write_after_kill(mut self) -> Measured<Duration> {
-        let leader = self.servers[0].0.leader()?;
-        let at = self.servers.iter().position(|(_, address)| *address == leader);
-        let (mut killed, _) = self.servers.remove(at.ok_or("the leader is none of the three")?);
-        let begun = Instant::now();
-        killed.process.kill().map_err(|why| format!("cannot kill the leader: {why}"))?;
-        let mut tries = 0;
-        while begun.elapsed() < PATIENCE {
-            tries += 1;
-            if self.write(0, &format!("next-{tries}")).is_ok() {
-                return Ok(begun.elapsed());
-            }
-            sleep(LOOK);
-        }
-        Err("no write was accepted".to_owned())
-    }
-
-    fn write(&self, server: usize, name: &str) -> Measured<()> {
-        let answer =
-            Http::connect(self.servers[server].0.http)?.put("/v1/jobs", &job(name, 1, TRUE))?;
-        match answer.status {
-            200 => Ok(()),
-            status => Err(format!("{status} {}", answer.body)),
-        }
-    }
-}
-
-fn make_certificates(program: &Program, folder: &Path) -> Measured<()> {
-    for arguments in [&["tls", "ca", "create"][..], &["tls", "cert", "create", "-server"]] {
-        let made =
-            program.command(arguments, None).current_dir(folder).stdout(Stdio::null()).status();
-        if !made.as_ref().is_ok_and(std::process::ExitStatus::success) {
-            return Err(format!("`drover {}`: {made:?}", arguments.join(" ")));
-        }
-    }
-    Ok(())
-}
-
-fn server_config(own: &Path, (http, rpc): (u16, u16), join: &str) -> String {
-    let tls = own.parent().unwrap_or(own).display();
-    format!(
-        "name = \"{}\"\ndata_dir = \"{}\"\nbind_addr = \"127.0.0.1\"\n\
-         ports {{\n  http = {http}\n  rpc = {rpc}\n}}\n\
-         server {{\n  enabled = true\n  bootstrap_expect = 3\n  server_join {{\n    retry_join = [{join}]\n  }}\n}}\n\
-         tls {{\n  ca_file = \"{tls}/drover-agent-ca.pem\"\n  cert_file = \"{tls}/global-server-drover.pem\"\n  \
-         key_file = \"{tls}/global-server-drover-key.pem\"\n}}\n",
-        own.file_name().unwrap_or_default().to_string_lossy(),
-        own.join("data").display(),
-    )
-}
-
 /// Free for both protocols a moment ago.
-fn free_port() -> Measured<u16> {
+pub(crate) fn free_port() -> Measured<u16> {
     for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = tcp.map_err(|why| why.to_string())?.port();
@@ -307,7 +225,7 @@ fn free_port() -> Measured<u16> {
     Err("no port is free".to_owned())
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Measured<String> {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Measured<String> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(path.display().to_string())
