@@ -1,5 +1,6 @@
 //! Three agents as processes that are the servers of one cluster.
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread::sleep;
@@ -19,8 +20,8 @@ pub(crate) struct Trio {
 }
 
 impl Trio {
-    pub(crate) fn start(program: &Program) -> Measured<Self> {
-        let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+    /// In `folder`; `more` is laid into each one's configuration.
+    pub(crate) fn start(program: &Program, folder: TempDir, more: &str) -> Measured<Self> {
         make_certificates(program, folder.path())?;
         let mut ports = Vec::new();
         for _ in 0..3 {
@@ -32,7 +33,7 @@ impl Trio {
         for (number, &(http, rpc)) in ports.iter().enumerate() {
             let own = folder.path().join(format!("s{number}"));
             fs::create_dir(&own).map_err(|why| why.to_string())?;
-            let text = server_config(&own, (http, rpc), &join.join(", "));
+            let text = server_config(&own, (http, rpc), &join.join(", ")) + more;
             let config = write(&own, "agent.hcl", &text)?;
             let agent = Agent::spawn(program, &own, &["agent", "-config", &config], http)?;
             servers.push((agent, format!("127.0.0.1:{rpc}")));
@@ -47,11 +48,25 @@ impl Trio {
         Ok(trio)
     }
 
-    /// Kills the leader; how long until another server has accepted a write.
-    pub(crate) fn write_after_kill(mut self) -> Measured<Duration> {
+    /// Which of the three leads.
+    pub(crate) fn leader(&mut self) -> Measured<usize> {
         let leader = self.servers[0].0.leader()?;
         let at = self.servers.iter().position(|(_, address)| *address == leader);
-        let (mut killed, _) = self.servers.remove(at.ok_or("the leader is none of the three")?);
+        at.ok_or_else(|| "the leader is none of the three".to_owned())
+    }
+
+    pub(crate) fn http(&self, server: usize) -> SocketAddr {
+        self.servers[server].0.http
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.servers.iter().map(|(agent, _)| agent.process.id()).collect()
+    }
+
+    /// Kills the leader; how long until another server has accepted a write.
+    pub(crate) fn write_after_kill(mut self) -> Measured<Duration> {
+        let at = self.leader()?;
+        let (mut killed, _) = self.servers.remove(at);
         let begun = Instant::now();
         killed.process.kill().map_err(|why| format!("cannot kill the leader: {why}"))?;
         let mut tries = 0;
