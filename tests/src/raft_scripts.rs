@@ -2,6 +2,7 @@
 //!
 //! | command | what happens |
 //! |---|---|
+//! | `narrow` | servers that are named later have little room: see the function of that name |
 //! | `servers 1,2,3 learners=4` | they stand, with the configuration in their log |
 //! | `logs s1=1,1,4 s2=1 term=7` | the same with these logs: a frame of one entry for each term |
 //! | `new 1,2,3` · `bootstrap s1` | servers without a past · one is told of the cluster |
@@ -12,9 +13,11 @@
 //! | `disk s1 count=1` · `hold s1` · `release s1` | writes finish · do not by themselves · do again |
 //! | `lose` · `delay` · `late` · `double`, with `from=` `to=` | messages are lost, set aside, brought back, doubled |
 //! | `cut 1 3` · `heal` | they do not reach each other · everyone does again |
+//! | `mute 1 3` | what s1 says does not reach s3 |
 //! | `crash s1 kept=0` · `restart s1` | unfinished writes but the first are gone |
-//! | `propose s1` · `read s1 tag=1 leased` · `change s1 voters=1,2` · `transfer s1 to=2` · `snapshot s1` | |
-//! | `tell s1 from=2 term=3 request-vote last=1@2` | a message made by hand arrives |
+//! | `propose s1 bytes=9` · `read s1 tag=1 leased` · `change s1 voters=1,2` · `transfer s1 to=2` · `snapshot s1` | |
+//! | `tell s1 from=2 term=3 request-vote last=1@2` | a message made by hand arrives: also `append`, |
+//! | | `request-pre-vote`, `request-vote-by-transfer`, `timeout-now` |
 //! | `show` | everyone's standing and log |
 //!
 //! `quietly` hides what a command prints.
@@ -42,6 +45,15 @@ fn tune(config: &mut Config) {
     config.snapshot_chunk_bytes = 32;
 }
 
+/// Two empty frames an append, three such appends under way to a follower, ten such frames uncommitted.
+fn narrow(config: &mut Config) {
+    tune(config);
+    config.append_bytes_max = 128;
+    config.inflight_bytes_max = 384;
+    config.uncommitted_bytes_max = 640;
+    config.frame_bytes_max = 1_000;
+}
+
 impl Default for Bench {
     fn default() -> Self {
         Self { cluster: Cluster::new(7, tune), delayed: Vec::new() }
@@ -55,12 +67,13 @@ impl Bench {
     /// If the command makes no sense, or a rule of the protocol is broken.
     pub fn run(&mut self, command: &Command<'_>) -> String {
         match command.name {
+            "narrow" => self.cluster.tune = narrow,
             "servers" | "logs" | "new" | "bootstrap" => self.found(command),
             "priority" => self.prefer(command),
             "silence" | "wait" | "pass" | "drift" => self.pass_time(command),
             "deliver" | "settle" | "lose" | "delay" | "late" | "double" => self.carry(command),
             "disk" | "hold" | "release" => self.write(command),
-            "cut" | "heal" | "crash" | "restart" => self.fail(command),
+            "cut" | "mute" | "heal" | "crash" | "restart" => self.fail(command),
             "propose" | "read" | "change" | "transfer" | "snapshot" => self.ask(command),
             "tell" => self.tell(command),
             "show" => self.show(),
@@ -176,6 +189,10 @@ impl Bench {
                     self.cluster.cut(ids[0], other);
                 }
             }
+            "mute" => {
+                let ids: Vec<_> = command.plain().map(named).collect();
+                self.cluster.cuts.extend(ids[1..].iter().map(|&other| (ids[0], other)));
+            }
             "heal" => self.cluster.cuts.clear(),
             "crash" => {
                 let kept = command.number("kept").try_into().expect("a small number");
@@ -190,7 +207,8 @@ impl Bench {
         let mut refused: Option<Refused> = None;
         match command.name {
             "propose" => {
-                let payload = Payload::Commands { count: 1, bytes: [].into() };
+                let bytes = command.value("bytes").map_or(0, |n| n.parse().expect("a number"));
+                let payload = Payload::Commands { count: 1, bytes: vec![0; bytes].into() };
                 self.step(id, |raft, now, out| refused = raft.on_propose(now, payload, out).err());
             }
             "read" => {
@@ -220,7 +238,9 @@ impl Bench {
     fn tell(&mut self, command: &Command<'_>) {
         let position = |key| command.value(key).map_or(Position::default(), at);
         let says = |word| command.plain().any(|plain| plain == word);
-        let body = if says("append") {
+        let body = if says("timeout-now") {
+            Body::TimeoutNow
+        } else if says("append") {
             let terms =
                 command.value("frames").map_or_else(Vec::new, |list| list.split(',').collect());
             let frame = |text: &str| {
@@ -231,8 +251,13 @@ impl Bench {
             let frames = terms.into_iter().map(frame).collect();
             Body::Append { prev: position("prev"), commit, round: 1, frames }
         } else {
-            let campaign =
-                if says("request-pre-vote") { Campaign::PreVote } else { Campaign::Election };
+            let campaign = if says("request-pre-vote") {
+                Campaign::PreVote
+            } else if says("request-vote-by-transfer") {
+                Campaign::Transfer
+            } else {
+                Campaign::Election
+            };
             Body::RequestVote { campaign, last: position("last") }
         };
         let from = named(command.value("from").expect("from=<server>"));

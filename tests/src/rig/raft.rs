@@ -117,8 +117,9 @@ pub struct Cluster {
     pub cuts: BTreeSet<(ServerId, ServerId)>,
     /// Watches everything.
     pub oracle: Oracle,
+    /// What servers added from now on are configured to.
+    pub tune: fn(&mut Config),
     seed: u64,
-    tune: fn(&mut Config),
 }
 
 impl Cluster {
