@@ -263,6 +263,7 @@ impl Agent {
             server.raft.check_invariants();
             server.gossip.check_invariants();
             server.assign.check_invariants();
+            server.requests.check_invariants();
             server.state.check_invariants();
             if let Some(leader) = &server.leader {
                 leader.check_invariants();

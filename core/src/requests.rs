@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //! - every request is answered exactly once or was abandoned by its caller;
-//! - at most `REQUESTS_PENDING_MAX` wait at once.
+//! - at most `REQUESTS_PENDING_MAX` wait at once;
+//! - `due_at` is not later than the first deadline of those that wait.
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -50,6 +51,9 @@ pub struct Requests {
     next_seq: u64,
     leader: Option<ServerId>,
     pending: BTreeMap<u64, Pending>,
+    /// Nothing is due before; a request that was answered meanwhile may have been the reason. So the
+    /// many that wait are walked when time has passed, and not at every step.
+    due_at: Option<MonoTime>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -116,10 +120,14 @@ impl Requests {
         // Whoever does not lead has done nothing: the request waits for one who does.
         if matches!(answer, Err(Rejection::NotLeader { .. })) {
             pending.repeat_at = now.plus_ms(REQUEST_REFUSED_MS);
-            return;
+            let at = pending.repeat_at;
+            return self.note_due(at);
         }
         if let Some(Pending { caller, .. }) = self.pending.remove(&seq) {
             out.emit(Output::Answer { caller, answer });
+        }
+        if self.pending.is_empty() {
+            self.due_at = None;
         }
     }
 
@@ -130,6 +138,9 @@ impl Requests {
 
     /// Time passed: some are asked again, some have waited too long.
     pub fn on_time(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
+        if self.due_at.is_none_or(|at| now < at) {
+            return;
+        }
         let late = |pending: &Pending| pending.gives_up_at <= now;
         let overdue: Vec<u64> =
             self.pending.iter().filter(|(_, p)| late(p)).map(|(&seq, _)| seq).collect();
@@ -147,12 +158,28 @@ impl Requests {
         for seq in due {
             self.ask(now, seq, out);
         }
+        self.due_at = self.first_deadline();
     }
 
     /// When `on_time` must next be called.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<MonoTime> {
+    pub const fn next_deadline(&self) -> Option<MonoTime> {
+        self.due_at
+    }
+
+    /// Panics if the machine contradicts itself.
+    pub fn check_invariants(&self) {
+        let first = self.first_deadline();
+        let is_known = first.is_none_or(|first| self.due_at.is_some_and(|at| at <= first));
+        assert!(is_known, "whoever waits is looked after in time");
+    }
+
+    fn first_deadline(&self) -> Option<MonoTime> {
         self.pending.values().map(|p| p.repeat_at.min(p.gives_up_at)).min()
+    }
+
+    fn note_due(&mut self, at: MonoTime) {
+        self.due_at = Some(self.due_at.map_or(at, |known| known.min(at)));
     }
 
     /// Requests that wait for an answer.
@@ -164,9 +191,11 @@ impl Requests {
     fn ask(&mut self, now: MonoTime, seq: u64, out: &mut impl Emit<Output>) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
         pending.repeat_at = now.plus_ms(REQUEST_REPEAT_MS);
+        let at = pending.repeat_at.min(pending.gives_up_at);
         if let Some(leader) = self.leader {
             pending.asked = true;
             out.emit(Output::Ask { leader, seq, request: pending.request.clone() });
         }
+        self.note_due(at);
     }
 }
