@@ -64,6 +64,26 @@ mutants!(
     LeadUnheard,
     /// One server fewer than a majority decides.
     MinorityDecides,
+    /// Learners count like voters.
+    LearnersCount,
+    /// A leader counts itself, voter or not.
+    LeaderCountsItself,
+    /// Whoever gives its vote asks for votes itself as soon as before.
+    VoteLeavesPatience,
+    /// Whoever refuses its vote waits as long again.
+    RefusalRenewsPatience,
+    /// Something is said in a term that is not durable yet.
+    TermSaidEarly,
+    /// More is sent to a follower than it has room for.
+    WindowIgnored,
+    /// A leader takes more than it may lose.
+    ProposalsUnbounded,
+    /// A follower that is probed is sent one append after the other.
+    ProbeNeverWaits,
+    /// A rejection names the entry before, not the term before.
+    SlowBacktracking,
+    /// A leader that has asked another to lead never leads on.
+    TransferNeverEnds,
     /// In the joint phase the new voters alone commit.
     JointCommitByOne,
     /// In the joint phase the new voters alone elect.
@@ -116,6 +136,8 @@ mutants!(
     CompactionForgetsVote,
     /// The disk's log calls durable what is being written.
     WalDurableEarly,
+    /// A write that is sent again is applied again.
+    RepeatedAppliedTwice,
     /// Room of an ended alloc is not given back.
     UsageNotReleased,
     /// A new leader does not look at evaluations that were open.

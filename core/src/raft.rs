@@ -423,7 +423,7 @@ impl Raft {
     fn send(&mut self, to: ServerId, body: Body, out: &mut impl Emit<Output>) {
         let message = Message { term: self.hard_state.term, body };
         let gate = self.durable.hard_state();
-        if self.durable.has(gate) {
+        if self.durable.has(gate) || planted!(TermSaidEarly) {
             out.emit(Output::Send(to, message));
         } else {
             self.durable.wait(gate, to, message);

@@ -96,7 +96,8 @@ impl Raft {
         }
         let uncommitted = self.log.bytes_between(self.delivered, self.log.last_index());
         let total = uncommitted + body_bytes + FRAME_COST_BYTES;
-        if 0 < uncommitted && self.config.uncommitted_bytes_max < total {
+        let is_full = 0 < uncommitted && self.config.uncommitted_bytes_max < total;
+        if is_full && !planted!(ProposalsUnbounded) {
             return Err(Refused::Full);
         }
         Ok(payload)
@@ -166,7 +167,12 @@ impl Raft {
         to: ServerId,
         out: &mut impl Emit<Output>,
     ) -> Result<(), Refused> {
-        let deadline = now.plus_ms(self.config.election_ms_max);
+        let patience_ms = if planted!(TransferNeverEnds) {
+            u64::from(u32::MAX)
+        } else {
+            self.config.election_ms_max
+        };
+        let deadline = now.plus_ms(patience_ms);
         let is_possible = to != self.config.id && self.configuration().is_voter(to);
         let known_leader = self.leader();
         let Standing::Leader(leader) = &mut self.standing else {

@@ -132,6 +132,9 @@ impl Raft {
         let ballot = if is_free { self.judge(plea.last) } else { Ballot::Refused };
         if ballot == Ballot::Granted {
             self.hard_state.voted_for = Some(from);
+        }
+        let is_loyal = ballot == Ballot::Granted && !planted!(VoteLeavesPatience);
+        if is_loyal || planted!(RefusalRenewsPatience) {
             self.arm_election(now);
         }
         assert!(before.term <= self.hard_state.term, "terms do not go backwards");

@@ -140,7 +140,11 @@ impl Raft {
     fn reject(&mut self, prev: Position, out: &mut impl Emit<Output>) {
         let Standing::Follower(following) = &self.standing else { return };
         let Following { leader: Some(leader), round, .. } = *following else { return };
-        let hint = self.log.floor(prev);
+        let mut hint = self.log.floor(prev);
+        if planted!(SlowBacktracking) && prev.index <= self.log.last_index() {
+            let index = Index(prev.index.0 - 1).max(self.log.base().index);
+            hint = Position { term: self.log.term_at(index).unwrap_or_default(), index };
+        }
         assert!(self.log.base().index <= hint.index, "a hint lies in the log");
         self.send(leader, Body::AppendReject { prev: prev.index, hint, round }, out);
     }

@@ -22,7 +22,11 @@ impl Configuration {
     /// The largest number that a quorum has reached, if `reached` says how far each server is.
     #[must_use]
     pub fn quorum_reached(&self, reached: impl Fn(ServerId) -> u64) -> u64 {
-        let incoming = majority_reached(&self.voters, &reached);
+        let incoming = if planted!(LearnersCount) {
+            majority_reached(&[self.voters.as_slice(), &self.learners].concat(), &reached)
+        } else {
+            majority_reached(&self.voters, &reached)
+        };
         if self.is_joint() {
             incoming.min(majority_reached(&self.outgoing, &reached))
         } else {

@@ -148,9 +148,10 @@ impl Feeder<'_> {
     /// Sends all that may be sent now.
     fn feed(&self, peer: &mut Progress, out: &mut impl Emit<Output>) {
         match peer.stream {
-            Stream::Probe { sent: true } | Stream::Snapshot(_) => (),
+            Stream::Probe { sent: true } if !planted!(ProbeNeverWaits) => (),
+            Stream::Snapshot(_) => (),
             _ if peer.prev_index() < self.log.base().index => self.begin_snapshot(peer, out),
-            Stream::Probe { sent: false } => {
+            Stream::Probe { .. } => {
                 let frames = self.take_frames(peer.next_index);
                 self.append(peer, frames, out);
                 peer.stream = Stream::Probe { sent: true };
@@ -202,7 +203,7 @@ impl Feeder<'_> {
 
     fn has_room(&self, peer: &Progress) -> bool {
         let inflight = self.log.bytes_between(peer.match_index, peer.prev_index());
-        inflight < self.config.inflight_bytes_max
+        inflight < self.config.inflight_bytes_max || planted!(WindowIgnored)
     }
 
     fn begin_snapshot(&self, peer: &mut Progress, out: &mut impl Emit<Output>) {
@@ -396,7 +397,9 @@ impl Raft {
     fn commit_by_count(&mut self, now: MonoTime) -> bool {
         let Standing::Leader(leader) = &mut self.standing else { return false };
         let current = self.membership.current();
-        let settled = planted!(JointCommitByOne).then(|| current.settled());
+        let settled = planted!(JointCommitByOne)
+            .then(|| current.settled())
+            .or_else(|| planted!(LeaderCountsItself).then(|| current.and(self.config.id)));
         let index = leader.peers.quorum_match(settled.as_ref().unwrap_or(current));
         if index <= self.commit_index {
             return false;

@@ -71,7 +71,9 @@ impl State {
         if head.incarnation < incarnation {
             return Standing::New;
         }
-        if let Some(remembered) = self.remembered.row((origin, seq)) {
+        if let Some(remembered) = self.remembered.row((origin, seq))
+            && !planted!(RepeatedAppliedTwice)
+        {
             return Standing::Applied(remembered);
         }
         match head.floor {
