@@ -136,6 +136,8 @@ mutants!(
     CompactionForgetsVote,
     /// The disk's log calls durable what is being written.
     WalDurableEarly,
+    /// What rotted on disk is cut as if a crash had torn it.
+    RotCalledTear,
     /// A write that is sent again is applied again.
     RepeatedAppliedTwice,
     /// Room of an ended alloc is not given back.

@@ -28,6 +28,8 @@ pub struct Disk {
     /// Checksum of the last block sealed: the next one names it.
     chain_crc: u32,
     in_flight: BTreeMap<OpId, Operation>,
+    /// Where the newest block begins that was reported as written.
+    newest: Option<(SegmentId, u64)>,
     /// What consensus may rely on, for the checkers.
     pub log: DurableLog,
     /// The next write fails.
@@ -121,25 +123,35 @@ impl Disk {
 
     /// One bit of the log changes. Answers whether a start will notice; if it will not, the bit is changed
     /// back: it is one that nobody reads, or lies in the last block, which then counts as torn.
-    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+    ///
+    /// # Errors
+    /// Records are missing and nobody notices, though a block behind them is whole.
+    pub fn rot(&mut self, rng: &mut Rng) -> Result<bool, String> {
         let pages = self.segments.iter().flat_map(|(&segment, bytes)| {
             let pages = bytes.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
             let used = pages.filter(|(_, page)| page.iter().any(|&byte| byte != 0));
             used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
         });
         let pages: Vec<(SegmentId, usize)> = pages.collect();
+        let Ok(whole) = self.scan() else { return Ok(false) };
         if pages.is_empty() {
-            return false;
+            return Ok(false);
         }
         let (segment, page) = pages[at(rng.between(0, pages.len() as u64 - 1))];
         let byte = page + at(rng.between(0, wal::BLOCK_ALIGN_BYTES as u64 - 1));
         let bit = 1 << rng.between(0, 7);
         self.flip(segment, byte, bit);
-        let is_noticed = self.scan().is_err();
-        if !is_noticed {
+        let found = self.scan();
+        if let Ok(found) = &found
+            && Some((segment, byte as u64)) < self.newest
+            && found.records.len() < whole.records.len()
+        {
+            return Err(format!("a changed bit at {byte} of {segment:?} cuts the log unnoticed"));
+        }
+        if found.is_ok() {
             self.flip(segment, byte, bit);
         }
-        is_noticed
+        Ok(found.is_err())
     }
 
     fn flip(&mut self, segment: SegmentId, byte: usize, bit: u8) {
@@ -160,6 +172,7 @@ impl Disk {
                 let bytes = self.segments.get_mut(&segment);
                 let bytes = bytes.expect("invariant: a block is written into a prepared segment");
                 bytes[at(offset)..at(offset) + block.len()].copy_from_slice(&block);
+                self.newest = self.newest.max(Some((segment, offset)));
             }
             Operation::Prepare { segment, bytes, recycled } => {
                 let old = recycled.and_then(|recycled| self.segments.remove(&recycled));

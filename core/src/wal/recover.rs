@@ -237,6 +237,9 @@ impl Scan {
                 has_stale = true;
                 continue;
             }
+            if planted!(RotCalledTear) {
+                continue;
+            }
             let found = (image.segment, page as u64);
             let broken = self.broken_at(image, at, end, found);
             let why = match (place == found, broken == found) {

@@ -83,7 +83,10 @@ impl World {
                     self.take_down(host, for_ms)?;
                     let rotting = &mut self.hosts[host.0];
                     let mut rng = rotting.rng.fork("rot").fork_number(rotting.incarnation.0);
-                    if rotting.disk.rot(&mut rng) {
+                    let rotted = rotting.disk.rot(&mut rng);
+                    let is_noticed = rotted
+                        .map_err(|message| Violation { checker: "rot_is_noticed", message })?;
+                    if is_noticed {
                         self.counters.logs_rotted += 1;
                         self.begin_anew(host, Kept::AllButTheLog);
                     }
