@@ -10,18 +10,21 @@
 //!
 //! Invariants
 //! - the cluster is founded by this server at most once, and never if a known member has a cluster;
-//! - the founding members are all alive, all expect the same number, and are at least that many.
+//! - the founding members are all alive, all expect the same number, and are at least that many;
+//! - who expects no number waits to join: it founds nothing, is no founding member, and keeps nobody
+//!   from founding.
 use alloc::vec::Vec;
 
-use super::{Gossip, Message, Output, Stage, Status};
+use super::{Gossip, Known, Message, Output, Stage, Status};
 use crate::emit::Emit;
 use crate::limits::SERVERS_MAX;
 use crate::types::{ClusterId, ServerId};
 
 impl Gossip {
-    /// This server and those who are alive and have spoken to it, sorted.
+    /// This server and those founders who are alive and have spoken to it, sorted.
     pub(super) fn met(&self) -> Vec<ServerId> {
-        let others = self.others.iter().filter(|(_, known)| known.has_been_met());
+        let is_met = |known: &Known| known.has_been_met() && known.member.expect != 0;
+        let others = self.others.iter().filter(|(_, known)| is_met(known));
         let mut met: Vec<_> = others.map(|(id, _)| *id).collect();
         met.push(self.own.id);
         met.sort_unstable();
@@ -66,6 +69,10 @@ impl Gossip {
         is_ours
             && voters.len() <= SERVERS_MAX
             && self.others.values().all(|known| match known.member.status {
+                // It joins whatever is founded, and must not keep the others from it.
+                Status::Alive if known.member.expect == 0 => {
+                    known.member.cluster == nobody && known.stage == Stage::Waiting
+                }
                 Status::Alive => {
                     known.member.cluster == nobody
                         && known.member.expect == expect
