@@ -13,7 +13,10 @@ pub const ELECTION_MS_MAX: u64 = 1_000;
 pub const CLOCK_DRIFT_PERMILLE_MAX: u64 = 50;
 /// How long after its quorum was spoken to a leader may answer reads alone: shorter than the shortest
 /// election by the drift of both clocks, the leader's and the voters'.
-pub const LEASE_MS: u64 = ELECTION_MS_MIN * (1_000 - 2 * CLOCK_DRIFT_PERMILLE_MAX) / 1_000;
+#[must_use]
+pub const fn lease_ms(election_ms_min: u64) -> u64 {
+    election_ms_min * (1_000 - 2 * CLOCK_DRIFT_PERMILLE_MAX) / 1_000
+}
 /// How often a leader speaks when it has nothing to say: several times per shortest election.
 pub const LEADER_HEARTBEAT_MS: u64 = 100;
 /// How soon followers hear of a commit when no append carries it: soon for who reads there, late
@@ -116,7 +119,10 @@ pub const RESCHEDULE_EVENTS_MAX: usize = 5;
 
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(LEADER_HEARTBEAT_MS * 4 <= ELECTION_MS_MIN, "a lost heartbeat is no outage");
-const _: () = assert!(LEADER_HEARTBEAT_MS * 3 <= LEASE_MS, "a lease outlives a lost heartbeat");
+const _: () = assert!(
+    LEADER_HEARTBEAT_MS * 3 <= lease_ms(ELECTION_MS_MIN),
+    "a lease outlives a lost heartbeat"
+);
 const _: () = assert!(HEARTBEAT_TTL_MS > 2 * ELECTION_MS_MAX, "an election is not a dead client");
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX / 2, "a frame fits into a message");
 const _: () = assert!(

@@ -86,8 +86,6 @@ pub struct Config {
     pub election_ms_min: u64,
     /// Longest silence before an election; also how long a leader leads unheard.
     pub election_ms_max: u64,
-    /// How long a leader trusts that a quorum it spoke to elects nobody else.
-    pub lease_ms: u64,
     /// How often an idle leader speaks.
     pub leader_heartbeat_ms: u64,
     /// How soon followers hear of a commit when no append carries it.
@@ -115,7 +113,6 @@ impl Config {
             priority: Priority::Normal,
             election_ms_min: limits::ELECTION_MS_MIN,
             election_ms_max: limits::ELECTION_MS_MAX,
-            lease_ms: limits::LEASE_MS,
             leader_heartbeat_ms: limits::LEADER_HEARTBEAT_MS,
             commit_notice_ms: limits::COMMIT_NOTICE_MS,
             append_bytes_max: limits::APPEND_BYTES_MAX as u64,
@@ -241,7 +238,6 @@ impl Raft {
     pub fn new(config: Config, mut rng: Rng, recovered: Recovered, now: MonoTime) -> Self {
         assert!(config.election_ms_min < config.election_ms_max, "elections are spread");
         assert!(config.leader_heartbeat_ms < config.election_ms_min, "a leader speaks in time");
-        assert!(config.lease_ms < config.election_ms_min, "a lease ends before an election");
         let is_new = recovered.is_new();
         let start = recovered.snapshot.as_ref().map_or(Position::default(), SnapshotMark::position);
         let mut membership = membership::Membership::new(

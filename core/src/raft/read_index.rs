@@ -66,8 +66,7 @@ impl Raft {
         match (&self.standing, self.leader()) {
             (Standing::Leader(_), _) => self.register(now, Asker::Own { tag }, proof, out),
             (Standing::Follower(_), Some(leader)) => {
-                let id = self.note_asked(now, tag, out);
-                if let Some(id) = id {
+                if let Some(id) = self.note_asked(now, tag, out) {
                     self.send(leader, Body::ReadIndex { id, proof }, out);
                 }
             }

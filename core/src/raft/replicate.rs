@@ -21,6 +21,7 @@ use super::progress::{Feed, PeerView, Peers, Progress, Stream, Transmission};
 use super::read_index::Read;
 use super::{Config, Configuration, Output, Raft, Standing};
 use crate::emit::Emit;
+use crate::limits;
 use crate::time::MonoTime;
 use crate::types::{Index, ServerId, Term};
 
@@ -74,8 +75,9 @@ impl Leader {
 
     /// Whether a quorum, spoken to a moment ago, elects nobody else yet.
     pub(super) fn is_leased(&self, now: MonoTime, config: &Config) -> bool {
+        let promised_ms = config.election_ms_min;
         let lease_ms =
-            if planted!(LeaseIgnoresDrift) { config.election_ms_min } else { config.lease_ms };
+            if planted!(LeaseIgnoresDrift) { promised_ms } else { limits::lease_ms(promised_ms) };
         let is_held = 0 < self.confirmed && now < self.quorum_heard_at.plus_ms(lease_ms);
         is_held && self.is_ready && (!self.has_invited || planted!(LeaseOutlivesInvitation))
     }
