@@ -80,7 +80,7 @@ mutants!(
     ProposalsUnbounded,
     /// A follower that is probed is sent one append after the other.
     ProbeNeverWaits,
-    /// A rejection names the entry before, not the term before.
+    /// A rejection names what is there, whatever its term.
     SlowBacktracking,
     /// A leader that has asked another to lead never leads on.
     TransferNeverEnds,

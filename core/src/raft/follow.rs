@@ -18,7 +18,7 @@ use super::message::{Body, Frame, LogMark, Position};
 use super::{Output, Raft, Standing};
 use crate::emit::Emit;
 use crate::time::MonoTime;
-use crate::types::{Index, ServerId};
+use crate::types::{Index, ServerId, Term};
 
 /// All that exists only while following.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -140,11 +140,12 @@ impl Raft {
     fn reject(&mut self, prev: Position, out: &mut impl Emit<Output>) {
         let Standing::Follower(following) = &self.standing else { return };
         let Following { leader: Some(leader), round, .. } = *following else { return };
-        let mut hint = self.log.floor(prev);
-        if planted!(SlowBacktracking) && prev.index <= self.log.last_index() {
-            let index = Index(prev.index.0 - 1).max(self.log.base().index);
-            hint = Position { term: self.log.term_at(index).unwrap_or_default(), index };
-        }
+        let most = if planted!(SlowBacktracking) {
+            Position { term: Term(u64::MAX), ..prev }
+        } else {
+            prev
+        };
+        let hint = self.log.floor(most);
         assert!(self.log.base().index <= hint.index, "a hint lies in the log");
         self.send(leader, Body::AppendReject { prev: prev.index, hint, round }, out);
     }

@@ -95,12 +95,6 @@ impl Configuration {
         next
     }
 
-    /// With one more voter: what a planted bug counts.
-    pub(super) fn and(&self, voter: ServerId) -> Self {
-        let voters: Vec<_> = self.voters.iter().copied().chain([voter]).collect();
-        Self { outgoing: self.outgoing.clone(), ..Self::new(&voters, &self.learners) }
-    }
-
     /// What remains when the joint phase ends.
     pub(super) fn settled(&self) -> Self {
         Self { outgoing: Vec::new(), ..self.clone() }

@@ -399,10 +399,11 @@ impl Raft {
     fn commit_by_count(&mut self, now: MonoTime) -> bool {
         let Standing::Leader(leader) = &mut self.standing else { return false };
         let current = self.membership.current();
-        let settled = planted!(JointCommitByOne)
-            .then(|| current.settled())
-            .or_else(|| planted!(LeaderCountsItself).then(|| current.and(self.config.id)));
-        let index = leader.peers.quorum_match(settled.as_ref().unwrap_or(current));
+        let voters = || [current.voters.as_slice(), &[self.config.id]].concat();
+        let counts_itself = planted!(LeaderCountsItself) && !current.is_joint();
+        let counted = counts_itself.then(|| Configuration::new(&voters(), &[]));
+        let counted = counted.or_else(|| planted!(JointCommitByOne).then(|| current.settled()));
+        let index = leader.peers.quorum_match(counted.as_ref().unwrap_or(current));
         if index <= self.commit_index {
             return false;
         }
