@@ -125,7 +125,8 @@ impl Disk {
     /// back: it is one that nobody reads, or lies in the last block, which then counts as torn.
     ///
     /// # Errors
-    /// Records are missing and nobody notices, though a block behind them is whole.
+    /// The log cannot be read before anything is changed; or records are missing afterwards and nobody
+    /// notices, though a block behind them is whole.
     pub fn rot(&mut self, rng: &mut Rng) -> Result<bool, String> {
         let pages = self.segments.iter().flat_map(|(&segment, bytes)| {
             let pages = bytes.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
@@ -133,7 +134,7 @@ impl Disk {
             used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
         });
         let pages: Vec<(SegmentId, usize)> = pages.collect();
-        let Ok(whole) = self.scan() else { return Ok(false) };
+        let whole = self.scan().map_err(|corruption| corruption.to_string())?;
         if pages.is_empty() {
             return Ok(false);
         }
