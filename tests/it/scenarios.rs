@@ -1,5 +1,6 @@
 //! Every script under `scenarios/`.
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use drover_tests::raft_scripts::Bench;
 use drover_tests::{Command, check_script};
@@ -12,15 +13,32 @@ fn raft() {
     });
 }
 
+#[test]
+fn the_list_of_raft_scenarios_names_every_script_and_no_other() {
+    let list = std::fs::read_to_string("../docs/raft-scenarios.md").expect("the list can be read");
+    let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
+    let is_script = |name: &&str| !name.contains('/') && !name.starts_with("raft_");
+    let named: BTreeSet<String> = named.into_iter().filter(is_script).map(str::to_owned).collect();
+    let scripts = scripts_of("raft").into_iter();
+    let there: BTreeSet<String> =
+        scripts.map(|path| path.file_stem().unwrap_or_default().to_string_lossy().into()).collect();
+    let differing: Vec<_> = named.symmetric_difference(&there).collect();
+    assert!(differing.is_empty(), "in the list or in the folder, not in both: {differing:?}");
+}
+
 /// Runs every script of `folder`, each on a bench of its own.
 fn check_folder<Run: FnMut(&Command<'_>) -> String>(folder: &str, new: impl Fn() -> Run) {
+    for path in scripts_of(folder) {
+        check_script(&path, new());
+    }
+}
+
+fn scripts_of(folder: &str) -> Vec<PathBuf> {
     let mut paths: Vec<_> = std::fs::read_dir(Path::new("scenarios").join(folder))
         .expect("the folder can be read")
         .map(|entry| entry.expect("the folder can be read").path())
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{folder}: there are scripts");
-    for path in paths {
-        check_script(&path, new());
-    }
+    paths
 }

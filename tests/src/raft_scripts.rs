@@ -69,8 +69,8 @@ impl Bench {
         match command.name {
             "narrow" => self.cluster.tune = narrow,
             "servers" | "logs" | "new" | "bootstrap" => self.found(command),
-            "priority" => self.prefer(command),
-            "silence" | "wait" | "pass" | "drift" => self.pass_time(command),
+            "drift" | "priority" => self.equip(command),
+            "silence" | "wait" | "pass" => self.pass_time(command),
             "deliver" | "settle" | "lose" | "delay" | "late" | "double" => self.carry(command),
             "disk" | "hold" | "release" => self.write(command),
             "cut" | "mute" | "heal" | "crash" | "restart" => self.fail(command),
@@ -115,11 +115,19 @@ impl Bench {
         }
     }
 
-    /// It takes effect when the server is started again.
-    fn prefer(&mut self, command: &Command<'_>) {
-        let id = server(command);
-        let host = self.cluster.hosts.get_mut(&id).expect("the server exists");
-        host.priority = Priority::Low;
+    /// A priority takes effect when the server is started again.
+    fn equip(&mut self, command: &Command<'_>) {
+        let host = self.cluster.hosts.get_mut(&server(command)).expect("the server exists");
+        if command.name == "drift" {
+            let permille = command.value("permille").expect("permille=<number>");
+            host.drift_permille = permille.parse().expect("a number, perhaps negative");
+            return;
+        }
+        host.priority = match command.plain().nth(1) {
+            Some("low") => Priority::Low,
+            Some("normal") => Priority::Normal,
+            other => panic!("no such priority: {other:?}"),
+        };
     }
 
     fn pass_time(&mut self, command: &Command<'_>) {
@@ -132,12 +140,6 @@ impl Bench {
             return;
         }
         let id = server(command);
-        if command.name == "drift" {
-            let permille = command.value("permille").expect("permille=<number>");
-            let host = self.cluster.hosts.get_mut(&id).expect("the server exists");
-            host.drift_permille = permille.parse().expect("a number, perhaps negative");
-            return;
-        }
         let at = self.cluster.deadline_of(id);
         self.cluster.now = self.cluster.now.max(at.expect("it waits for something"));
         self.step(id, Raft::on_time);

@@ -237,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn a_read_rests_on_a_lease_unless_it_says_otherwise() {
+        let freshness = |query| Query::parse(query, "global").map(|query| query.freshness).ok();
+        assert_eq!(freshness(""), Some(Freshness::Fresh(Consistency::Default)));
+        assert_eq!(freshness("consistent"), Some(Freshness::Fresh(Consistency::Consistent)));
+        assert_eq!(freshness("stale=&consistent="), None);
+    }
+
+    #[test]
     fn a_parameter_that_cannot_be_understood_is_refused() {
         for (text, why) in [
             ("wait=abc", "Invalid wait time"),
