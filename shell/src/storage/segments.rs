@@ -56,7 +56,7 @@ impl Segments {
             }
         };
         let images = self.found()?.into_iter().map_while(&mut read);
-        let recovered = wal::recover(images, crc32c::crc32c);
+        let recovered = wal::recover(images, crc_fast::crc32_iscsi);
         if let Some(reason) = failure {
             return Err(reason);
         }

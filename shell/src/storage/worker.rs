@@ -141,7 +141,7 @@ impl Writer {
             Some((_, file)) => file,
             None => self.segments.open_segment(segment)?,
         };
-        self.previous_crc = seal(&mut bytes, self.previous_crc, crc32c::crc32c);
+        self.previous_crc = seal(&mut bytes, self.previous_crc, crc_fast::crc32_iscsi);
         file.write_all_at(&bytes, offset)
             .and_then(|()| self.segments.flush(&file))
             .map_err(|source| Failure::of(&self.segments.path(segment), "write", source))?;
