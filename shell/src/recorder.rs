@@ -2,11 +2,13 @@
 //!
 //! A segment starts with where it starts from: the configuration and seed of a fresh agent, or a frozen
 //! agent. Then follow records, each with its length: an input, or the agent's digest after so many
-//! inputs. The recorder writes on a thread of its own; a record that the process took to its grave is
-//! not missed, because a replay simply ends earlier.
+//! inputs. The recorder writes on a thread of its own, many inputs at once: to wake it for each would
+//! cost more than all else that it does. A record that the process took to its grave is not missed,
+//! because a replay simply ends earlier; a core that panics leaves everything up to that input.
 //!
 //! Invariants
 //! - the newest two segments are kept, and each is at most half of the bound;
+//! - an input waits for the thread at most twice `LINGER_MS`, if the loop runs;
 //! - files are readable by their owner only.
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -17,6 +19,7 @@ use std::thread;
 
 use drover_core::agent::{Config, Input};
 use drover_core::digest::Digest;
+use drover_core::time::MonoTime;
 use serde::{Deserialize, Serialize};
 
 /// Inputs between two digests in the log.
@@ -25,6 +28,8 @@ pub const INPUTS_PER_DIGEST: u64 = 1_024;
 const MAGIC: &[u8; 8] = b"DROVIN01";
 /// What is handed to the writing thread at once.
 const BUFFER_BYTES: usize = 64 << 10;
+/// How long an input may wait for others before it is handed over.
+const LINGER_MS: u64 = 100;
 /// Buffers that wait for the disk; beyond that the newest inputs are not recorded.
 const BUFFERS_WAITING_MAX: usize = 256;
 /// Inputs that are let go before recording is tried again: a checkpoint is not cheap.
@@ -56,6 +61,9 @@ pub enum Record {
 #[derive(Debug)]
 pub struct Recorder {
     pending: Vec<u8>,
+    /// When the first and the last that are pending came.
+    pending_since: MonoTime,
+    latest: MonoTime,
     inputs: u64,
     segment_bytes: u64,
     segment_bytes_max: u64,
@@ -86,6 +94,8 @@ impl Recorder {
             .spawn(move || Writer { dir, file: None }.run(&work))?;
         Ok(Self {
             pending: Vec::with_capacity(BUFFER_BYTES),
+            pending_since: MonoTime::default(),
+            latest: MonoTime::default(),
             inputs: 0,
             segment_bytes: 0,
             segment_bytes_max: bytes_max / 2,
@@ -118,6 +128,10 @@ impl Recorder {
             self.skipped += 1;
             return false;
         }
+        if self.pending.is_empty() {
+            self.pending_since = input.now;
+        }
+        self.latest = input.now;
         push_record(&mut self.pending, &RecordRef::Input(input));
         self.inputs += 1;
         if BUFFER_BYTES <= self.pending.len() {
@@ -134,8 +148,16 @@ impl Recorder {
         }
     }
 
-    /// Hand what is pending to the disk. Called when the loop is idle.
-    pub fn flush(&mut self) {
+    /// The loop has done what there was, and may sleep until `wake`.
+    pub fn on_rest(&mut self, wake: Option<MonoTime>) {
+        let sleeps_long = wake.is_none_or(|wake| self.latest.plus_ms(LINGER_MS) < wake);
+        if sleeps_long || self.pending_since.plus_ms(LINGER_MS) <= self.latest {
+            self.flush();
+        }
+    }
+
+    /// Hand what is pending to the thread.
+    fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -147,9 +169,15 @@ impl Recorder {
         }
     }
 
-    /// Write out everything; returns when the disk has it.
+    /// The last digest, and everything to the disk.
     pub fn finish(mut self, digest: Digest) {
         self.record_digest(digest);
+    }
+}
+
+impl Drop for Recorder {
+    /// Returns when the disk has everything.
+    fn drop(&mut self) {
         self.flush();
         let (done, wait) = mpsc::channel();
         if self.writer.send(Work::Finish(done)).is_ok() {
@@ -298,7 +326,7 @@ fn bad(why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use drover_core::agent::Event;
-    use drover_core::time::{MonoTime, WallTime};
+    use drover_core::time::WallTime;
 
     use super::*;
 
@@ -307,6 +335,8 @@ mod tests {
         let (writer, work) = mpsc::sync_channel(0);
         let mut recorder = Recorder {
             pending: Vec::new(),
+            pending_since: MonoTime::default(),
+            latest: MonoTime::default(),
             inputs: 0,
             segment_bytes: 0,
             segment_bytes_max: u64::MAX,

@@ -181,6 +181,9 @@ impl Loop {
                 Some(item) => self.turn(item),
                 None => self.step(Event::Woken),
             };
+            if let Some(recorder) = &mut self.parts.recorder {
+                recorder.on_rest(self.effects.wake.map(|wake| wake.at));
+            }
             if let ControlFlow::Break(end) = end {
                 if let Some(recorder) = self.parts.recorder.take() {
                     recorder.finish(self.agent.digest());
@@ -212,9 +215,6 @@ impl Loop {
         for _ in 1..INPUTS_PER_TURN {
             let Ok(item) = self.inbox.try_recv() else { break };
             self.take(item)?;
-        }
-        if let Some(recorder) = &mut self.parts.recorder {
-            recorder.flush();
         }
         ControlFlow::Continue(())
     }
