@@ -121,6 +121,15 @@ enum Kind {
     Confirmation,
 }
 
+/// Blocks that the disk was given since the start.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Written {
+    /// How many; each is flushed before the next.
+    pub blocks: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
 /// The log.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Wal {
@@ -135,6 +144,7 @@ pub struct Wal {
     marks: PerLane,
     durable_marks: PerLane,
     writing: Option<Writing>,
+    written: Written,
     preparing: Option<(OpId, Segment)>,
     removing: BTreeSet<OpId>,
     /// A new segment found no space. Fatal only when a block needs it.
@@ -198,6 +208,7 @@ impl Wal {
             marks: tail.marks,
             durable_marks: tail.marks,
             writing: None,
+            written: Written::default(),
             preparing: None,
             removing: BTreeSet::new(),
             shortage: None,
@@ -300,6 +311,12 @@ impl Wal {
         self.drafts.iter().map(Draft::len).sum()
     }
 
+    /// What was written since the start.
+    #[must_use]
+    pub const fn written(&self) -> Written {
+        self.written
+    }
+
     /// Bytes of all segments that hold records.
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
@@ -360,6 +377,8 @@ impl Wal {
         let (segment, offset) = (place.segment, place.offset);
         self.writing = Some(Writing { op, segment, upto, marks, kind });
         let block = draft.into_block(place, marks);
+        self.written.blocks += 1;
+        self.written.bytes += block.len() as u64;
         out.emit(Output::Operate { op, operation: Operation::Write { segment, offset, block } });
         if planted!(WalDurableEarly) && kind == Kind::Records {
             out.emit(Output::Durable { upto });

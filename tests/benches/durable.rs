@@ -25,8 +25,8 @@
 //!
 //! What the figures mean:
 //! - a write is counted when its answer is 200; any other answer is counted beside it;
-//! - `writes a flush` are acknowledged writes by flushes of the leader's log. Each write to the file
-//!   is followed by one flush, and the system counts the writes of the thread that makes them;
+//! - `writes a flush` are acknowledged writes by flushes of the leader's log, which are its blocks: the
+//!   leader counts those itself (`/v1/metrics`);
 //! - CPU is what the system says that the threads of all three servers ran, by acknowledged writes.
 //!   The clients run on the same cores, and their own share stands beside it;
 //! - a `wake` is a thread that waited and goes on: each costs a switch, and on the way of a write some
@@ -35,7 +35,7 @@
 //!   with three writers, before and after everything else.
 //!
 //! Invariants
-//! - a figure comes from outside of the process that it is about;
+//! - a figure comes from outside of the process that it is about, but for the count of its blocks;
 //! - every process that is started here is ended here, also when a measurement fails;
 //! - nothing is asserted about time: who reads the figures judges them.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]

@@ -9,11 +9,13 @@ use crate::gossip::Member;
 use crate::raft::{Configuration, Feed, PeerView, Raft, Role};
 use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, Index, ServerId, Term};
+use crate::wal::Written;
 
 /// An agent's standing at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub incarnation: Incarnation,
+    pub log_written: Written,
     /// `None` on an agent that is only a client.
     pub server: Option<ServerView>,
 }
@@ -101,6 +103,7 @@ impl Agent {
                 .map(|peer| PeerStanding::of(peer, self.now))
                 .collect(),
         });
-        View { incarnation: self.incarnation, server }
+        let log_written = self.disk.as_ref().map(|disk| disk.wal.written()).unwrap_or_default();
+        View { incarnation: self.incarnation, log_written, server }
     }
 }

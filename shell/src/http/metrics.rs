@@ -106,6 +106,8 @@ pub(super) async fn metrics(State(http): State<Shared>, query: Query) -> Answer 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn consensus(gauges: &mut Gauges, view: &View) {
     gauges.set("runtime.incarnation", view.incarnation.0 as f64);
+    gauges.set("wal.blocks_written", view.log_written.blocks as f64);
+    gauges.set("wal.bytes_written", view.log_written.bytes as f64);
     let Some(server) = &view.server else { return };
     for (name, value) in [
         ("raft.appliedIndex", server.applied_index.0),

@@ -1,12 +1,14 @@
 //! Clients put on a cluster, and what came of it.
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Measured;
 use crate::clients::{self, Ask, Phase, Tally};
+use crate::http::Http;
 use crate::trio::Trio;
-use crate::usage::{LOG_WRITER, Usage};
+use crate::usage::Usage;
 
 /// For all clients to be connected.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +32,9 @@ pub(crate) struct Outcome {
     /// The leader, then the others.
     pub(crate) servers: Vec<Usage>,
     pub(crate) clients: Usage,
+    /// Blocks that the leader wrote to its log, each followed by a flush, and their bytes.
+    pub(crate) log_blocks: f64,
+    pub(crate) log_bytes: f64,
     /// Another server led at the end: the figures are of two leaders.
     pub(crate) is_led_by_another: bool,
 }
@@ -49,34 +54,70 @@ impl Load {
                 .map_err(|why| format!("no thread for the clients: {why}"))?
         };
         let observed = match all_connected.recv_timeout(PATIENCE) {
-            Ok(()) => self.observe(&pids, &phase),
+            Ok(()) => self.observe(&pids, address, &phase),
             Err(_) => Err("the clients are not connected".to_owned()),
         };
         phase.end();
         let tally = clients.join().map_err(|_| "the clients panicked".to_owned())?;
         // If the clients failed they know best why.
         let tally = tally?;
-        let (took, servers, clients) = observed?;
-        let is_led_by_another = trio.leader()? != leader;
-        Ok(Outcome { load: self, took, tally, servers, clients, is_led_by_another })
+        let (took, before, after) = observed?;
+        let used = after.servers.iter().zip(&before.servers);
+        Ok(Outcome {
+            load: self,
+            took,
+            tally,
+            servers: used.map(|(after, before)| after.since(before)).collect(),
+            clients: after.clients.since(&before.clients),
+            log_blocks: after.log_blocks - before.log_blocks,
+            log_bytes: after.log_bytes - before.log_bytes,
+            is_led_by_another: trio.leader()? != leader,
+        })
     }
 
-    fn observe(self, pids: &[u32], phase: &Phase) -> Measured<(Duration, Vec<Usage>, Usage)> {
-        let own = std::process::id();
-        let look = || -> Measured<(Vec<Usage>, Usage)> {
-            let servers = pids.iter().map(|&pid| Usage::of(pid)).collect::<Measured<_>>()?;
-            Ok((servers, Usage::of(own)?))
-        };
+    /// Lets the clients ask; answers how long they were counted, and what was seen at both ends.
+    fn observe(
+        self,
+        pids: &[u32],
+        leader: SocketAddr,
+        phase: &Phase,
+    ) -> Measured<(Duration, Seen, Seen)> {
+        let mut http = Http::connect(leader)?;
+        let mut look = || Seen::now(pids, &mut http);
         thread::sleep(self.warm);
-        let (servers, clients) = look()?;
+        let before = look()?;
         let begun = Instant::now();
         phase.begin_counting();
         thread::sleep(self.counted);
         let took = begun.elapsed();
         phase.end_counting();
-        let (servers_after, clients_after) = look()?;
-        let used = servers_after.iter().zip(&servers).map(|(after, before)| after.since(before));
-        Ok((took, used.collect(), clients_after.since(&clients)))
+        Ok((took, before, look()?))
+    }
+}
+
+/// What there was to see at one moment.
+struct Seen {
+    /// The leader, then the others.
+    servers: Vec<Usage>,
+    clients: Usage,
+    log_blocks: f64,
+    log_bytes: f64,
+}
+
+impl Seen {
+    fn now(pids: &[u32], leader: &mut Http) -> Measured<Self> {
+        let metrics = leader.read("/v1/metrics")?.body;
+        let gauges = metrics["Gauges"].as_array().ok_or("no gauges in /v1/metrics")?;
+        let gauge = |name: &str| {
+            let found = gauges.iter().find(|gauge| gauge["Name"] == name);
+            found.and_then(|gauge| gauge["Value"].as_f64()).ok_or(format!("no gauge {name}"))
+        };
+        Ok(Self {
+            servers: pids.iter().map(|&pid| Usage::of(pid)).collect::<Measured<_>>()?,
+            clients: Usage::of(std::process::id())?,
+            log_blocks: gauge("nomad.wal.blocks_written")?,
+            log_bytes: gauge("nomad.wal.bytes_written")?,
+        })
     }
 }
 
@@ -90,14 +131,9 @@ impl Outcome {
         self.tally.answered_ns.len() as f64 / self.took.as_secs_f64()
     }
 
-    /// Flushes of the leader's log.
-    pub(crate) fn flushes(&self) -> f64 {
-        self.servers[0].named(LOG_WRITER).writes as f64
-    }
-
     /// Of one flush of the leader's log, on average.
     pub(crate) fn flushed_bytes(&self) -> f64 {
-        self.servers[0].named(LOG_WRITER).written_bytes as f64 / self.flushes().max(1.0)
+        self.log_bytes / self.log_blocks.max(1.0)
     }
 
     /// Of the three servers together, in microseconds for each answer.

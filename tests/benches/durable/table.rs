@@ -77,7 +77,7 @@ fn print_load(outcome: &Outcome) {
         others.push("the lead changed".to_owned());
     }
     let others = if others.is_empty() { "0".to_owned() } else { others.join(", ") };
-    let flushes = outcome.flushes();
+    let flushes = outcome.log_blocks;
     let (per_flush, per_second, kib) = match load.ask {
         Ask::NoWrite => (String::new(), String::new(), String::new()),
         Ask::Light | Ask::Job => (

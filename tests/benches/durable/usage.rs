@@ -4,18 +4,12 @@ use std::fs;
 
 use crate::Measured;
 
-/// The thread of a server that writes and flushes its log, and nothing else.
-pub(crate) const LOG_WRITER: &str = "wal-blocks";
-
 /// Of all threads with one name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
     pub(crate) cpu_ns: u64,
     /// Times that a thread waited for something and went on.
     pub(crate) wakes: u64,
-    /// Calls that wrote to a file.
-    pub(crate) writes: u64,
-    pub(crate) written_bytes: u64,
 }
 
 /// By the names of threads.
@@ -31,7 +25,7 @@ impl Usage {
             // A thread may end while it is looked at: then it says nothing.
             let text = |name: &str| fs::read_to_string(thread.path().join(name)).ok();
             let (Some(name), Some(ran)) = (text("comm"), text("schedstat")) else { continue };
-            let fields = [text("io"), text("status")].map(Option::unwrap_or_default).concat();
+            let fields = text("status").unwrap_or_default();
             let field = |name: &str| {
                 let value = fields.lines().find_map(|line| line.strip_prefix(name));
                 value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
@@ -39,8 +33,6 @@ impl Usage {
             let used = usage.0.entry(name.trim().to_owned()).or_default();
             used.cpu_ns += ran.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
             used.wakes += field("voluntary_ctxt_switches:");
-            used.writes += field("syscw:");
-            used.written_bytes += field("wchar:");
         }
         Ok(usage)
     }
@@ -52,8 +44,6 @@ impl Usage {
             let used = Used {
                 cpu_ns: now.cpu_ns.saturating_sub(then.cpu_ns),
                 wakes: now.wakes.saturating_sub(then.wakes),
-                writes: now.writes.saturating_sub(then.writes),
-                written_bytes: now.written_bytes.saturating_sub(then.written_bytes),
             };
             (name.clone(), used)
         };
