@@ -15,6 +15,7 @@ use drover_core::agent::{
 use drover_core::state::State;
 use drover_core::types::{Capacity, NodeSpec};
 use drover_core::{client, gossip, heartbeat, limits, raft, wal};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -86,9 +87,7 @@ impl Running {
     /// End the agent.
     pub async fn stop(mut self, tasks: AtStop) -> End {
         self.core.tell(Inbox::Stop(tasks)).await;
-        let end = self.ended().await;
-        let _told_or_not = tokio::time::timeout(FAREWELL, self.transport.stop()).await;
-        end
+        self.ended().await
     }
 }
 
@@ -133,8 +132,14 @@ fn begin(
         .map_err(|source| Failure::Io { what: "cannot draw a seed".into(), source })?;
     let (core, inbox) = Core::channel();
 
+    let thread = CoreThread::spawn()?;
     let (network, network_events) = mpsc::channel(EVENTS_MAX);
-    let transport = start_transport(resolved, &identity, &clock, network)?;
+    let transport = {
+        let _within = thread.runtime.enter();
+        let transport = start_transport(resolved, &identity, &clock, network)?;
+        forward(network_events, core.clone());
+        transport
+    };
     let tasks = start_tasks(resolved, drivers, &core)?;
     let (shadow, shadow_work) = match resolved.server {
         Some(_) => {
@@ -177,11 +182,12 @@ fn begin(
         recorder,
         joined,
     };
-    forward(network_events, core.clone());
     let mut agent = Agent::new(config, seed);
     agent.set_guard(Guard(guard));
     announce(&view);
-    let ended = run_thread(Loop::new(agent, parts, core.clone(), inbox), first)?;
+    let agent = Loop::new(agent, parts, core.clone(), inbox);
+    let _it_waits = thread.begin.send((agent, transport.clone(), first));
+    let ended = thread.ended;
     Ok(Running { core, shadow, transport, identity: view, ended })
 }
 
@@ -199,18 +205,35 @@ pub(crate) fn decode_state(index: u64, bytes: &[u8]) -> Result<State, Failure> {
     State::decode(state).map_err(|fault| Failure::Snapshot { index, why: format!("{fault:?}") })
 }
 
-/// The loop, on a thread of its own.
-fn run_thread(agent: Loop, first: Vec<Event>) -> Result<oneshot::Receiver<End>, Failure> {
-    let (tell, ended) = oneshot::channel();
-    let failure = |source| Failure::Io { what: "cannot start the core's thread".into(), source };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failure)?;
-    let body = move || {
-        let end = runtime.block_on(agent.run(first));
-        let _nobody_may_wait = tell.send(end);
-    };
-    let _detached = thread::Builder::new().name("core".into()).spawn(body).map_err(failure)?;
-    Ok(ended)
+/// The thread that the loop and the transport share: what arrives is stepped, and what comes of it is
+/// sent, without waking another.
+struct CoreThread {
+    runtime: Handle,
+    begin: oneshot::Sender<(Loop, Transport, Vec<Event>)>,
+    ended: oneshot::Receiver<End>,
+}
+
+impl CoreThread {
+    /// It waits for `begin`; dropping that ends it.
+    fn spawn() -> Result<Self, Failure> {
+        let failure =
+            |source| Failure::Io { what: "cannot start the core's thread".into(), source };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+        let handle = runtime.handle().clone();
+        let (begin, begun) = oneshot::channel::<(Loop, Transport, Vec<Event>)>();
+        let (tell, ended) = oneshot::channel();
+        let body = move || {
+            runtime.block_on(async {
+                let Ok((agent, transport, first)) = begun.await else { return };
+                let end = agent.run(first).await;
+                let _told_or_not = tokio::time::timeout(FAREWELL, transport.stop()).await;
+                let _nobody_may_wait = tell.send(end);
+            });
+        };
+        let _detached = thread::Builder::new().name("core".into()).spawn(body).map_err(failure)?;
+        Ok(Self { runtime: handle, begin, ended })
+    }
 }
 
 fn forward(mut events: mpsc::Receiver<TransportEvent>, core: Core) {
