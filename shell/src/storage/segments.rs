@@ -4,7 +4,7 @@
 //! - a segment's name appears only when the whole file is durable;
 //! - creation, recycling and removal are durable in the order they were asked for.
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use drover_core::wal::{self, Recovery, SegmentId, SegmentImage, TornTail};
@@ -21,6 +21,17 @@ enum Keep {
     Nothing,
 }
 
+/// How a block reaches the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Route {
+    /// At once, and flushed by the same call; its memory must be aligned.
+    Direct,
+    /// Through the page cache, which is then flushed.
+    Cached,
+    /// Through the page cache, whenever the system likes.
+    Unflushed,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Segments {
     dir: PathBuf,
@@ -35,14 +46,6 @@ impl Segments {
 
     pub(super) fn keeping_nothing(self) -> Self {
         Self { keep: Keep::Nothing, ..self }
-    }
-
-    /// After this, what was written to `file` is as durable as it must be.
-    pub(super) fn flush(&self, file: &File) -> std::io::Result<()> {
-        match self.keep {
-            Keep::Always => file.sync_data(),
-            Keep::Nothing => Ok(()),
-        }
     }
 
     /// Read the log, and overwrite what a crash left half written.
@@ -104,7 +107,28 @@ impl Segments {
         files::sync_dir(&self.dir)
     }
 
-    pub(super) fn open_segment(&self, segment: SegmentId) -> Result<File, Failure> {
+    /// Open for blocks: past the page cache where the file system allows it, which saves the copy into
+    /// the cache and a second wait for the disk.
+    pub(super) fn open_for_blocks(&self, segment: SegmentId) -> Result<(File, Route), Failure> {
+        let direct = libc::O_DIRECT | libc::O_DSYNC;
+        match self.keep {
+            Keep::Nothing => Ok((self.open_segment(segment)?, Route::Unflushed)),
+            Keep::Always => {
+                let path = self.path(segment);
+                let opened = OpenOptions::new().write(true).custom_flags(direct).open(path);
+                match opened {
+                    Ok(file) => Ok((file, Route::Direct)),
+                    Err(_) => self.open_through_cache(segment),
+                }
+            }
+        }
+    }
+
+    pub(super) fn open_through_cache(&self, segment: SegmentId) -> Result<(File, Route), Failure> {
+        Ok((self.open_segment(segment)?, Route::Cached))
+    }
+
+    fn open_segment(&self, segment: SegmentId) -> Result<File, Failure> {
         let path = self.path(segment);
         let opened = OpenOptions::new().write(true).open(&path);
         opened.map_err(|source| Failure::of(&path, "open", source))

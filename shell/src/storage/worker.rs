@@ -11,8 +11,11 @@ use std::thread::{Builder, JoinHandle};
 
 use drover_core::wal::{OpId, Operation, SegmentId, seal};
 
-use super::segments::Segments;
+use super::segments::{Route, Segments};
 use super::{Completion, Disk, Failure, Lock};
+
+/// What a disk may want of the memory that it reads.
+const PAGE_BYTES: usize = 4_096;
 
 /// The real disk. Dropping it finishes what was submitted, then frees the data directory.
 #[derive(Debug)]
@@ -45,8 +48,16 @@ enum Next {
 /// Writes blocks at the log's end.
 struct Writer {
     segments: Segments,
-    open: Option<(SegmentId, File)>,
+    open: Option<Open>,
+    aligned: Aligned,
     previous_crc: u32,
+}
+
+/// The segment that is written to.
+struct Open {
+    segment: SegmentId,
+    file: File,
+    route: Route,
 }
 
 impl Threads {
@@ -56,7 +67,8 @@ impl Threads {
         previous_crc: u32,
         completions: impl Fn(Completion) + Clone + Send + 'static,
     ) -> Result<Self, Failure> {
-        let mut writer = Writer { segments: segments.clone(), open: None, previous_crc };
+        let aligned = Aligned::default();
+        let mut writer = Writer { segments: segments.clone(), open: None, aligned, previous_crc };
         let (blocks, submitted) = channel();
         let complete = completions.clone();
         let write = move || {
@@ -137,15 +149,64 @@ fn make_change(segments: &Segments, change: &Change) -> Result<(), Failure> {
 impl Writer {
     fn write(&mut self, block: Block) -> Result<(), Failure> {
         let Block { segment, offset, mut bytes } = block;
-        let file = match self.open.take_if(|(open, _)| *open == segment) {
-            Some((_, file)) => file,
-            None => self.segments.open_segment(segment)?,
-        };
+        if self.open.as_ref().is_none_or(|open| open.segment != segment) {
+            let (file, route) = self.segments.open_for_blocks(segment)?;
+            self.open = Some(Open { segment, file, route });
+        }
         self.previous_crc = seal(&mut bytes, self.previous_crc, crc_fast::crc32_iscsi);
-        file.write_all_at(&bytes, offset)
-            .and_then(|()| self.segments.flush(&file))
-            .map_err(|source| Failure::of(&self.segments.path(segment), "write", source))?;
-        self.open = Some((segment, file));
-        Ok(())
+        self.put(&bytes, offset)
+            .map_err(|source| Failure::of(&self.segments.path(segment), "write", source))
+    }
+
+    fn put(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let open = self.open.as_mut().expect("invariant: just opened");
+        if open.route == Route::Direct {
+            match open.file.write_all_at(self.aligned.copy_of(bytes), offset) {
+                // Refused as it stands, so that nothing of it was written: the disk wants another
+                // alignment, or the file system only pretended.
+                Err(fault) if fault.raw_os_error() == Some(libc::EINVAL) => {
+                    (open.file, open.route) =
+                        self.segments.open_through_cache(open.segment).map_err(io::Error::other)?;
+                }
+                written => return written,
+            }
+        }
+        open.file.write_all_at(bytes, offset)?;
+        match open.route {
+            Route::Direct | Route::Cached => open.file.sync_data(),
+            Route::Unflushed => Ok(()),
+        }
+    }
+}
+
+/// Memory that begins where a page does.
+#[derive(Default)]
+struct Aligned(Vec<u8>);
+
+impl Aligned {
+    fn copy_of(&mut self, bytes: &[u8]) -> &[u8] {
+        if self.0.len() < bytes.len() + PAGE_BYTES {
+            self.0.resize(bytes.len() + PAGE_BYTES, 0);
+        }
+        let begin = self.0.as_ptr().align_offset(PAGE_BYTES);
+        let place = &mut self.0[begin..begin + bytes.len()];
+        place.copy_from_slice(bytes);
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_aligned_however_large() {
+        let mut aligned = Aligned::default();
+        for length in [4_096, 1 << 20, 8_192] {
+            let block = vec![7; length];
+            let copy = aligned.copy_of(&block);
+            assert_eq!(copy, block);
+            assert!(copy.as_ptr().addr().is_multiple_of(PAGE_BYTES));
+        }
     }
 }
