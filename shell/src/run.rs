@@ -11,9 +11,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
+use drover_core::agent::snapshot::Loaded;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
-use drover_core::raft::Chunk;
+use drover_core::raft::{Chunk, SnapshotMark};
+use drover_core::state::State;
 use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
 
 use drover_core::wire::{Lane, Message, PeerId};
@@ -51,8 +53,45 @@ pub enum Inbox {
         alloc: AllocId,
         answer: oneshot::Sender<Vec<(String, TaskStats)>>,
     },
+    /// All parts of a snapshot from another server were read.
+    Snapshot(Received),
     /// End the loop.
     Stop(AtStop),
+}
+
+/// What came of a snapshot from another server.
+#[derive(Debug)]
+pub enum Received {
+    Whole {
+        mark: SnapshotMark,
+        snapshot: Loaded,
+        /// Another of the same state, for the shadow.
+        twin: Box<State>,
+    },
+    /// It is not what its name says.
+    Damaged(SnapshotMark),
+    /// Another version wrote it.
+    Foreign(String),
+}
+
+impl Received {
+    /// Reads it: for a thread that may take its time.
+    fn read(mark: SnapshotMark, incoming: Option<Incoming>) -> Self {
+        let Some(bytes) = incoming.and_then(|incoming| incoming.finish().ok()) else {
+            return Self::Damaged(mark);
+        };
+        match Loaded::read(bytes.into()) {
+            Ok(snapshot) => {
+                let twin = Box::new(snapshot.state().clone());
+                Self::Whole { mark, snapshot, twin }
+            }
+            Err(why) => Self::Foreign(format!(
+                "the snapshot at index {} from another server cannot be read ({why}): is this \
+                 version older than theirs? Upgrade it",
+                mark.index.0
+            )),
+        }
+    }
 }
 
 /// What becomes of the tasks when the agent ends.
@@ -236,6 +275,7 @@ impl Loop {
             Inbox::Disk(completion) => self.take_completion(completion),
             Inbox::Shadow(News::Saved(mark)) => self.step(Event::SnapshotSaved(mark)),
             Inbox::Shadow(News::Failed(why)) => ControlFlow::Break(End::Halted(why)),
+            Inbox::Snapshot(received) => self.take_snapshot(received),
             Inbox::View(answer) => {
                 let _asker_may_be_gone = answer.send(self.agent.view());
                 ControlFlow::Continue(())
@@ -286,6 +326,21 @@ impl Loop {
                 let fault = failure.fault();
                 self.step(Event::DiskFailed { op, fault })
             }
+        }
+    }
+
+    fn take_snapshot(&mut self, received: Received) -> ControlFlow<End> {
+        match received {
+            Received::Whole { mark, snapshot, twin } => {
+                let index = mark.index;
+                self.step(Event::SnapshotLoaded { mark, snapshot })?;
+                if self.agent.state().is_some_and(|state| state.index() == index) {
+                    self.tell_shadow(shadow::Work::Replace(twin));
+                }
+                ControlFlow::Continue(())
+            }
+            Received::Damaged(mark) => self.step(Event::SnapshotRefused { mark }),
+            Received::Foreign(why) => ControlFlow::Break(End::Halted(why)),
         }
     }
 
@@ -344,7 +399,7 @@ impl Loop {
                 self.tell_shadow(shadow::Work::Cut { position, configuration, digest });
             }
             Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
-                return self.carry_out_snapshot(effect);
+                self.carry_out_snapshot(effect);
             }
             Effect::Halt { reason } => return ControlFlow::Break(End::Halted(reason)),
         }
@@ -373,8 +428,8 @@ impl Loop {
         refused.map_or(ControlFlow::Continue(()), |told| self.step_task(told))
     }
 
-    /// Snapshots are read and written on threads of their own; what comes of it is an input.
-    fn carry_out_snapshot(&mut self, effect: Effect) -> ControlFlow<End> {
+    /// Snapshots are read on threads of their own; what comes of it is an input.
+    fn carry_out_snapshot(&mut self, effect: Effect) {
         match effect {
             Effect::ReadChunk { to, snapshot, offset, bytes_max } => {
                 let (snapshots, core) = (self.parts.snapshots.clone(), self.core.clone());
@@ -408,22 +463,13 @@ impl Loop {
                 }
             }
             Effect::LoadSnapshot { mark } => {
-                let loaded = self.incoming.take().and_then(|incoming| incoming.finish().ok());
-                return match loaded {
-                    Some(bytes) => {
-                        let bytes: Arc<[u8]> = Arc::from(bytes);
-                        self.step(Event::SnapshotLoaded { mark: *mark, bytes })?;
-                        if let Some(state) = self.agent.state().cloned() {
-                            self.tell_shadow(shadow::Work::Replace(Box::new(state)));
-                        }
-                        ControlFlow::Continue(())
-                    }
-                    None => self.step(Event::SnapshotRefused { mark: *mark }),
-                };
+                let (incoming, core) = (self.incoming.take(), self.core.clone());
+                let _in_the_background = tokio::task::spawn_blocking(move || {
+                    core.tell_blocking(Inbox::Snapshot(Received::read(*mark, incoming)));
+                });
             }
             _ => (),
         }
-        ControlFlow::Continue(())
     }
 
     fn send(&self, to: PeerId, message: &Message) {

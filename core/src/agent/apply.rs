@@ -8,14 +8,15 @@ use alloc::vec::Vec;
 
 use super::boot::{raft_record_end, raft_record_room};
 use super::lead::Settled;
-use super::{Agent, Effect, Effects, snapshot};
+use super::snapshot::Loaded;
+use super::{Agent, Effect, Effects};
 use crate::api::{Rejection, Response};
 use crate::client::ClientRecord;
 use crate::fsm::record::decode_batch;
 use crate::fsm::{self, Outcome};
 use crate::proposals::Origin;
 use crate::raft::{self, Frame, Payload, Position, SnapshotMark};
-use crate::state::{Change, State};
+use crate::state::Change;
 use crate::types::{Index, WriteSeq};
 use crate::wal::{Fault, Lane};
 use crate::wire::{Message, PeerId};
@@ -143,28 +144,19 @@ impl Agent {
     pub(super) fn adopt_snapshot(
         &mut self,
         mark: SnapshotMark,
-        state: &[u8],
+        snapshot: Loaded,
         effects: &mut Effects,
     ) {
         let Some(server) = &mut self.server else { return };
-        let unpacked = snapshot::unpack(state).map(|(_, state)| State::decode(state));
-        let decoded = unpacked.and_then(|state| state.map_err(|fault| alloc::format!("{fault:?}")));
-        match decoded {
-            Ok(state) if mark.index <= server.state.index() => drop(state),
-            Ok(state) => {
-                assert_eq!(state.index(), mark.index, "a snapshot holds what its name says");
-                server.state = state;
-                server.gossip.on_cluster(server.state.cluster());
-                let cluster = server.state.cluster();
-                effects.list.push(Effect::Joined { cluster });
-                let nodes: Vec<_> = server.state.nodes().map(|node| node.spec.id).collect();
-                for node in nodes {
-                    server.assign.on_changed(self.now, node, &mut self.pending);
-                }
-            }
-            Err(fault) => {
-                let reason = alloc::format!("a received snapshot does not decode: {fault}");
-                return effects.list.push(Effect::Halt { reason });
+        if server.state.index() < mark.index {
+            assert_eq!(snapshot.state().index(), mark.index, "it holds what its name says");
+            server.state = snapshot.into_state();
+            let cluster = server.state.cluster();
+            server.gossip.on_cluster(cluster);
+            effects.list.push(Effect::Joined { cluster });
+            let nodes: Vec<_> = server.state.nodes().map(|node| node.spec.id).collect();
+            for node in nodes {
+                server.assign.on_changed(self.now, node, &mut self.pending);
             }
         }
         server.raft.on_snapshot_installed(self.now, mark, &mut self.pending);

@@ -66,7 +66,9 @@ impl Agent {
                     server.raft.on_chunk_missing(self.now, to, snapshot, &mut self.pending);
                 }
             }
-            Event::SnapshotLoaded { mark, bytes } => self.adopt_snapshot(mark, &bytes, effects),
+            Event::SnapshotLoaded { mark, snapshot } => {
+                self.adopt_snapshot(mark, snapshot, effects);
+            }
             Event::SnapshotRefused { mark } => {
                 if let Some(server) = &mut self.server {
                     server.raft.on_snapshot_refused(self.now, &mark);

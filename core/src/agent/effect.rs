@@ -97,8 +97,8 @@ pub enum Effect {
         offset: u64,
         bytes: Arc<[u8]>,
     },
-    /// The snapshot is whole: make it safe, verify it, show it to the shadow, say `SnapshotLoaded`
-    /// or `SnapshotRefused`.
+    /// The snapshot is whole: make it safe, verify and read it, say `SnapshotLoaded` or
+    /// `SnapshotRefused`. No other part comes until then.
     LoadSnapshot {
         mark: Box<SnapshotMark>,
     },

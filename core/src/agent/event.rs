@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::Loaded;
 use crate::api::Request;
 use crate::raft::{Chunk, SnapshotMark};
 use crate::time::{MonoTime, WallTime};
@@ -83,10 +84,10 @@ pub enum Event {
         to: ServerId,
         snapshot: Index,
     },
-    /// A received snapshot was verified and is safe; `bytes` is its content.
+    /// A received snapshot was verified and is safe: the state in it becomes the state.
     SnapshotLoaded {
         mark: SnapshotMark,
-        bytes: Arc<[u8]>,
+        snapshot: Loaded,
     },
     /// A received snapshot is not what its name says.
     SnapshotRefused {

@@ -4,14 +4,19 @@
 //!
 //! Invariants
 //! - `unpack` gives back what `pack` was given.
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::raft::{Configuration, Position, SnapshotMark};
+use crate::state::State;
 
 /// What stands before the state.
 #[derive(Deserialize, Serialize)]
@@ -48,6 +53,62 @@ pub fn unpack(bytes: &[u8]) -> Result<(SnapshotMark, &[u8]), String> {
         configuration,
     };
     Ok((mark, state))
+}
+
+/// A snapshot with the state that is in it: read by whoever loaded it, so that no step has to.
+///
+/// It crosses serde as its bytes alone.
+#[derive(Clone)]
+pub struct Loaded {
+    bytes: Arc<[u8]>,
+    state: Box<State>,
+}
+
+impl Loaded {
+    /// Read the state in a snapshot's bytes.
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot of this version.
+    pub fn read(bytes: Arc<[u8]>) -> Result<Self, String> {
+        let (_, state) = unpack(&bytes)?;
+        let state = State::decode(state).map_err(|fault| format!("{fault:?}"))?;
+        Ok(Self { bytes, state: Box::new(state) })
+    }
+
+    /// The state in it.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn into_state(self) -> State {
+        *self.state
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Loaded({} bytes, index {})", self.bytes.len(), self.state.index().0)
+    }
+}
+
+impl PartialEq for Loaded {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Serialize for Loaded {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Loaded {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = Vec::<u8>::deserialize(from)?;
+        Self::read(bytes.into()).map_err(D::Error::custom)
+    }
 }
 
 /// A state inside a frozen agent.

@@ -4,6 +4,7 @@
 //! - effects of different kinds finish in any order; operations on segments and on one task keep theirs.
 use std::sync::Arc;
 
+use drover_core::agent::snapshot::Loaded;
 use drover_core::agent::{Effect, Event};
 use drover_core::digest::Digest;
 use drover_core::raft::{
@@ -283,7 +284,8 @@ impl World {
         let bytes: Arc<[u8]> = bytes.into();
         owner.keep_snapshot(mark.clone(), Arc::clone(&bytes));
         let index = mark.index;
-        self.step(host, Event::SnapshotLoaded { mark, bytes: Arc::clone(&bytes) })?;
+        let snapshot = Loaded::read(Arc::clone(&bytes)).expect("invariant: a server wrote it");
+        self.step(host, Event::SnapshotLoaded { mark, snapshot })?;
         let owner = &mut self.hosts[host.0];
         let state = owner.agent.as_ref().and_then(|agent| agent.state());
         if state.is_some_and(|state| state.index() == index) {
