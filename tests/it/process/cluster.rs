@@ -206,4 +206,8 @@ fn servers_are_killed_and_return_in_a_loop_and_nothing_acknowledged_is_lost() {
         let lost: Vec<_> = acknowledged.difference(&jobs(server, "stale=true")).cloned().collect();
         assert!(lost.is_empty(), "{} lost {lost:?} of {}", server.name, acknowledged.len());
     }
+    for server in &mut servers {
+        server.stop();
+        server.assert_replays();
+    }
 }

@@ -135,7 +135,8 @@ fn snapshots_start_servers_and_a_damaged_one_is_made_up_for_or_named() {
     wait_until("the second votes", || voters(&first).len() == 2);
     wait_until("it has everything", || own_jobs(&second) == HEAVY_COUNT);
     assert!(!snapshots(&second).is_empty(), "it was sent a snapshot");
-    second.kill();
+    second.stop();
+    second.assert_replays();
     second.start();
     wait_until("it starts from it", || own_jobs(&second) == HEAVY_COUNT);
 

@@ -306,6 +306,23 @@ impl Agent {
         process.wait().expect("it has ended");
     }
 
+    /// As an operator stops it: asked to end, and waited for.
+    pub(crate) fn stop(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        kill_process(Pid::from_child(&process), Signal::TERM).expect("it can be asked");
+        let status = process.wait().expect("it has ended");
+        assert!(status.success(), "{} ended, {status}:\n{}", self.name, self.log());
+    }
+
+    /// Steps through what its newest input log holds. It must have been stopped, as the last digest in
+    /// the log is that of the end.
+    pub(crate) fn assert_replays(&self) {
+        let inputs = self.data_dir().join("inputs").display().to_string();
+        let said = drover(&self.dir, &["replay", &inputs]);
+        assert!(said.status.success(), "the inputs of {}: {}", self.name, said.text);
+        assert!(!said.text.contains(" 0 digests"), "nothing was compared: {}", said.text);
+    }
+
     /// How it ended, if it did by itself.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let process = self.process.as_mut()?;
