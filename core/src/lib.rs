@@ -34,6 +34,7 @@
 extern crate alloc;
 
 /// Whether a bug is planted here: never, but in `sim/mutants`.
+#[macro_export]
 macro_rules! planted {
     ($name:ident) => {{
         #[cfg(feature = "mutants")]

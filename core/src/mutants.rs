@@ -92,6 +92,8 @@ mutants!(
     JointReadByOne,
     /// A configuration is changed before the own term has committed anything.
     ChangeBeforeCommit,
+    /// A configuration counts only once it is committed.
+    ConfigurationOnCommit,
     /// A second change begins before the first is committed.
     TwoChanges,
     /// A truncated configuration stays in force.
@@ -138,6 +140,12 @@ mutants!(
     WalDurableEarly,
     /// What rotted on disk is cut as if a crash had torn it.
     RotCalledTear,
+    /// A block is believed though its checksum is wrong.
+    TornBlockBelieved,
+    /// A server that lost its log comes back as who it was.
+    BackAfterLoss,
+    /// The last entry of several in one frame is forgotten.
+    LastOfFrameForgotten,
     /// A write that is sent again is applied again.
     RepeatedAppliedTwice,
     /// Room of an ended alloc is not given back.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::agent::{Agent, ClientConfig, Config, Recovered, ServerConfig};
+use drover_core::planted;
 use drover_core::raft::SnapshotMark;
 use drover_core::rng::Rng;
 use drover_core::types::{ClusterId, Incarnation, Index, NodeSpec, ServerId};
@@ -113,7 +114,8 @@ impl Host {
     pub fn lose_log(&mut self, plan: &Plan, kept: Kept) {
         assert!(self.agent.is_none(), "a disk is lost while nobody uses it");
         let PeerId::Server(id) = self.peer else { return };
-        let id = ServerId(id.0 + SERVERS_OF_ONE_HOST);
+        let next = if planted!(BackAfterLoss) { 0 } else { SERVERS_OF_ONE_HOST };
+        let id = ServerId(id.0 + next);
         self.peer = PeerId::Server(id);
         self.config = config_of(plan, self.peer, &self.name);
         self.seed = self.rng.next_u64();

@@ -282,7 +282,7 @@ impl Raft {
 
     fn conclude(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         let Standing::Candidate(candidacy) = &self.standing else { return };
-        let current = self.membership.current();
+        let current = self.membership.counting(self.commit_index);
         let settled = planted!(JointVoteByOne).then(|| current.settled());
         let tally = settled.as_ref().unwrap_or(current).tally(|id| {
             let said = [(&candidacy.granted, true), (&candidacy.refused, false)];

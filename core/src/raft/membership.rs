@@ -119,6 +119,11 @@ impl Membership {
         self.changes.last().map_or(&self.base, |(_, configuration)| configuration)
     }
 
+    /// Who counts: from the moment that a configuration is in the log, whatever `commit` is (Raft §6).
+    pub(super) fn counting(&self, commit: Index) -> &Configuration {
+        if planted!(ConfigurationOnCommit) { self.at(commit) } else { self.current() }
+    }
+
     /// Index of the frame that brought it; zero if the snapshot did.
     pub(super) fn current_index(&self) -> Index {
         self.changes.last().map_or(Index(0), |&(index, _)| index)

@@ -398,7 +398,7 @@ impl Raft {
     /// Commits what a quorum holds durably, if that is of the own term. Answers whether there was any.
     fn commit_by_count(&mut self, now: MonoTime) -> bool {
         let Standing::Leader(leader) = &mut self.standing else { return false };
-        let current = self.membership.current();
+        let current = self.membership.counting(self.commit_index);
         let voters = || [current.voters.as_slice(), &[self.config.id]].concat();
         let counts_itself = planted!(LeaderCountsItself) && !current.is_joint();
         let counted = counts_itself.then(|| Configuration::new(&voters(), &[]));

@@ -107,7 +107,9 @@ pub(super) fn read<'a>(
     let bytes = usize::try_from(u32_at(page, BYTES_AT)).ok()?;
     let block = image.get(at..at.checked_add(bytes)?)?;
     let is_shaped = HEADER_BYTES <= bytes && bytes.is_multiple_of(BLOCK_ALIGN_BYTES);
-    if !is_shaped || crc(&block[MAGIC_AT..]) != u32_at(block, CRC_AT) {
+    let is_whole =
+        || crc(&block[MAGIC_AT..]) == u32_at(block, CRC_AT) || planted!(TornBlockBelieved);
+    if !is_shaped || !is_whole() {
         return None;
     }
     Some(Block {
