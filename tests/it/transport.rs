@@ -367,6 +367,35 @@ fn a_dialler_comes_back_to_a_peer_that_was_restarted() {
 }
 
 #[test]
+fn a_server_that_went_back_to_an_old_copy_of_its_data_is_refused() {
+    let authority = authority();
+    let identity = certificates(&authority, Role::Server);
+    let mut ours = Agent::start(config(server(1)), &identity);
+    let start = |incarnation| {
+        let mut config = config(server(2));
+        config.hello.incarnation = Incarnation(incarnation);
+        Agent::start(config, &identity)
+    };
+    for later in [7, 8] {
+        let theirs = start(later);
+        theirs.dial(&ours);
+        assert_eq!(ours.connected(), server(2));
+        theirs.runtime.block_on(theirs.transport.stop());
+        ours.disconnected();
+    }
+    let mut copy = start(7);
+    copy.dial(&ours);
+    let why = ours.refused();
+    assert!(why.contains("is in its start 7, but was here in start 8"), "{why}");
+    let why = copy.dial_failed();
+    assert!(why.contains("its data directory is an old copy"), "{why}");
+    // The other way round it is no better.
+    ours.dial(&copy);
+    let why = ours.dial_failed();
+    assert!(why.contains("is in its start 7, but was here in start 8"), "{why}");
+}
+
+#[test]
 fn an_agent_that_stops_says_so() {
     let (one, mut two) = two_servers();
     one.runtime.block_on(one.transport.stop());

@@ -3,6 +3,7 @@
 //! Invariants
 //! - at most one link per peer; the better of two is better on both ends (`Rank`);
 //! - a link's `Connected` is told after the `Disconnected` of the one it replaced;
+//! - a server comes back in the same start or in a later one, never in an earlier one;
 //! - addresses, handshakes and remembered grumbles are bounded.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use drover_core::limits::MESSAGE_BYTES_MAX;
 use drover_core::rng::Rng;
-use drover_core::types::{ClusterId, Incarnation};
+use drover_core::types::{ClusterId, Incarnation, ServerId};
 use quinn::{Connection, Endpoint};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,6 +84,8 @@ struct Target {
 struct Table {
     links: BTreeMap<PeerId, Entry>,
     targets: BTreeMap<String, Target>,
+    /// The latest start of every server that was connected since our own.
+    starts: BTreeMap<ServerId, Incarnation>,
 }
 
 /// A link's place in the table.
@@ -238,10 +241,18 @@ impl Peers {
             before = old.ended.take();
             waiting = std::mem::take(&mut old.waiting);
         }
+        if let PeerId::Server(id) = link.peer() {
+            table.starts.insert(id, link.rank.incarnation);
+        }
         let (end, ended) = oneshot::channel();
         let entry = Entry { link: Arc::clone(link), ended: Some(ended), waiting };
         table.links.insert(link.peer(), entry);
         Some(Seat { before, _ended: end })
+    }
+
+    /// Which start of the server was connected last, if any was.
+    pub(super) fn latest_start(&self, server: ServerId) -> Option<Incarnation> {
+        lock(&self.table).starts.get(&server).copied()
     }
 
     /// The link is over; if it was not replaced, nobody is connected to the peer any more.

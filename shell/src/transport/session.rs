@@ -305,7 +305,23 @@ fn check(peers: &Peers, connection: &Connection, hello: &Hello) -> Result<(), En
             End::Refused(format!("has our own id, {}: was a data directory copied?", own.agent))
         });
     }
+    check_start(peers, hello)?;
     check_cluster(hello, &own).map_err(End::Refused)
+}
+
+/// A server that goes back to an old copy of its data has forgotten votes and entries that others
+/// count on.
+fn check_start(peers: &Peers, hello: &Hello) -> Result<(), End> {
+    let PeerId::Server(id) = hello.agent else { return Ok(()) };
+    let latest = peers.latest_start(id).unwrap_or_default();
+    if latest <= hello.incarnation {
+        return Ok(());
+    }
+    Err(End::Refused(format!(
+        "is in its start {}, but was here in start {}: its data directory is an old copy, and has \
+         forgotten what others count on. Move it away and start it again: it joins as a new server",
+        hello.incarnation.0, latest.0
+    )))
 }
 
 /// A cluster belongs to a region: servers of two regions know each other without being one.
