@@ -104,6 +104,11 @@ impl Disk {
         self.is_broken = false;
     }
 
+    /// What lies in a segment: for tests that damage it.
+    pub fn segment_mut(&mut self, segment: SegmentId) -> Option<&mut Vec<u8>> {
+        self.segments.get_mut(&segment)
+    }
+
     /// Reads the log as a starting agent does.
     ///
     /// # Errors

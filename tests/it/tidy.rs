@@ -196,6 +196,18 @@ fn contains_word(code: &str, word: &str) -> bool {
 }
 
 #[test]
+fn the_list_of_log_scenarios_names_tests_that_are_there() {
+    let list = fs::read_to_string(root().join("docs/log-scenarios.md")).expect("it can be read");
+    let tests: String = sources("tests/it").into_values().collect();
+    let named = list.split('`').skip(1).step_by(2).filter(|name| name.contains("::"));
+    let names: Vec<&str> = named.filter_map(|name| name.rsplit("::").next()).collect();
+    assert!(10 < names.len(), "the list names its tests");
+    let is_missing = |name: &&str| !tests.contains(&format!("fn {name}"));
+    let missing: Vec<String> = names.into_iter().filter(is_missing).map(str::to_owned).collect();
+    complain("tests of docs/log-scenarios.md that are not there", &missing);
+}
+
+#[test]
 fn files_and_functions_stay_within_their_walls() {
     let mut found = Vec::new();
     for folder in ["core/src", "shell/src", "sim/src", "cli/src", "tests/src", "tests/it"] {

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 mod damage;
 mod files;
+mod suite;
 
 const PAGE: usize = 4_096;
 const SECTOR: usize = 512;
