@@ -128,6 +128,8 @@ mutants!(
     ChunksInAnyOrder,
     /// The lead is handed to a server that lacks entries.
     TransferTooEarly,
+    /// An order is called done before it is begun.
+    OrderAnsweredEarly,
     /// Proposals are taken while the lead is handed over.
     ProposalWhileTransferring,
     /// A write of truncated entries counts for their successors.

@@ -54,6 +54,7 @@ counters!(
     messages_decoded,
     requests_asked,
     requests_done,
+    orders_done,
     requests_refused,
     requests_unknown,
     requests_abandoned,

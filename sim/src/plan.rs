@@ -111,6 +111,14 @@ pub enum Act {
     Read {
         consistency: Consistency,
     },
+    /// An operator wants another to lead: whoever is readiest, or this server.
+    HandOver {
+        to: Who,
+    },
+    /// An operator strikes a server off, which is refused while it lives.
+    RemoveServer {
+        who: Who,
+    },
     /// An operator restarts the tasks of the alloc at this position among those that run.
     RestartAlloc {
         nth: u64,

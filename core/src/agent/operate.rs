@@ -128,7 +128,8 @@ impl Server {
             Stage::Changing(_) => Progress::Now(stage),
             Stage::Waiting | Stage::Transferring => {
                 let configuration = self.raft.configuration();
-                if !configuration.is_member(gone) && configuration == settled {
+                let is_gone = !configuration.is_member(gone) && configuration == settled;
+                if is_gone || planted!(OrderAnsweredEarly) {
                     return Progress::Done;
                 }
                 if configuration.is_joint() {

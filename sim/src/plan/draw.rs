@@ -33,6 +33,7 @@ impl Plan {
         draw_faults(&rng.fork("faults"), size, &mut lines);
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
+        draw_orders(&mut rng.fork("orders"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;
@@ -145,6 +146,33 @@ fn draw_unrest(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
             at_ms += rng.between(gap_ms / 2, gap_ms * 3 / 2);
         }
         at_ms += rng.between(10_000, 60_000);
+    }
+}
+
+/// In half of the clusters operators have wishes about the servers. Whom they strike off has mostly just
+/// failed.
+fn draw_orders(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+    if rng.chance(500) {
+        return;
+    }
+    let gap_ms = rng.between(2_000, 40_000);
+    let mut at_ms = QUIET_MS + rng.between(0, gap_ms);
+    while at_ms < size.fault_ms {
+        let number = rng.between(1, size.servers);
+        if rng.chance(700) {
+            let to = if rng.chance(300) { Who::Leader } else { Who::Server(number) };
+            lines.push(Line { at_ms, act: Act::HandOver { to } });
+        } else {
+            let who = Who::Server(number);
+            if rng.chance(700) {
+                let for_ms = rng.between(5_000, 60_000);
+                lines.push(Line { at_ms, act: Act::Crash { who, for_ms } });
+            }
+            // It takes a while until it counts as failed.
+            let at_ms = at_ms + rng.between(0, 10_000);
+            lines.push(Line { at_ms, act: Act::RemoveServer { who } });
+        }
+        at_ms += rng.between(gap_ms / 4, 2 * gap_ms);
     }
 }
 

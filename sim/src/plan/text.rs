@@ -77,6 +77,8 @@ impl fmt::Display for Act {
             Self::Collect => write!(f, "collect"),
             Self::Read { consistency: Consistency::Default } => write!(f, "read"),
             Self::Read { consistency: Consistency::Consistent } => write!(f, "read consistent"),
+            Self::HandOver { to } => write!(f, "hand-over {to}"),
+            Self::RemoveServer { who } => write!(f, "remove {who}"),
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
@@ -201,6 +203,8 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["collect"] => Act::Collect,
         ["read"] => Act::Read { consistency: Consistency::Default },
         ["read", "consistent"] => Act::Read { consistency: Consistency::Consistent },
+        ["hand-over", to] => Act::HandOver { to: read_who(to)? },
+        ["remove", who] => Act::RemoveServer { who: read_who(who)? },
         ["restart-alloc", nth] => Act::RestartAlloc { nth: nth.parse().ok()? },
         ["refit", client, mark] => {
             let mark = mark.strip_prefix("mark=")?.parse().ok()?;

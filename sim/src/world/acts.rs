@@ -103,7 +103,9 @@ impl World {
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect
-            | Act::Read { .. } => return self.ask(&act),
+            | Act::Read { .. }
+            | Act::HandOver { .. }
+            | Act::RemoveServer { .. } => return self.ask(&act),
         }
         Ok(())
     }

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use drover_core::agent::Event;
-use drover_core::api::{Rejection, Request, Response};
+use drover_core::api::{Heir, Order, Rejection, Request, Response};
 use drover_core::types::{AllocId, DesiredStatus, Index, RequestId};
+use drover_core::wire::PeerId;
 
 use super::World;
-use crate::checkers::{Violation, named};
+use crate::checkers::{Verdict, Violation, named};
 use crate::network::HostId;
-use crate::plan::Act;
+use crate::plan::{Act, Who};
 use crate::workload::{NAMESPACE, node_id, spec_of};
 
 /// Callers that go away at once.
@@ -69,6 +70,20 @@ impl World {
             }
             Act::Collect => Request::CollectGarbage,
             Act::Read { consistency } => Request::ReadPoint { consistency: *consistency },
+            Act::HandOver { to: Who::Leader } => {
+                let PeerId::Server(former) = self.hosts[self.leader()?.0].peer else { return None };
+                Request::Order(Order::TransferLead { heir: Heir::AnyBut(former) })
+            }
+            Act::HandOver { to } => {
+                let PeerId::Server(heir) = self.hosts[self.find(*to)?.0].peer else { return None };
+                Request::Order(Order::TransferLead { heir: Heir::Server(heir) })
+            }
+            Act::RemoveServer { who } => {
+                let PeerId::Server(server) = self.hosts[self.find(*who)?.0].peer else {
+                    return None;
+                };
+                Request::Order(Order::RemoveServer { server })
+            }
             Act::Crash { .. }
             | Act::Power { .. }
             | Act::Pause { .. }
@@ -105,6 +120,10 @@ impl World {
             return Err(Violation { checker: "answered_once", message });
         };
         match answer {
+            Ok(Response::Applied { index, .. }) if let Request::Order(order) = *asked.request => {
+                self.counters.orders_done += 1;
+                named("order_is_kept", self.check_order(order, index))
+            }
             Ok(Response::Applied { index, .. }) => {
                 self.counters.requests_done += 1;
                 let entry = self.checkers.state_machine_safety.entry_at(index);
@@ -132,6 +151,22 @@ impl World {
                 self.counters.requests_refused += 1;
                 Ok(())
             }
+        }
+    }
+
+    /// Whoever was struck off is no part of the configuration that was committed by `index`.
+    fn check_order(&self, order: Order, index: Index) -> Verdict {
+        let Order::RemoveServer { server } = order else { return Ok(()) };
+        let mut rafts = self.servers_up().filter_map(|host| host.agent.as_ref()?.raft());
+        let is_there = rafts.any(|raft| {
+            raft.base().index <= index
+                && index <= raft.commit_index()
+                && raft.configuration_at(index).is_member(server)
+        });
+        if is_there {
+            Err(format!("{server:?} was struck off by {index:?} and is there"))
+        } else {
+            Ok(())
         }
     }
 
