@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use drover_core::types::{AllocId, LogLimits};
 use rustix::fd::OwnedFd;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -38,6 +38,7 @@ use self::dirs::TaskDirs;
 use self::launch::{Machine, spawn};
 use self::watch::{Found, find, follow, hear, send};
 use self::zygote::Zygote;
+use crate::open_files;
 pub use crate::shim::record::ExitRecord;
 use crate::shim::record::{Record, RunRecord};
 use crate::shim::{RAN_ALREADY, RUNS_ALREADY, Refusal, cgroup};
@@ -163,7 +164,7 @@ impl Drivers {
             zygote: Zygote::new(config.shim_executable),
             boot,
             cgroups,
-            open_files_soft: raise_open_files(),
+            open_files_soft: open_files::raise(),
         };
         let shared = Shared {
             machine,
@@ -351,11 +352,4 @@ async fn conclude(shared: &Shared, key: TaskKey, ended: Found) {
         Found::Running(..) => unreachable!("what runs has not ended"),
     };
     shared.say(event).await;
-}
-
-/// A watched task costs the agent a descriptor, so it takes all it may have; tasks keep the old limit.
-fn raise_open_files() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).ok();
-    limit.current
 }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod identity;
 pub mod jobspec;
 pub mod logs;
+mod open_files;
 pub mod operator_log;
 pub mod recorder;
 pub mod recover;

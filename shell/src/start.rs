@@ -23,6 +23,7 @@ use crate::config::{self, Resolved};
 use crate::drivers::DriversConfig;
 use crate::fingerprint::{FingerprintConfig, fingerprint};
 use crate::identity::{self, Identity};
+use crate::open_files;
 use crate::recorder::{Recorder, Start};
 use crate::run::{AtStop, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
@@ -116,6 +117,7 @@ fn begin(
     drivers: DriversConfig,
     announce: impl FnOnce(&IdentityView),
 ) -> Result<Running, Failure> {
+    let _for_tasks = open_files::raise();
     let clock = Arc::new(Clock::new());
     let Found { storage, recovery, snapshot, identity } = found::open(resolved)?;
     let view = IdentityView {
