@@ -186,6 +186,9 @@ impl Draft {
     pub(super) fn push(&mut self, seq: WriteSeq, lane: Lane, record: &[u8]) {
         assert!(seq.0 == self.last_seq().0 + 1, "sequence numbers grow by one");
         let length = u32::try_from(record.len()).expect("invariant: a record fits into a block");
+        // Room for the padding, too: the block is not moved again when it is whole.
+        let upto = padded_bytes(self.bytes.len() + RECORD_HEADER_BYTES + record.len());
+        self.bytes.reserve(upto - self.bytes.len());
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(&[lane_code(lane), 0, 0, 0]);
         self.bytes.extend_from_slice(record);
