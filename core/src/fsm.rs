@@ -17,6 +17,7 @@ mod node;
 mod operator;
 mod plan;
 pub mod record;
+mod restore;
 
 use ::alloc::boxed::Box;
 use ::alloc::format;
@@ -27,6 +28,7 @@ use ::alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Rejection;
+use crate::digest::Digest;
 use crate::limits::ROWS_PER_COMMAND_MAX;
 pub use crate::state::Session;
 use crate::state::session::Standing;
@@ -120,6 +122,17 @@ pub enum Command {
     /// Bytes of log between two cuts.
     SetCutBytes {
         bytes: u64,
+    },
+    /// The next part of the saved state whose bytes have this digest. The first one begins anew.
+    RestorePart {
+        of: Digest,
+        nth: u32,
+        bytes: Arc<[u8]>,
+    },
+    /// All parts have come: the saved state takes the place of the present one.
+    Restore {
+        of: Digest,
+        parts: u32,
     },
 }
 
@@ -216,6 +229,8 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         Command::AcknowledgeAssignment { node, seq } => node::acknowledge(txn, *node, *seq),
         Command::RaiseFeatureLevel { level } => operator::raise_feature_level(txn, *level),
         Command::SetCutBytes { bytes } => operator::set_cut_bytes(txn, *bytes),
+        Command::RestorePart { of, nth, bytes } => restore::take_part(txn, *of, *nth, bytes),
+        Command::Restore { of, parts } => restore::put_in_force(txn, *of, *parts),
     }
 }
 

@@ -34,6 +34,12 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// One chunk of a snapshot on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// One part of a saved state on its way back: an entry of the log, and a request to whoever leads.
+pub const RESTORE_PART_BYTES: usize = 512 << 10;
+/// Parts of one saved state: until it is in force every server holds them, so 512 MiB must do.
+pub const RESTORE_PARTS_MAX: u32 = 1_024;
+/// How long the parts of a restore that does not go on are kept: longer than any pause between two.
+pub const RESTORE_KEPT_MS: u64 = 900_000;
 /// Bytes of committed frames between two cuts.
 pub const CUT_BYTES: u64 = 16 << 20;
 /// Frames that stay in the log below a snapshot: a follower that was away for a moment needs no
@@ -130,6 +136,14 @@ const _: () = assert!(
     "the log reaches back to the second newest snapshot: a cut may come one frame late"
 );
 const _: () = assert!(APPEND_BYTES_MAX <= INFLIGHT_BYTES_MAX);
+const _: () = assert!(
+    RESTORE_PART_BYTES < FRAME_BYTES_MAX,
+    "a part fits into a frame, with what stands around it"
+);
+const _: () = assert!(
+    RESTORE_KEPT_MS > 10 * REQUEST_PATIENCE_MS,
+    "parts are kept while somebody may still send the next"
+);
 const _: () = assert!(PLACEMENTS_PER_STEP_MAX <= ROWS_PER_COMMAND_MAX);
 const _: () = assert!(REPORT_TASKS_MAX * TASK_EVENTS_MAX * TASK_EVENT_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(

@@ -86,6 +86,17 @@ impl Proposals {
         self.in_flight.push_back((first, origins.into()));
     }
 
+    /// Nobody waits for plans any more.
+    pub fn forget_plans(&mut self) {
+        let waiting = self.waiting.iter_mut().map(|(_, origin)| origin);
+        let in_flight = self.in_flight.iter_mut().flat_map(|(_, origins)| origins);
+        for origin in waiting.chain(in_flight) {
+            if matches!(origin, Origin::Plan(_)) {
+                *origin = Origin::Housekeeping;
+            }
+        }
+    }
+
     /// The entry at `index` was applied: who waited for it, if it was proposed here.
     pub fn on_applied(&mut self, index: Index) -> Option<Origin> {
         let (first, origins) = self.in_flight.front_mut()?;

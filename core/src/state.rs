@@ -5,6 +5,7 @@
 //! | nodes, jobs, evals, allocs | the nouns that users see |
 //! | tombstones | allocs that are collected but whose node may not know that they must not run |
 //! | sessions, remembered | which forwarded writes have been applied already, and what they came to |
+//! | upload | parts of a saved state that is on its way back |
 //! | header | cluster id, feature level, index, clock, log bytes since the last cut |
 //!
 //! `by` and `fleet` are derived. They and the digest are kept true by `Txn`, the only writer.
@@ -25,10 +26,13 @@ pub mod fleet;
 pub(crate) mod indexes;
 mod invariants;
 mod lookup;
+mod restore;
 pub(crate) mod session;
 mod snapshot;
+mod soundness;
 pub(crate) mod table;
 pub(crate) mod txn;
+mod upload;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +40,13 @@ pub use self::change::{Change, TableKind};
 use self::fleet::Fleet;
 use self::indexes::Indexes;
 pub use self::lookup::UuidPrefix;
+pub use self::restore::Saved;
 use self::session::{Remembered, SessionHead};
 pub use self::session::{SESSION_WINDOW, SESSIONS_MAX, Session};
 pub use self::snapshot::SnapshotFault;
 use self::table::{Table, Tag, row_digest};
+use self::upload::Part;
+pub(crate) use self::upload::Upload;
 use crate::digest::Digest;
 use crate::limits::CUT_BYTES;
 use crate::rng::mix;
@@ -61,6 +68,8 @@ pub struct State {
     allocs: Table<AllocId, Allocation>,
     /// To the entry that last told the node to stop the alloc.
     tombstones: Table<(NodeId, AllocId), Index>,
+    /// Parts of one saved state, by position.
+    upload: Table<u32, Part>,
     by: Indexes,
     fleet: Fleet,
 }
@@ -114,6 +123,7 @@ impl State {
             evals: Table::new(Tag::Eval),
             allocs: Table::new(Tag::Alloc),
             tombstones: Table::new(Tag::Tombstone),
+            upload: Table::new(Tag::Part),
             by: Indexes::default(),
             fleet: Fleet::default(),
         }
@@ -193,6 +203,7 @@ impl State {
             self.evals.digest(),
             self.allocs.digest(),
             self.tombstones.digest(),
+            self.upload.digest(),
         ] {
             sum.add(digest);
         }

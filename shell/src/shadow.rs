@@ -198,7 +198,11 @@ impl<N: Fn(News)> Folder<N> {
             apply_frame(&mut state, &frame, &mut changes);
         }
         self.nodes.on_changes(&state, &changes);
-        let keys = keys_of(&state, changes);
+        let keys = if changes.contains(&Change::Restored) {
+            self.all_keys()
+        } else {
+            keys_of(&state, changes)
+        };
         self.shared.applied.store(state.index().0, Ordering::Release);
         drop(state);
         self.wake(&keys);
@@ -240,8 +244,12 @@ impl<N: Fn(News)> Folder<N> {
         *state = new;
         self.shared.applied.store(state.index().0, Ordering::Release);
         drop(state);
-        let keys: Vec<Key> = self.shared.watchers().keys().copied().collect();
-        self.wake(&keys);
+        self.wake(&self.all_keys());
+    }
+
+    /// All that anybody waits for.
+    fn all_keys(&self) -> Vec<Key> {
+        self.shared.watchers().keys().copied().collect()
     }
 
     fn wake(&self, keys: &[Key]) {
@@ -293,7 +301,7 @@ fn keys_of(state: &State, mut changes: Vec<Change>) -> Vec<Key> {
                     keys.push(Key::AllocsOfNode(alloc.node));
                 }
             }
-            Change::Assigned(_) | Change::Room(_) | Change::Operator => (),
+            Change::Assigned(_) | Change::Room(_) | Change::Operator | Change::Restored => (),
         }
     }
     keys.sort_unstable();

@@ -11,12 +11,15 @@ use super::lead::Settled;
 use super::snapshot::Loaded;
 use super::{Agent, Effect, Effects};
 use crate::api::{Rejection, Response};
+use crate::assign::{self, Assign};
 use crate::client::ClientRecord;
+use crate::emit::Emit;
 use crate::fsm::record::decode_batch;
 use crate::fsm::{self, Outcome};
 use crate::proposals::Origin;
 use crate::raft::{self, Frame, Payload, Position, SnapshotMark};
-use crate::state::Change;
+use crate::state::{Change, State};
+use crate::time::MonoTime;
 use crate::types::{Index, WriteSeq};
 use crate::wal::{Fault, Lane};
 use crate::wire::{Message, PeerId};
@@ -102,6 +105,7 @@ impl Agent {
                 | Change::Alloc(_)
                 | Change::Room(_)
                 | Change::Operator => (),
+                Change::Restored => assign_anew(now, state, &mut server.assign, &mut self.pending),
             }
             if let Some(leader) = &mut server.leader {
                 leader.on_change(now, state, change, &mut self.pending);
@@ -154,10 +158,7 @@ impl Agent {
             let cluster = server.state.cluster();
             server.gossip.on_cluster(cluster);
             effects.list.push(Effect::Joined { cluster });
-            let nodes: Vec<_> = server.state.nodes().map(|node| node.spec.id).collect();
-            for node in nodes {
-                server.assign.on_changed(self.now, node, &mut self.pending);
-            }
+            assign_anew(self.now, &server.state, &mut server.assign, &mut self.pending);
         }
         server.raft.on_snapshot_installed(self.now, mark, &mut self.pending);
     }
@@ -239,6 +240,18 @@ impl Agent {
             Err(()) => Err(Rejection::NotLeader { leader: None }),
         };
         effects.list.push(Effect::Reply { id, answer });
+    }
+}
+
+/// Another state has taken the place of the one that nodes were told of.
+fn assign_anew(
+    now: MonoTime,
+    state: &State,
+    assign: &mut Assign,
+    out: &mut impl Emit<assign::Output>,
+) {
+    for node in state.nodes() {
+        assign.on_changed(now, node.spec.id, out);
     }
 }
 

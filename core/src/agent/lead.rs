@@ -119,10 +119,20 @@ impl Leader {
             Change::Room(node) if self.is_open() => {
                 self.broker.on_room(node, state.index(), &fits, out);
             }
+            Change::Restored if self.is_open() => self.take_stock(state, out),
             // A closed office is filled from the whole state when it opens.
-            Change::Eval(_) | Change::Room(_) => (),
+            Change::Eval(_) | Change::Room(_) | Change::Restored => (),
             Change::Job(_) | Change::Alloc(_) | Change::Assigned(_) | Change::Operator => (),
         }
+    }
+
+    /// What follows from the state, from nothing. Plans that are under way were made from another
+    /// one: they will be refused, and nobody waits for them.
+    fn take_stock(&mut self, state: &State, out: &mut impl Emit<broker::Output>) {
+        self.in_flight.clear();
+        self.proposals.forget_plans();
+        let open = state.pending_evals().chain(state.blocked_evals());
+        self.broker = Broker::restore(open, self.clock, out);
     }
 
     pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
@@ -159,8 +169,7 @@ impl Agent {
         let Some(leader) = &mut server.leader else { return };
         assert_eq!(leader.term, term, "an office is opened in its own term");
         leader.office = Office::Open;
-        let open = server.state.pending_evals().chain(server.state.blocked_evals());
-        leader.broker = Broker::restore(open, leader.clock, &mut self.pending);
+        leader.take_stock(&server.state, &mut self.pending);
         if server.state.cluster() == ClusterId::default() {
             let cluster = draw_cluster(cluster);
             // First the habits, then the name: a cluster with a name has its habits too.

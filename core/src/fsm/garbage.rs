@@ -3,13 +3,15 @@
 //! Invariants
 //! - an alloc is collected only when its client is done with it and no scheduling looks at it;
 //! - a job goes only after everything that names it, and only when it is stopped;
+//! - a restore that may go on keeps its parts;
 //! - a node that may still run a collected alloc is remembered until it has heard that it must not.
 use alloc::vec::Vec;
 
 use super::Outcome;
 use crate::api::Rejection;
-use crate::state::State;
+use crate::limits::RESTORE_KEPT_MS;
 use crate::state::txn::{Txn, holds_room};
+use crate::state::{State, Upload};
 use crate::time::WallTime;
 use crate::types::{AllocId, Allocation, ClientStatus, EvalId, Index, JobId, NodeId, NodeStatus};
 
@@ -24,8 +26,18 @@ pub(super) fn collect(
     collect_evals(txn, eval_before);
     collect_allocs(txn, eval_before);
     collect_nodes(txn, node_before);
+    drop_stale_upload(txn);
     let more = txn.rows_left() == 0;
     Ok(Outcome::Applied { eval: None, job: None, refused_placements: 0, more })
+}
+
+/// Nobody goes on with a restore that has paused for so long.
+fn drop_stale_upload(txn: &mut Txn<'_>) {
+    let clock = txn.state().clock();
+    let is_stale = |upload: Upload| upload.newest_at.plus_ms(RESTORE_KEPT_MS) < clock;
+    if txn.state().upload().is_some_and(is_stale) {
+        txn.drop_upload();
+    }
 }
 
 fn collect_evals(txn: &mut Txn<'_>, before: WallTime) {

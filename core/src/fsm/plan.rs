@@ -7,7 +7,7 @@
 //! Invariants
 //! - an alloc is placed only on a node that is ready, eligible, older than the plan and has room;
 //! - an alloc is replaced at most once;
-//! - a plan of an evaluation that is not pending changes nothing;
+//! - a plan of an evaluation that is not pending, or that is younger than the plan, changes nothing;
 //! - a job has at most one blocked evaluation: the newest.
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -68,6 +68,10 @@ fn check<'a>(state: &'a State, plan: &Plan) -> Result<&'a Evaluation, Rejection>
     check_length("plan", rows.saturating_add(placed_rows).saturating_add(later_rows))?;
     let eval = state.eval(plan.eval).ok_or_else(|| not_found("eval"))?;
     if eval.status != EvalStatus::Pending {
+        return Err(Rejection::Conflict { index: eval.modify_index });
+    }
+    // Made before a saved state took the place of the one it was made from.
+    if plan.based_on < eval.modify_index {
         return Err(Rejection::Conflict { index: eval.modify_index });
     }
     if eval.job != plan.job {

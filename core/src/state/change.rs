@@ -23,6 +23,8 @@ pub enum Change {
     Room(NodeId),
     /// Cluster id or feature level.
     Operator,
+    /// A saved state took the place of this one: any row may be another.
+    Restored,
 }
 
 /// The tables that outsiders can wait on.

@@ -21,6 +21,7 @@ impl State {
         self.check_allocs();
         self.check_evals();
         self.check_sessions();
+        self.check_upload();
     }
 
     fn check_digest(&self) {
@@ -32,6 +33,7 @@ impl State {
         assert!(self.evals.digest() == self.evals.digest_recomputed(), "{why}");
         assert!(self.allocs.digest() == self.allocs.digest_recomputed(), "{why}");
         assert!(self.tombstones.digest() == self.tombstones.digest_recomputed(), "{why}");
+        assert!(self.upload.digest() == self.upload.digest_recomputed(), "{why}");
     }
 
     fn check_indexes(&self) {

@@ -14,6 +14,7 @@ use super::indexes::Indexes;
 use super::session::{Remembered, SessionHead};
 use super::table::{Table, Tag};
 use super::txn::holds_room;
+use super::upload::Part;
 use super::{Header, JobRow, NodeRow, State};
 use crate::digest::Digest;
 use crate::types::{AllocId, Allocation, EvalId, Evaluation, Index, JobId, NodeId, ServerId};
@@ -29,12 +30,16 @@ pub enum SnapshotFault {
     DigestDiffers { named: Digest, found: Digest },
     /// Two nodes claim one slot.
     SlotTakenTwice,
+    /// Rows say of each other what cannot be.
+    Contradiction { rule: &'static str },
 }
 
 /// What is written. Variants are appended and never changed.
 #[derive(Serialize)]
 enum Written<'a> {
     V1(BodyWritten<'a>),
+    /// With the parts of a saved state that is on its way back; there are some.
+    V2(BodyWritten<'a>, &'a Table<u32, Part>),
 }
 
 #[derive(Serialize)]
@@ -54,6 +59,7 @@ struct BodyWritten<'a> {
 #[derive(Deserialize)]
 enum Read {
     V1(BodyRead),
+    V2(BodyRead, Vec<(u32, Part)>),
 }
 
 #[derive(Deserialize)]
@@ -84,7 +90,11 @@ impl State {
             tombstones: &self.tombstones,
             digest: self.digest(),
         };
-        let bytes = postcard::to_allocvec(&Written::V1(body));
+        let written = match self.upload() {
+            None => Written::V1(body),
+            Some(_) => Written::V2(body, &self.upload),
+        };
+        let bytes = postcard::to_allocvec(&written);
         bytes.expect("invariant: plain data can be written to memory")
     }
 
@@ -93,12 +103,23 @@ impl State {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotFault> {
-        let (Read::V1(body), rest) =
+        let mut state = Self::decode_rows(bytes)?;
+        state.derive()?;
+        Ok(state)
+    }
+
+    /// The tables, with nothing that follows from them.
+    pub(super) fn decode_rows(bytes: &[u8]) -> Result<Self, SnapshotFault> {
+        let (read, rest) =
             postcard::take_from_bytes(bytes).map_err(|_| SnapshotFault::Malformed)?;
         if !rest.is_empty() {
             return Err(SnapshotFault::TrailingBytes);
         }
-        let mut state = Self {
+        let (body, upload) = match read {
+            Read::V1(body) => (body, Vec::new()),
+            Read::V2(body, upload) => (body, upload),
+        };
+        let state = Self {
             header: body.header,
             sessions: table(Tag::Session, body.sessions),
             remembered: table(Tag::Remembered, body.remembered),
@@ -107,13 +128,13 @@ impl State {
             evals: table(Tag::Eval, body.evals),
             allocs: table(Tag::Alloc, body.allocs),
             tombstones: table(Tag::Tombstone, body.tombstones),
+            upload: table(Tag::Part, upload),
             ..Self::new()
         };
         let (named, found) = (body.digest, state.digest());
         if named != found {
             return Err(SnapshotFault::DigestDiffers { named, found });
         }
-        state.derive()?;
         Ok(state)
     }
 

@@ -26,6 +26,7 @@ pub(crate) enum Tag {
     Session = 6,
     Remembered = 7,
     Header = 8,
+    Part = 9,
 }
 
 /// The hash of one row.

@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 
 use super::indexes::Indexes;
 use super::session::{Remembered, SessionHead};
+use super::table::{Table, Tag};
+use super::upload::Part;
 use super::{Change, JobRow, NodeRow, State, TableKind};
 use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::types::{
@@ -226,6 +228,24 @@ impl<'a> Txn<'a> {
             self.state.tombstones.put((alloc.node, id), told_at);
         }
         self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    pub(super) fn write_part(&mut self, nth: u32, part: Part) {
+        self.state.upload.put(nth, part);
+    }
+
+    /// Forget the parts of a saved state.
+    pub(crate) fn drop_upload(&mut self) {
+        self.state.upload = Table::new(Tag::Part);
+    }
+
+    /// For the one change that is larger than rows.
+    pub(super) const fn state_mut(&mut self) -> &mut State {
+        self.state
+    }
+
+    pub(super) fn note_restored(&mut self) {
+        self.changes.push(Change::Restored);
     }
 
     pub(super) fn put_session(&mut self, origin: ServerId, head: SessionHead) {

@@ -4,11 +4,12 @@ mod golden;
 mod rig;
 mod stories;
 mod stories_of_plans;
+mod stories_of_restores;
 
 use drover_core::fsm::record::{RecordFault, decode_batch, encode_batch};
 use drover_core::fsm::{Command, Entry, Outcome, apply};
 use drover_core::rng::Rng;
-use drover_core::state::{Change, SnapshotFault, State};
+use drover_core::state::{Change, SnapshotFault, State, TableKind};
 use drover_core::types::ClientStatus;
 
 use self::generate::Generator;
@@ -82,6 +83,7 @@ fn a_snapshot_at_any_point_changes_nothing_of_what_follows() {
 fn the_generated_logs_reach_what_matters() {
     let (mut refused_placements, mut repeated, mut refused, mut lost) = (0, 0, 0, 0);
     let (mut tombstones, mut blocked, mut follow_ups, mut gone) = (0, 0, 0, 0);
+    let mut restored = 0;
     let mut allocs_before = 0;
     for seed in 0..SEEDS {
         log_of(seed, |state, outcome| {
@@ -98,6 +100,9 @@ fn the_generated_logs_reach_what_matters() {
             tombstones += nodes.map(|id| state.tombstones_of_node(id).count()).sum::<usize>();
             let allocs = state.allocs().count();
             gone += usize::from(allocs < allocs_before);
+            let tables = [TableKind::Nodes, TableKind::Jobs, TableKind::Evals, TableKind::Allocs];
+            let is_new = |kind| state.table_index(kind) == state.index();
+            restored += usize::from(tables.into_iter().all(is_new));
             allocs_before = allocs;
         });
     }
@@ -110,6 +115,7 @@ fn the_generated_logs_reach_what_matters() {
         blocked,
         follow_ups,
         gone,
+        restored,
     ];
     assert!(reached.iter().all(|&times| 20 < times), "{reached:?}");
 }

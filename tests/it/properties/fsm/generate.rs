@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use drover_core::digest::Digest;
 use drover_core::fsm::{Command, Entry, Session};
 use drover_core::rng::Rng;
 use drover_core::state::State;
@@ -14,11 +15,19 @@ use super::rig::{START_MS, group, job_spec, node_spec};
 pub(crate) struct Generator {
     rng: Rng,
     stamp: WallTime,
+    /// States as they were at some moments of this log.
+    saved: Vec<Vec<u8>>,
+    /// One of them on its way back, and how many of its parts were sent.
+    upload: Option<(Vec<u8>, u32)>,
 }
+
+/// Parts of one saved state.
+const PARTS: u32 = 2;
 
 impl Generator {
     pub(crate) fn from_seed(seed: u64) -> Self {
-        Self { rng: Rng::from_seed(seed), stamp: WallTime { unix_ms: START_MS } }
+        let stamp = WallTime { unix_ms: START_MS };
+        Self { rng: Rng::from_seed(seed), stamp, saved: Vec::new(), upload: None }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -67,7 +76,7 @@ impl Generator {
     }
 
     fn command(&mut self, state: &State) -> Command {
-        match self.below(30) {
+        match self.below(36) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
             1 | 2 => Command::RegisterNode { spec: self.node_spec() },
             3..=5 => self.set_node_status(),
@@ -93,6 +102,7 @@ impl Generator {
             23..=26 => self.update_allocs(state),
             27 => self.collect_garbage(state),
             28 => self.acknowledge(state),
+            30..=35 => self.restore(state),
             _ => Command::RaiseFeatureLevel { level: self.small(4) },
         }
     }
@@ -263,6 +273,25 @@ impl Generator {
         let name = self.one_of(&["server", "stranger"]).to_owned();
         let tasks = [(name, task)].into_iter().collect();
         AllocUpdate { id, status, description: "as reported".to_owned(), tasks }
+    }
+
+    fn restore(&mut self, state: &State) -> Command {
+        if self.saved.is_empty() || self.rng.chance(200) {
+            self.saved.push(state.encode());
+        }
+        let (bytes, nth) = match self.upload.take() {
+            Some(upload) => upload,
+            None => (self.pick(&self.saved.clone()).expect("there is one"), 0),
+        };
+        let of = if self.rng.chance(20) { Digest(1) } else { Digest::of(&bytes) };
+        if nth == PARTS {
+            return Command::Restore { of, parts: nth };
+        }
+        let length = bytes.len().div_ceil(PARTS as usize);
+        let part = bytes.chunks(length).nth(nth as usize).expect("it has as many parts");
+        let command = Command::RestorePart { of, nth, bytes: part.into() };
+        self.upload = Some((bytes, nth + 1));
+        command
     }
 
     fn collect_garbage(&mut self, state: &State) -> Command {

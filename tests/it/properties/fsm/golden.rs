@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use drover_core::digest::Digest;
 use drover_core::fsm::record::{decode_batch, encode_batch};
-use drover_core::fsm::{Command, Entry, Session};
+use drover_core::fsm::{Command, Entry, Session, apply};
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::*;
@@ -35,9 +35,11 @@ fn name(command: &Command) -> &'static str {
         Command::AcknowledgeAssignment { .. } => "acknowledge_assignment",
         Command::RaiseFeatureLevel { .. } => "raise_feature_level",
         Command::SetCutBytes { .. } => "set_cut_bytes",
+        Command::RestorePart { .. } => "restore_part",
+        Command::Restore { .. } => "restore",
     }
 }
-const VARIANTS: usize = 16;
+const VARIANTS: usize = 18;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -63,6 +65,8 @@ fn samples() -> Vec<Command> {
         Command::AcknowledgeAssignment { node: NodeId(1), seq: Index(12) },
         Command::RaiseFeatureLevel { level: 2 },
         Command::SetCutBytes { bytes: 1 << 20 },
+        Command::RestorePart { of: Digest(5), nth: 1, bytes: [1, 2, 3].into() },
+        Command::Restore { of: Digest(5), parts: 2 },
     ]
 }
 
@@ -174,5 +178,13 @@ fn bytes_of_every_command_and_of_a_snapshot_are_what_they_were() {
     assert_eq!(names.len(), VARIANTS, "every command has a sample");
     let snapshot = sample_state().encode();
     writeln!(found, "snapshot {} bytes {}", snapshot.len(), Digest::of(&snapshot)).expect("text");
+    let mut state = sample_state();
+    let command = Command::RestorePart { of: Digest(5), nth: 0, bytes: [1, 2, 3].into() };
+    let entry = Entry { stamp: state.clock(), session: None, command };
+    let index = state.index().next();
+    apply(&mut state, index, &entry, &mut Vec::new());
+    let snapshot = state.encode();
+    let (length, name) = (snapshot.len(), Digest::of(&snapshot));
+    writeln!(found, "snapshot_with_upload {length} bytes {name}").expect("text");
     compare_with("commands.txt", &found);
 }

@@ -76,7 +76,7 @@ impl Cluster {
                 }
                 Change::Room(node) => self.broker.on_room(node, index, &fits, &mut self.asked),
                 Change::Node(_) | Change::Job(_) | Change::Alloc(_) => {}
-                Change::Assigned(_) | Change::Operator => {}
+                Change::Assigned(_) | Change::Operator | Change::Restored => {}
             }
         }
         self.state.check_invariants();

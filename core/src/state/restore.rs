@@ -1,0 +1,215 @@
+//! A saved state takes the place of the present one, in one entry.
+//!
+//! What operators asked for goes back: jobs, evaluations, allocs, and which nodes may get new allocs.
+//! What was seen of the machines does not: nodes say themselves what they are and what runs on them,
+//! and what a client has once been told to stop it does not start again. So nodes stay as they are,
+//! and an alloc that is in both states goes on from where it is by now.
+//!
+//! Invariants
+//! - whatever a node may be running that the saved state does not know has a tombstone;
+//! - an alloc that may have been told to stop is not asked to run;
+//! - a row that is not what it was, or that a node must hear of again, was changed by this entry;
+//! - cluster, index, clock, sessions and nodes' acknowledgements stay.
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::assignment::{Duty, duty};
+use super::fleet::Fleet;
+use super::indexes::Indexes;
+use super::table::{Table, Tag};
+use super::txn::{Txn, holds_room};
+use super::{JobRow, NodeRow, SnapshotFault, State};
+use crate::types::{
+    AllocId, Allocation, ClientStatus, ClusterId, DesiredStatus, EvalId, EvalStatus, Evaluation,
+    Index, JobId, NodeId,
+};
+
+/// A state that was saved, read and found sound.
+#[derive(Clone, Debug)]
+pub struct Saved(Box<State>);
+
+impl Saved {
+    /// The saved state that these bytes are.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read(bytes: &[u8]) -> Result<Self, SnapshotFault> {
+        let state = State::decode_rows(bytes)?;
+        state.check_soundness().map_err(|rule| SnapshotFault::Contradiction { rule })?;
+        Ok(Self(Box::new(state)))
+    }
+
+    #[must_use]
+    pub const fn cluster(&self) -> ClusterId {
+        self.0.cluster()
+    }
+
+    #[must_use]
+    pub const fn index(&self) -> Index {
+        self.0.index()
+    }
+
+    /// A state of another cluster, or of a later moment, has ids that are given out here once more.
+    ///
+    /// # Errors
+    /// Why it is not taken, and what can be done with it.
+    pub fn check_origin(&self, present: &State) -> Result<(), String> {
+        const OFFLINE: &str = "with drover operator snapshot restore -data-dir it becomes the first \
+                               server of a cluster of its own";
+        if self.cluster() != present.cluster() {
+            return Err(format!(
+                "the saved state is of cluster {:032x}, and this is cluster {:032x}; {OFFLINE}",
+                self.cluster().0,
+                present.cluster().0
+            ));
+        }
+        if present.index() < self.index() {
+            return Err(format!(
+                "the saved state is at index {}, and this cluster only at {}: it knows of things \
+                 that happened elsewhere; {OFFLINE}",
+                self.index().0,
+                present.index().0
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Txn<'_> {
+    /// Put `saved` in the place of the present tables.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        let saved = *saved.0;
+        let state = self.state_mut();
+        assert!(saved.cluster() == state.cluster(), "a cluster gets back what is its own");
+        assert!(saved.index() <= state.index(), "no index, and so no id, is used twice");
+        let level = state.header.feature_level.max(saved.header.feature_level);
+        state.header.feature_level = level;
+        state.header.table_indexes = [state.header.index; 4];
+        state.bury_what_is_unknown(&saved);
+        state.take_eligibility(&saved.nodes);
+        state.take_allocs(&saved.allocs);
+        state.take_jobs(saved.jobs);
+        state.take_evals(saved.evals);
+        state.derive_anew();
+        self.note_restored();
+    }
+}
+
+impl State {
+    /// Nodes are told to stop what may run on them and is not in `saved`.
+    fn bury_what_is_unknown(&mut self, saved: &Self) {
+        let known = self.tombstones.iter().map(|(key, _)| key);
+        let known = known.filter(|&(_, alloc)| saved.allocs.has(alloc));
+        let known: Vec<(NodeId, AllocId)> = known.collect();
+        for key in known {
+            self.tombstones.remove(key);
+        }
+        for (id, alloc) in self.allocs.iter() {
+            let may_run = match alloc.client_status {
+                ClientStatus::Pending | ClientStatus::Running | ClientStatus::Lost => true,
+                ClientStatus::Complete | ClientStatus::Failed => false,
+            };
+            if may_run && !saved.allocs.has(id) && self.nodes.has(alloc.node) {
+                self.tombstones.put((alloc.node, id), self.header.index);
+            }
+        }
+    }
+
+    fn take_allocs(&mut self, saved: &Table<AllocId, Allocation>) {
+        let present = core::mem::replace(&mut self.allocs, Table::new(Tag::Alloc));
+        for (id, alloc) in saved.iter() {
+            let mut row = continued(alloc, present.row(id));
+            if duty(&row) != Duty::Nothing {
+                row.assign_index = self.header.index;
+            }
+            if present.row(id) != Some(&row) {
+                row.modify_index = self.header.index;
+                row.modify_time = self.header.clock;
+            }
+            self.allocs.put(id, row);
+        }
+    }
+
+    fn take_jobs(&mut self, saved: Table<JobId, JobRow>) {
+        let present = core::mem::replace(&mut self.jobs, saved);
+        let differs = |id, row: &JobRow| present.row(id).is_none_or(|known| known.job != row.job);
+        let changed = self.jobs.iter().filter(|&(id, row)| differs(id, row));
+        let changed: Vec<_> = changed.map(|(id, row)| (id, row.clone())).collect();
+        for (id, mut row) in changed {
+            row.job.modify_index = self.header.index;
+            row.modify_time = self.header.clock;
+            self.jobs.put(id, row);
+        }
+    }
+
+    /// A pending evaluation is changed even where it is the same: plans that were made of it before
+    /// looked at another state.
+    fn take_evals(&mut self, saved: Table<EvalId, Evaluation>) {
+        let present = core::mem::replace(&mut self.evals, saved);
+        let changed = self.evals.iter().filter(|&(id, eval)| {
+            eval.status == EvalStatus::Pending || present.row(id) != Some(eval)
+        });
+        let changed: Vec<_> = changed.map(|(id, eval)| (id, eval.clone())).collect();
+        for (id, mut eval) in changed {
+            eval.modify_index = self.header.index;
+            eval.modify_time = self.header.clock;
+            self.evals.put(id, eval);
+        }
+    }
+
+    fn take_eligibility(&mut self, saved: &Table<NodeId, NodeRow>) {
+        for (id, row) in saved.iter() {
+            let Some(known) = self.nodes.row(id) else { continue };
+            if known.node.eligible != row.node.eligible {
+                let mut known = known.clone();
+                known.node.eligible = row.node.eligible;
+                known.node.modify_index = self.header.index;
+                self.nodes.put(id, known);
+            }
+        }
+    }
+
+    /// Indexes and fleet, as a snapshot's reader makes them; nodes keep their slots.
+    fn derive_anew(&mut self) {
+        self.by = Indexes::of(self);
+        self.fleet = Fleet::default();
+        for (_, row) in self.nodes.iter() {
+            self.fleet.put_node_at(&row.node, row.slot);
+        }
+        for (_, alloc) in self.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
+            assert!(self.nodes.has(alloc.node), "an alloc that holds room has its node");
+            self.fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
+        }
+    }
+}
+
+/// The saved alloc with what has become of it since.
+fn continued(saved: &Allocation, present: Option<&Allocation>) -> Allocation {
+    let mut alloc = saved.clone();
+    match present {
+        Some(present) => {
+            alloc.node = present.node;
+            alloc.client_status = present.client_status;
+            alloc.client_description.clone_from(&present.client_description);
+            alloc.tasks.clone_from(&present.tasks);
+            alloc.modify_index = present.modify_index;
+            alloc.modify_time = present.modify_time;
+            alloc.assign_index = present.assign_index;
+            if present.desired == DesiredStatus::Stop {
+                alloc.desired = DesiredStatus::Stop;
+                alloc.desired_description.clone_from(&present.desired_description);
+            }
+        }
+        // It was collected since, so it has ended; how is forgotten.
+        None if holds_room(saved) => {
+            alloc.desired = DesiredStatus::Stop;
+            alloc.desired_description = "alloc had ended before the restore".to_string();
+            alloc.client_status = ClientStatus::Lost;
+            alloc.client_description = String::new();
+        }
+        None => {}
+    }
+    alloc
+}
