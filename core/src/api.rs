@@ -11,6 +11,7 @@ use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::types::{
     AllocId, AllocUpdate, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, ServerId,
 };
@@ -56,6 +57,17 @@ pub enum Request {
     },
     /// Something about the servers themselves; the state knows nothing of it.
     Order(Order),
+    /// The next part of the saved state whose bytes have this digest. The first one begins anew.
+    RestorePart {
+        of: Digest,
+        nth: u32,
+        bytes: Arc<[u8]>,
+    },
+    /// All parts have come: the saved state takes the place of the present one.
+    Restore {
+        of: Digest,
+        parts: u32,
+    },
 }
 
 /// What a read that sees every earlier write may rest on.

@@ -8,6 +8,7 @@ mod http;
 mod jobspec;
 mod orders;
 mod properties;
+mod restores;
 mod scenarios;
 mod sim;
 mod start;

@@ -225,6 +225,8 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
             job_before: clock,
             node_before: clock,
         }),
+        Request::RestorePart { of, nth, bytes } => Ok(Command::RestorePart { of, nth, bytes }),
+        Request::Restore { of, parts } => Ok(Command::Restore { of, parts }),
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use drover_core::agent::{Agent, Config, Effect, Effects, Event, Input, Recovered, View};
 use drover_core::api::{Rejection, Request, Response};
 use drover_core::raft::SnapshotMark;
+use drover_core::state::State;
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{Incarnation, NodeId, RequestId, ServerId};
 use drover_core::wal::Tail;
@@ -104,6 +105,15 @@ impl Cluster {
     #[must_use]
     pub fn view(&self, id: ServerId) -> View {
         self.servers[&id].agent.view()
+    }
+
+    /// The tables of a server.
+    ///
+    /// # Panics
+    /// If it was stopped.
+    #[must_use]
+    pub fn state(&self, id: ServerId) -> &State {
+        self.servers[&id].agent.state().expect("it is a server")
     }
 
     /// Voters, as the leader has them.
