@@ -62,6 +62,8 @@ const STREAMS_MAX: usize = 1_024;
 const PLANS_MAX: usize = 2;
 /// Snapshots made at once, for the same reason.
 const SAVES_MAX: usize = 1;
+/// Snapshots restored at once: there is one state.
+const RESTORES_MAX: usize = 1;
 
 /// What the API works with.
 pub struct Api {
@@ -99,6 +101,7 @@ struct Http {
     streams: Arc<Semaphore>,
     plans: Semaphore,
     saves: Semaphore,
+    restores: Semaphore,
     proxy: proxy::Client,
     host: host::Host,
     metrics: metrics::Counters,
@@ -113,6 +116,7 @@ pub fn router(api: Arc<Api>) -> Router {
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         plans: Semaphore::new(PLANS_MAX),
         saves: Semaphore::new(SAVES_MAX),
+        restores: Semaphore::new(RESTORES_MAX),
         proxy: proxy::client(),
         host: host::Host::default(),
         metrics: metrics::Counters::default(),
@@ -178,7 +182,7 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/operator/raft/info", get(raft::info))
         .route("/v1/operator/raft/peer", delete(raft::remove_peer))
         .route("/v1/operator/raft/transfer-leadership", write(raft::transfer_leadership))
-        .route("/v1/operator/snapshot", get(snapshot::save))
+        .route("/v1/operator/snapshot", get(snapshot::save).merge(write(snapshot::restore)))
         .route("/v1/operator/scheduler/configuration", get(operator::scheduler))
         .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
         .route("/v1/system/gc", write(operator::collect))

@@ -36,10 +36,7 @@ pub(super) fn routes() -> Router<Shared> {
     for path in ["quotas", "sentinel/policies", "recommendations"] {
         routes = routes.route(&format!("/v1/{path}"), any(enterprise));
     }
-    for path in ["event/stream", "operator/snapshot"] {
-        routes = routes.route(&format!("/v1/{path}"), any(not_supported));
-    }
-    routes
+    routes.route("/v1/event/stream", any(not_supported))
 }
 
 /// Nothing is served here.

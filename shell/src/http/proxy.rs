@@ -20,7 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use super::allocs::ALLOC_ID;
 use super::answer::Failure;
 use super::query::{self, Freshness};
-use super::{BODY_BYTES_MAX, Http, Shared};
+use super::{BODY_BYTES_MAX, Http, Shared, snapshot};
 use crate::api::agent::id as server_id;
 use crate::logs;
 
@@ -167,7 +167,9 @@ impl Http {
             let why = "no path to the agent: the agents disagree on who it is";
             return Err(Failure::new(StatusCode::BAD_GATEWAY, why));
         }
-        let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
+        let is_snapshot = parts.uri.path() == snapshot::PATH;
+        let bytes_max = if is_snapshot { snapshot::BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+        let body = axum::body::to_bytes(body, bytes_max).await;
         let body = body.map_err(|why| {
             Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: {why}"))
         })?;

@@ -1,22 +1,34 @@
-//! The whole replicated state as one file.
+//! The whole replicated state as one file, and back.
 //!
 //! Invariants
-//! - one snapshot is made at once: each holds the encoded state in memory;
-//! - one that is not stale holds every write that was answered before it was asked for.
-use axum::body::Body;
+//! - one snapshot is made at once, and one is restored: each holds the encoded state in memory;
+//! - one that is not stale holds every write that was answered before it was asked for;
+//! - a file that is damaged, of another cluster or too long is refused before the log hears of it;
+//! - a restore that fails before its last step has changed nothing.
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use drover_core::api::{Rejection, Request};
+use drover_core::digest::Digest;
+use drover_core::limits::{RESTORE_PART_BYTES, RESTORE_PARTS_MAX};
+use drover_core::state::Saved;
+use serde_json::json;
 
 use super::Shared;
 use super::answer::{Answer, Failure};
 use super::query::Query;
 use super::read::mark_read;
+use super::write::written;
 use crate::archive::{self, About};
 use crate::clock::Clock;
 
+pub(super) const PATH: &str = "/v1/operator/snapshot";
+/// The longest state that can be restored online, and what the file says of it.
+pub(super) const BODY_BYTES_MAX: usize = STATE_BYTES_MAX + (1 << 20);
+const STATE_BYTES_MAX: usize = RESTORE_PART_BYTES * RESTORE_PARTS_MAX as usize;
 /// The sum of the body, as users of Nomad's API check it.
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 
@@ -52,4 +64,61 @@ pub(super) async fn save(State(http): State<Shared>, query: Query) -> Answer {
     }
     mark_read(&mut response, index, known_leader);
     Ok(response)
+}
+
+/// The parts go through the log one after the other; the last entry puts all of it in force.
+pub(super) async fn restore(State(http): State<Shared>, query: Query, body: Body) -> Answer {
+    let Ok(_one_at_a_time) = http.restores.try_acquire() else {
+        return Err(Failure::busy("another snapshot is being restored", 1));
+    };
+    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|why| {
+        let why = format!("the body: {why}; at most {STATE_BYTES_MAX} bytes of state are taken");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+    })?;
+    let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    let read = read.map_err(|why| Failure::broken(format!("the body was not read: {why}")))?;
+    let (state, of, saved) = read.map_err(Failure::bad)?;
+    let (shadow, _) = http.fresh(query.freshness).await?;
+    saved.check_origin(&shadow.read()).map_err(Failure::bad)?;
+    drop(saved);
+    let mut parts = 0;
+    for part in state.chunks(RESTORE_PART_BYTES) {
+        let request = Request::RestorePart { of, nth: parts, bytes: part.into() };
+        http.ask(request).await.map_err(in_vain)?;
+        parts += 1;
+    }
+    tracing::info!("{} bytes of a saved state are in the log, and are put in force", state.len());
+    let restored = http.submit(Request::Restore { of, parts }).await;
+    let applied = restored.map_err(|why| match why {
+        Rejection::Conflict { .. } => in_vain(why),
+        _ => why.into(),
+    })?;
+    written(applied.index, &json!({ "Index": applied.index.0 }))
+}
+
+/// The state in a saved file, its name, and the proof that it reads.
+fn read(file: &Bytes) -> Result<(Bytes, Digest, Saved), String> {
+    let archive = archive::unpack(file).map_err(|why| format!("the body: {why}"))?;
+    if STATE_BYTES_MAX < archive.state.len() {
+        return Err(format!("the state has more than {STATE_BYTES_MAX} bytes: restore it offline"));
+    }
+    let saved = Saved::read(archive.state).map_err(|why| {
+        format!("the state in the body cannot be read by this version of Drover: {why:?}")
+    })?;
+    Ok((file.slice_ref(archive.state), Digest::of(archive.state), saved))
+}
+
+/// A restore that ended before its last step.
+fn in_vain(why: Rejection) -> Failure {
+    if matches!(why, Rejection::Conflict { .. }) {
+        let why = "another restore was begun meanwhile: nothing was restored by this one";
+        return Failure::new(StatusCode::CONFLICT, why);
+    }
+    if why == Rejection::Unknown {
+        let why = "the leader was lost: nothing was restored. Send it again";
+        return Failure::new(StatusCode::GATEWAY_TIMEOUT, why);
+    }
+    let mut failure = Failure::from(why);
+    failure.why.push_str("; nothing was restored");
+    failure
 }
