@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use crate::address::Target;
 use crate::failure::Refusal;
-use crate::http::{self, Answer, Body, Request, Stream};
+use crate::http::{self, Answer, Body, Content, Request, Stream};
 
 /// How long a server may be silent before an answer, beside the time it was asked to wait.
 const SILENCE_MS: u64 = 30_000;
+/// The same while a whole state goes through the log.
+const UPLOAD_SILENCE_MS: u64 = 600_000;
 /// Larger than any answer to a command.
 const BODY_BYTES_MAX: u64 = 512 << 20;
 
@@ -60,7 +62,15 @@ impl Client {
         query: Query<'_>,
         body: &Value,
     ) -> Result<Value, Refusal> {
-        let answer = self.ask("PUT", path, query, Some(&body.to_string().into_bytes()))?;
+        let answer =
+            self.ask("PUT", path, query, Some(Content::Json(body.to_string().as_bytes())))?;
+        self.finish(answer).map(|reply| reply.json)
+    }
+
+    /// Writes bytes that may take the servers a while.
+    pub(crate) fn upload(&mut self, path: &str, body: &[u8]) -> Result<Value, Refusal> {
+        let answer =
+            self.exchange("PUT", path, &[], Some(Content::Bytes(body)), UPLOAD_SILENCE_MS)?;
         self.finish(answer).map(|reply| reply.json)
     }
 
@@ -89,13 +99,24 @@ impl Client {
         method: &str,
         path: &str,
         query: Query<'_>,
-        body: Option<&[u8]>,
+        body: Option<Content<'_>>,
+    ) -> Result<Answer, Refusal> {
+        self.exchange(method, path, query, body, SILENCE_MS)
+    }
+
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        query: Query<'_>,
+        body: Option<Content<'_>>,
+        silence_ms: u64,
     ) -> Result<Answer, Refusal> {
         let path = self.full_path(path, query);
         let host = self.target.authority();
         let token = self.target.token.clone();
         let request = Request { method, path: &path, host: &host, token: token.as_deref(), body };
-        let silence = Duration::from_millis(SILENCE_MS);
+        let silence = Duration::from_millis(silence_ms);
         if let Some(stream) = self.idle.take().filter(|_| method == "GET") {
             // The server may have closed it meanwhile; then a new one is as good.
             if let Ok(answer) = http::exchange(stream, &request, silence) {

@@ -22,7 +22,14 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
     pub(crate) token: Option<&'a str>,
-    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) body: Option<Content<'a>>,
+}
+
+/// What is sent along.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    Json(&'a [u8]),
+    Bytes(&'a [u8]),
 }
 
 /// An answer whose body has not been read yet.
@@ -110,11 +117,13 @@ fn bytes(request: &Request<'_>) -> Vec<u8> {
         text.push_str(&format!("X-Nomad-Token: {token}\r\n"));
     }
     match body {
-        Some(body) => {
+        Some(content) => {
+            let (kind, body) = match content {
+                Content::Json(body) => ("application/json", body),
+                Content::Bytes(body) => ("application/octet-stream", body),
+            };
             let length = body.len();
-            text.push_str(&format!(
-                "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-            ));
+            text.push_str(&format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"));
             let mut bytes = text.into_bytes();
             bytes.extend_from_slice(body);
             bytes

@@ -21,5 +21,7 @@ mod operator;
 mod refused;
 #[path = "process/replaced.rs"]
 mod replaced;
+#[path = "process/restored.rs"]
+mod restored;
 #[path = "process/rig.rs"]
 mod rig;

@@ -104,19 +104,22 @@ fn what_is_no_snapshot_is_not_saved() {
     assert_eq!(server.asked()[0].0, "GET /v1/operator/snapshot?stale=true");
 }
 
-#[test]
-fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("backup.snap");
-    let about = About {
+fn about() -> About {
+    About {
         version: "0.1.0".into(),
         taken: WallTime { unix_ms: 1_700_000_000_000 },
         cluster: ClusterId(0xc),
         index: Index(0),
         term: Term(3),
         configuration: Configuration::new(&[ServerId(1), ServerId(2)], &[]),
-    };
-    let mut bytes = archive::pack(about, &State::new().encode());
+    }
+}
+
+#[test]
+fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backup.snap");
+    let mut bytes = archive::pack(about(), &State::new().encode());
     std::fs::write(&path, &bytes).expect("written");
     let inspect = |flags: &[&str]| {
         let file = path.to_str().expect("text");
@@ -139,6 +142,36 @@ fn a_snapshot_is_inspected_without_an_agent_and_a_damaged_one_refused() {
     let refused = inspect(&[]);
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert!(refused.err.contains("checksum does not match"), "{}", refused.err);
+}
+
+#[test]
+fn a_saved_file_is_sent_whole_and_a_refusal_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backup.snap");
+    let mut bytes = archive::pack(about(), &State::new().encode());
+    std::fs::write(&path, &bytes).expect("written");
+    let server = Server::with(&[
+        ("PUT /v1/operator/snapshot", 200, r#"{"Index":42}"#),
+        ("PUT /v1/operator/snapshot", 400, "the saved state is of cluster c"),
+    ]);
+    let file = path.to_str().expect("text");
+    let restore = ["operator", "snapshot", "restore", file];
+    let done = server.drover(&restore);
+    let expected = "The state saved at index 0 (0 jobs, 0 allocations) was restored at index 42\n";
+    assert_eq!((done.out.as_str(), done.code), (expected, 0), "{}", done.err);
+    let (line, body) = &server.asked()[0];
+    assert_eq!(line, "PUT /v1/operator/snapshot");
+    assert!(body.starts_with("DROVSNP1"), "{body}");
+    let refused = server.drover(&restore);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("is of cluster c"), "{}", refused.err);
+    let yes = server.drover(&["operator", "snapshot", "restore", "-yes", file]);
+    assert!(yes.err.contains("-data-dir"), "nobody is asked online: {}", yes.err);
+    bytes[20] ^= 1;
+    std::fs::write(&path, &bytes).expect("written");
+    let damaged = server.drover(&restore);
+    assert!(damaged.err.contains("checksum does not match"), "{}", damaged.err);
+    assert_eq!(server.asked().len(), 2, "what is damaged is not sent");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! `drover operator raft recover` and `drover operator snapshot restore`: servers made anew, while no
+//! `drover operator raft recover` and `drover operator snapshot restore -data-dir`: servers made anew, while no
 //! agent runs.
 //!
 //! Invariants
 //! - what would be done is shown first, and nothing is changed without a yes.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use drover_core::raft::Position;
@@ -44,10 +44,14 @@ pub(crate) struct RecoverArgs {
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
     #[arg(value_name = "FILE", help = "What snapshot save has saved")]
-    file: PathBuf,
-    #[arg(long, value_name = "PATH", help = "The empty data directory of the first server")]
-    data_dir: PathBuf,
-    #[arg(long, short = 'y', help = "Do not ask")]
+    pub(super) file: PathBuf,
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "Make a first server in this empty data directory; needs no agent"
+    )]
+    pub(super) data_dir: Option<PathBuf>,
+    #[arg(long, short = 'y', requires = "data_dir", help = "Do not ask")]
     yes: bool,
 }
 
@@ -104,7 +108,8 @@ fn show(survivor: &Survivor, args: &RecoverArgs, terminal: Terminal) {
     }
 }
 
-pub(crate) fn restore(args: &RestoreArgs, terminal: Terminal) -> Ended {
+/// The saved state becomes the first server of its cluster.
+pub(crate) fn restore(args: &RestoreArgs, data_dir: &Path, terminal: Terminal) -> Ended {
     let content = read(&args.file)?;
     let (archive, state) = open(&args.file, &content)?;
     let about = archive.about;
@@ -114,7 +119,7 @@ pub(crate) fn restore(args: &RestoreArgs, terminal: Terminal) -> Ended {
         ("Taken", time::stamp(taken_ns)),
         ("Cluster", format!("{:032x}", about.cluster.0)),
         ("Index", about.index.0.to_string()),
-        ("Data Directory", args.data_dir.display().to_string()),
+        ("Data Directory", data_dir.display().to_string()),
     ]));
     terminal.complain(BACK);
     if !agreed(args.yes, "Make a server of it, the only voter of its cluster?", terminal)? {
@@ -122,7 +127,7 @@ pub(crate) fn restore(args: &RestoreArgs, terminal: Terminal) -> Ended {
         return Ok(Exit::Done);
     }
     let last = Position { term: about.term, index: about.index };
-    let anew = recover::restore(&args.data_dir, state, last);
+    let anew = recover::restore(data_dir, state, last);
     say_next(&anew.map_err(|why| failed("restoring the snapshot", &why))?, terminal);
     Ok(Exit::Done)
 }

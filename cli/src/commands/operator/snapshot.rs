@@ -27,7 +27,9 @@ pub(crate) enum SnapshotCommand {
     Save(SaveArgs),
     #[command(about = "Check a saved file and show what is in it; needs no agent")]
     Inspect(InspectArgs),
-    #[command(about = "Make the first server of a lost cluster from a saved file; needs no agent")]
+    #[command(
+        about = "Go back to a saved state: the running cluster, or the first server of a lost one"
+    )]
     Restore(RestoreArgs),
 }
 
@@ -51,7 +53,10 @@ pub(crate) fn run(command: &SnapshotCommand, global: &Global, terminal: Terminal
     match command {
         SnapshotCommand::Save(args) => save(args, &mut Session::open(global, terminal)?),
         SnapshotCommand::Inspect(args) => inspect(args, terminal),
-        SnapshotCommand::Restore(args) => recover::restore(args, terminal),
+        SnapshotCommand::Restore(args) => match &args.data_dir {
+            Some(data_dir) => recover::restore(args, data_dir, terminal),
+            None => restore(args, &mut Session::open(global, terminal)?),
+        },
     }
 }
 
@@ -65,6 +70,22 @@ fn save(args: &SaveArgs, session: &mut Session) -> Ended {
     write(&args.file, &content).map_err(|why| Failure::new(format!("{place}: {why}")))?;
     let (index, size) = (archive.about.index.0, bytes(content.len() as u64));
     session.terminal.line(&format!("The state at index {index} was saved to {place} ({size})"));
+    Ok(Exit::Done)
+}
+
+/// The running cluster goes back to the saved state.
+fn restore(args: &RestoreArgs, session: &mut Session) -> Ended {
+    let content = read(&args.file)?;
+    let (archive, state) = open(&args.file, &content)?;
+    let (saved_at, jobs, allocs) =
+        (archive.about.index.0, state.jobs().count(), state.allocs().count());
+    drop(state);
+    let reply = session.client.upload("/v1/operator/snapshot", &content);
+    let reply = reply.map_err(error("restoring the snapshot"))?;
+    session.terminal.line(&format!(
+        "The state saved at index {saved_at} ({jobs} jobs, {allocs} allocations) was restored at index {}",
+        reply["Index"]
+    ));
     Ok(Exit::Done)
 }
 
