@@ -166,6 +166,12 @@ mutants!(
     NoReattach,
     /// A server whose log has begun waits to found a cluster.
     FoundsBesideLog,
+    /// Nobody is told to stop what a restored state does not know.
+    RestoreBuriesNothing,
+    /// A restored state asks allocs to run that were told to stop.
+    RestoreUnstops,
+    /// A leader does not look at the evaluations that a restore brought back.
+    RestoreNotFollowed,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -78,6 +78,11 @@ impl InFlight {
         self.overlays.get(&slot)
     }
 
+    /// The evaluations whose plans are in flight.
+    pub fn evals(&self) -> impl Iterator<Item = EvalId> {
+        self.plans.keys().copied()
+    }
+
     /// How many plans are in flight.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -86,6 +86,14 @@ impl Proposals {
         self.in_flight.push_back((first, origins.into()));
     }
 
+    /// Whether a plan of the evaluation is on its way.
+    #[must_use]
+    pub fn has_plan(&self, eval: EvalId) -> bool {
+        let waiting = self.waiting.iter().map(|(_, origin)| origin);
+        let in_flight = self.in_flight.iter().flat_map(|(_, origins)| origins);
+        waiting.chain(in_flight).any(|&origin| origin == Origin::Plan(eval))
+    }
+
     /// Nobody waits for plans any more.
     pub fn forget_plans(&mut self) {
         let waiting = self.waiting.iter_mut().map(|(_, origin)| origin);
@@ -110,5 +118,29 @@ impl Proposals {
             self.in_flight.pop_front();
         }
         origin
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn plans_are_forgotten_wherever_they_are_and_nobody_loses_a_place() {
+        let mut proposals = Proposals::default();
+        let (plan, other) = (Origin::Plan(EvalId(1)), Origin::Garbage);
+        for origin in [plan, other] {
+            assert!(proposals.on_entry(vec![0], origin));
+        }
+        let batch = proposals.take_batch();
+        proposals.on_proposed(Index(5), batch.origins);
+        assert!(proposals.on_entry(vec![0], Origin::Plan(EvalId(2))));
+        proposals.forget_plans();
+        assert!(!proposals.has_plan(EvalId(1)) && !proposals.has_plan(EvalId(2)));
+        assert_eq!(proposals.on_applied(Index(5)), Some(Origin::Housekeeping));
+        assert_eq!(proposals.on_applied(Index(6)), Some(Origin::Garbage));
+        assert_eq!(proposals.take_batch().origins, [Origin::Housekeeping]);
     }
 }

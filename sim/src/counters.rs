@@ -65,6 +65,7 @@ counters!(
     nodes_down,
     allocs_lost,
     evals_blocked,
+    states_restored,
 );
 
 impl Counters {

@@ -139,6 +139,10 @@ pub enum Act {
         who: Who,
         for_ms: u64,
     },
+    /// An operator saves the state.
+    Save,
+    /// The cluster goes back to what was saved.
+    Restore,
     /// Someone who was not there before starts.
     Join {
         who: Who,

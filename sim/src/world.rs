@@ -5,6 +5,7 @@
 //! | `world/effects.rs` | what an agent wants done, done by the simulated machine |
 //! | `world/acts.rs` | the plan's faults |
 //! | `world/requests.rs` | the plan's requests, and their answers |
+//! | `world/restores.rs` | operators who go back to a saved state |
 //! | `world/recording.rs` | every agent's inputs, stepped again |
 //! | `world/settle.rs` | the end of all faults, and whether everything has come to rest |
 //!
@@ -37,6 +38,7 @@ mod acts;
 mod effects;
 mod recording;
 mod requests;
+mod restores;
 mod settle;
 
 pub use settle::SETTLE_MS_MAX;
@@ -119,6 +121,8 @@ pub struct World {
     check_every: u64,
     asked: BTreeMap<RequestId, Asked>,
     last_request: u64,
+    /// What an operator saved last.
+    saved: Option<std::sync::Arc<[u8]>>,
     last_leader: Option<HostId>,
     has_healed: bool,
     /// How often the next crash was put off, to meet a write on its way.
@@ -165,6 +169,7 @@ impl World {
             check_every,
             asked: BTreeMap::new(),
             last_request: 0,
+            saved: None,
             last_leader: None,
             has_healed: false,
             crash_put_off: 0,

@@ -111,7 +111,8 @@ impl State {
                 ClientStatus::Pending | ClientStatus::Running | ClientStatus::Lost => true,
                 ClientStatus::Complete | ClientStatus::Failed => false,
             };
-            if may_run && !saved.allocs.has(id) && self.nodes.has(alloc.node) {
+            let is_unknown = !saved.allocs.has(id) && !planted!(RestoreBuriesNothing);
+            if may_run && is_unknown && self.nodes.has(alloc.node) {
                 self.tombstones.put((alloc.node, id), self.header.index);
             }
         }
@@ -197,7 +198,7 @@ fn continued(saved: &Allocation, present: Option<&Allocation>) -> Allocation {
             alloc.modify_index = present.modify_index;
             alloc.modify_time = present.modify_time;
             alloc.assign_index = present.assign_index;
-            if present.desired == DesiredStatus::Stop {
+            if present.desired == DesiredStatus::Stop && !planted!(RestoreUnstops) {
                 alloc.desired = DesiredStatus::Stop;
                 alloc.desired_description.clone_from(&present.desired_description);
             }

@@ -1,5 +1,5 @@
 //! ∀ request r answered `Applied { index }`: the entry committed at index is r, and what r made is in
-//! every later state unless a later request unmade it; ∀ read asked after r was answered: its point
+//! every later state unless a later request unmade it, or a restore; ∀ read asked after r was answered: its point
 //! ≥ index — linearizability of acknowledged writes (Herlihy, Wing 1990).
 //!
 //! Invariants
@@ -27,6 +27,8 @@ pub struct NoLostWrite {
     jobs: BTreeMap<String, (Index, Change)>,
     /// The last acknowledged write of all.
     last: Index,
+    /// What was done before the last restore may be undone, whether or not its state was taken.
+    restored_at: Index,
 }
 
 impl NoLostWrite {
@@ -84,7 +86,16 @@ impl NoLostWrite {
         Ok(())
     }
 
+    /// The entry at `index` puts a saved state in force, or is refused.
+    pub fn on_restore(&mut self, index: Index) {
+        self.restored_at = self.restored_at.max(index);
+        self.jobs.retain(|_, &mut (changed_at, _)| index < changed_at);
+    }
+
     fn note_job(&mut self, name: &str, index: Index, change: Change) {
+        if index < self.restored_at {
+            return;
+        }
         let known = self.jobs.entry(name.to_owned()).or_insert((index, change));
         *known = (index, change).max(*known);
     }
@@ -105,6 +116,13 @@ fn is_what_was_asked(request: &Request, command: &Command) -> bool {
             Command::SetNodeEligible { node: entered, eligible: how },
         ) => node == entered && eligible == how,
         (Request::CollectGarbage, Command::CollectGarbage { .. }) => true,
+        (
+            Request::RestorePart { of, nth, bytes },
+            Command::RestorePart { of: name, nth: place, bytes: entered },
+        ) => (of, nth, bytes) == (name, place, entered),
+        (Request::Restore { of, parts }, Command::Restore { of: name, parts: count }) => {
+            (of, parts) == (name, count)
+        }
         (Request::RegisterNode { spec }, Command::RegisterNode { spec: entered }) => {
             spec == entered
         }
@@ -136,6 +154,17 @@ mod tests {
         assert_eq!(checker.on_acknowledged(&request, Index(5), Some(&command)), Ok(()));
         assert_eq!(checker.on_read(checker.last(), Index(5)), Ok(()));
         assert!(checker.on_read(checker.last(), Index(4)).is_err());
+    }
+
+    #[test]
+    fn what_was_done_before_a_restore_binds_nobody() {
+        let mut checker = NoLostWrite::default();
+        checker.note_job("a", Index(5), Change::Registered);
+        checker.note_job("b", Index(9), Change::Registered);
+        checker.on_restore(Index(7));
+        checker.note_job("c", Index(6), Change::Registered);
+        let bound: Vec<&str> = checker.jobs.keys().map(String::as_str).collect();
+        assert_eq!(bound, ["b"], "an answer may come after the restore that undid it");
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Plan {
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
+        draw_restores(&mut rng.fork("restores"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;
@@ -173,6 +174,20 @@ fn draw_orders(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
             lines.push(Line { at_ms, act: Act::RemoveServer { who } });
         }
         at_ms += rng.between(gap_ms / 4, 2 * gap_ms);
+    }
+}
+
+/// In a third of the clusters operators go back to what they saved, now and then.
+fn draw_restores(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+    if rng.chance(670) {
+        return;
+    }
+    let gap_ms = rng.between(5_000, 60_000);
+    let mut at_ms = QUIET_MS + rng.between(0, gap_ms);
+    while at_ms < size.fault_ms {
+        let act = if rng.chance(500) { Act::Save } else { Act::Restore };
+        lines.push(Line { at_ms, act });
+        at_ms += rng.between(gap_ms / 4, gap_ms);
     }
 }
 

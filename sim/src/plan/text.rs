@@ -83,6 +83,8 @@ impl fmt::Display for Act {
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
             Self::Rot { who, for_ms } => write!(f, "rot {who} for {}", Seconds(*for_ms)),
+            Self::Save => write!(f, "save"),
+            Self::Restore => write!(f, "restore"),
             Self::Join { who } => write!(f, "join {who}"),
         }
     }
@@ -212,6 +214,8 @@ fn read_act(words: &[&str]) -> Option<Act> {
         }
         ["wipe", who, "for", ms] => Act::Wipe { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["rot", who, "for", ms] => Act::Rot { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["save"] => Act::Save,
+        ["restore"] => Act::Restore,
         ["join", who] => Act::Join { who: read_who(who)? },
         _ => return None,
     })

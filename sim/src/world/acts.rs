@@ -97,6 +97,8 @@ impl World {
                     return self.start(host, Incarnation(0));
                 }
             }
+            Act::Save => self.save(),
+            Act::Restore => return self.restore(),
             Act::Register(_)
             | Act::StopJob { .. }
             | Act::Evaluate { .. }

@@ -137,6 +137,9 @@ impl World {
         if self.checkers.on_committed(raft.term(), frame)? == Seen::Again {
             return Ok(());
         }
+        self.look_for_restore(host, frame);
+        let raft = self.hosts[host.0].agent.as_ref().and_then(|agent| agent.raft());
+        let Some(raft) = raft else { return Ok(()) };
         self.counters.entries_committed += u64::from(frame.count());
         self.counters.voters_changed +=
             u64::from(matches!(frame.payload, Payload::Configuration(_)));

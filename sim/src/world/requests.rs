@@ -32,15 +32,20 @@ pub(super) struct Asked {
 impl World {
     /// Ask some server for what the plan says.
     pub(super) fn ask(&mut self, act: &Act) -> Result<(), Violation> {
-        let up: Vec<HostId> = self.servers_up().map(|host| host.id).collect();
-        let Some(last) = up.len().checked_sub(1) else { return Ok(()) };
-        let at = usize::try_from(self.rng.between(0, last as u64)).unwrap_or(0);
-        let host = up[at];
+        let Some(host) = self.some_server() else { return Ok(()) };
         let Some(request) = self.request_of(host, act) else { return Ok(()) };
         self.ask_of(host, request)
     }
 
-    fn ask_of(&mut self, host: HostId, request: Request) -> Result<(), Violation> {
+    /// One that is up, whichever.
+    pub(super) fn some_server(&mut self) -> Option<HostId> {
+        let up: Vec<HostId> = self.servers_up().map(|host| host.id).collect();
+        let last = up.len().checked_sub(1)?;
+        let at = usize::try_from(self.rng.between(0, last as u64)).unwrap_or(0);
+        Some(up[at])
+    }
+
+    pub(super) fn ask_of(&mut self, host: HostId, request: Request) -> Result<(), Violation> {
         self.last_request += 1;
         self.counters.requests_asked += 1;
         let id = RequestId(self.last_request);
@@ -97,6 +102,8 @@ impl World {
             | Act::Rot { .. }
             | Act::RestartAlloc { .. }
             | Act::Refit { .. }
+            | Act::Save
+            | Act::Restore
             | Act::Join { .. } => return None,
         })
     }
@@ -130,7 +137,8 @@ impl World {
                 let command = entry.as_ref().map(|entry| &entry.command);
                 let kept =
                     self.checkers.no_lost_write.on_acknowledged(&asked.request, index, command);
-                named("no_lost_write", kept)
+                named("no_lost_write", kept)?;
+                self.go_on_restoring(&asked.request)
             }
             Ok(Response::ReadPoint { index }) => {
                 self.counters.reads += 1;

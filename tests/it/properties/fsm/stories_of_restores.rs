@@ -81,7 +81,9 @@ fn a_saved_state_comes_back_and_what_came_since_is_gone() {
     }
     assert_eq!(world.job(old).modify_index, world.state.index(), "whoever watches it hears");
     assert!(world.changes.contains(&Change::Restored));
-    assert_eq!(world.restore(&saved), APPLIED, "it can be done again");
+    let again = world.run(Command::Restore { of: Digest::of(&saved), parts: 3 });
+    assert!(matches!(again, Outcome::Refused(Rejection::Conflict { .. })), "its parts are gone");
+    assert_eq!(world.restore(&saved), APPLIED, "sent again it can be done again");
 }
 
 #[test]
