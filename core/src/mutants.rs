@@ -168,8 +168,8 @@ mutants!(
     FoundsBesideLog,
     /// Nobody is told to stop what a restored state does not know.
     RestoreBuriesNothing,
-    /// A restored state asks allocs to run that were told to stop.
-    RestoreUnstops,
+    /// Nobody looks at what the jobs of a restored state lack by now.
+    RestoreEvaluatesNothing,
     /// A leader does not look at the evaluations that a restore brought back.
     RestoreNotFollowed,
 );

@@ -75,6 +75,9 @@ fn evaluate_jobs(txn: &mut Txn<'_>) {
     let jobs = state.jobs().filter(|job| may_run(state, job) && !is_due(state, job.id));
     let jobs: Vec<JobId> = jobs.map(|job| job.id).collect();
     for job in jobs {
+        if planted!(RestoreEvaluatesNothing) {
+            break;
+        }
         eval::create(txn, job, Cause::of(Trigger::NodeUpdate));
     }
 }

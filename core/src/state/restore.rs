@@ -107,12 +107,8 @@ impl State {
             self.tombstones.remove(key);
         }
         for (id, alloc) in self.allocs.iter() {
-            let may_run = match alloc.client_status {
-                ClientStatus::Pending | ClientStatus::Running | ClientStatus::Lost => true,
-                ClientStatus::Complete | ClientStatus::Failed => false,
-            };
             let is_unknown = !saved.allocs.has(id) && !planted!(RestoreBuriesNothing);
-            if may_run && is_unknown && self.nodes.has(alloc.node) {
+            if may_run(alloc) && is_unknown && self.nodes.has(alloc.node) {
                 self.tombstones.put((alloc.node, id), self.header.index);
             }
         }
@@ -186,6 +182,14 @@ impl State {
     }
 }
 
+/// Whether its client has not said that it ended. Lost is only what the servers believe.
+const fn may_run(alloc: &Allocation) -> bool {
+    match alloc.client_status {
+        ClientStatus::Pending | ClientStatus::Running | ClientStatus::Lost => true,
+        ClientStatus::Complete | ClientStatus::Failed => false,
+    }
+}
+
 /// The saved alloc with what has become of it since.
 fn continued(saved: &Allocation, present: Option<&Allocation>) -> Allocation {
     let mut alloc = saved.clone();
@@ -198,13 +202,13 @@ fn continued(saved: &Allocation, present: Option<&Allocation>) -> Allocation {
             alloc.modify_index = present.modify_index;
             alloc.modify_time = present.modify_time;
             alloc.assign_index = present.assign_index;
-            if present.desired == DesiredStatus::Stop && !planted!(RestoreUnstops) {
+            if present.desired == DesiredStatus::Stop {
                 alloc.desired = DesiredStatus::Stop;
                 alloc.desired_description.clone_from(&present.desired_description);
             }
         }
         // It was collected since, so it has ended; how is forgotten.
-        None if holds_room(saved) => {
+        None if may_run(saved) => {
             alloc.desired = DesiredStatus::Stop;
             alloc.desired_description = "alloc had ended before the restore".to_string();
             alloc.client_status = ClientStatus::Lost;

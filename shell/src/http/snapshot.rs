@@ -111,7 +111,8 @@ fn read(file: &Bytes) -> Result<(Bytes, Digest, Saved), String> {
 /// A restore that ended before its last step.
 fn in_vain(why: Rejection) -> Failure {
     if matches!(why, Rejection::Conflict { .. }) {
-        let why = "another restore was begun meanwhile: nothing was restored by this one";
+        let why = "another restore was begun meanwhile, or this one paused for too long: nothing \
+                   was restored by this one";
         return Failure::new(StatusCode::CONFLICT, why);
     }
     if why == Rejection::Unknown {

@@ -132,10 +132,11 @@ fn an_alloc_that_ended_since_does_not_run_again_and_its_job_is_evaluated() {
 }
 
 #[test]
-fn an_alloc_that_was_collected_since_is_lost_and_its_node_hears_it_again() {
+fn an_alloc_that_was_collected_since_is_lost_and_its_node_hears_of_it_again() {
     let mut world = World::with_nodes(1);
-    let (job, allocs) = world.place(service("web", 1), &[0]);
+    let (job, allocs) = world.place(service("web", 2), &[0, 0]);
     world.report(1, allocs[0], ClientStatus::Running);
+    world.report(1, allocs[1], ClientStatus::Lost);
     let saved = world.state.encode();
     world.deregister("web");
     let eval = world.state.pending_evals().next_back().expect("of the deregistration").id;
@@ -148,10 +149,12 @@ fn an_alloc_that_was_collected_since_is_lost_and_its_node_hears_it_again() {
         job_before: forever,
         node_before: WallTime::default(),
     });
-    assert!(world.state.alloc(allocs[0]).is_none());
+    assert_eq!(world.state.allocs().count(), 0);
     world.restore(&saved);
-    let row = world.alloc(allocs[0]);
-    assert_eq!((row.desired, row.client_status), (DesiredStatus::Stop, ClientStatus::Lost));
+    for &alloc in &allocs {
+        let row = world.alloc(alloc);
+        assert_eq!((row.desired, row.client_status), (DesiredStatus::Stop, ClientStatus::Lost));
+    }
     assert_eq!(world.state.assignment(NodeId(1), None).tombstones, allocs);
     assert_eq!(world.pending_of(job), 1);
 }
