@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
+use bytes::Bytes;
 use drover_core::agent::snapshot::Loaded;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
@@ -189,6 +190,8 @@ pub struct Loop {
     request_last: RequestId,
     incoming: Option<Incoming>,
     leader_log: LeaderLog,
+    /// The message that was sent last.
+    encoded: Option<(Message, Bytes)>,
 }
 
 impl Loop {
@@ -205,6 +208,7 @@ impl Loop {
             request_last: RequestId(0),
             incoming: None,
             leader_log: LeaderLog::default(),
+            encoded: None,
         }
     }
 
@@ -374,7 +378,7 @@ impl Loop {
 
     fn carry_out(&mut self, effect: Effect) -> ControlFlow<End> {
         match effect {
-            Effect::Send { to, message } => self.send(to, &message),
+            Effect::Send { to, message } => self.send(to, message),
             Effect::Disk { op, operation } => self.parts.disk.submit(op, operation),
             Effect::Reply { id, answer } => {
                 if let Some(waiting) = self.waiting.remove(&id) {
@@ -472,9 +476,17 @@ impl Loop {
         }
     }
 
-    fn send(&self, to: PeerId, message: &Message) {
+    fn send(&mut self, to: PeerId, message: Message) {
         let lane: Lane = message.lane();
-        self.parts.transport.send(to, lane, message.encode().into());
+        // What goes to every follower is encoded once. Frames are compared by their places in memory.
+        let (_, bytes) = match self.encoded.take().filter(|(known, _)| *known == message) {
+            Some(same) => self.encoded.insert(same),
+            None => {
+                let bytes = message.encode().into();
+                self.encoded.insert((message, bytes))
+            }
+        };
+        self.parts.transport.send(to, lane, bytes.clone());
     }
 
     fn tell_shadow(&self, work: shadow::Work) {
