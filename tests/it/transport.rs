@@ -237,6 +237,21 @@ fn a_server_that_went_back_to_an_old_copy_of_its_data_is_refused() {
 }
 
 #[test]
+fn a_client_follows_servers_that_were_put_back_to_an_old_copy_of_their_data() {
+    let authority = authority();
+    let mut node = Agent::start(config(client(9)), &certificates(&authority, Role::Client));
+    for incarnation in [8, 7] {
+        let mut config = config(server(2));
+        config.hello.incarnation = Incarnation(incarnation);
+        let theirs = Agent::start(config, &certificates(&authority, Role::Server));
+        node.dial(&theirs);
+        assert_eq!(node.connected(), server(2));
+        theirs.runtime.block_on(theirs.transport.stop());
+        node.disconnected();
+    }
+}
+
+#[test]
 fn an_agent_that_stops_says_so() {
     let (one, mut two) = two_servers();
     one.runtime.block_on(one.transport.stop());

@@ -309,10 +309,12 @@ fn check(peers: &Peers, connection: &Connection, hello: &Hello) -> Result<(), En
     check_cluster(hello, &own).map_err(End::Refused)
 }
 
-/// A server that goes back to an old copy of its data has forgotten votes and entries that others
-/// count on.
+/// A server that goes back to an old copy of its data has forgotten votes and entries that other servers
+/// count on. Clients count on nothing: they follow a whole cluster that was put back.
 fn check_start(peers: &Peers, hello: &Hello) -> Result<(), End> {
-    let PeerId::Server(id) = hello.agent else { return Ok(()) };
+    let (PeerId::Server(id), PeerId::Server(_)) = (hello.agent, peers.own_id()) else {
+        return Ok(());
+    };
     let latest = peers.latest_start(id).unwrap_or_default();
     if latest <= hello.incarnation {
         return Ok(());
