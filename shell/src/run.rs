@@ -4,6 +4,7 @@
 //! `Inbox` items and takes what comes out; nothing here waits for any of them.
 //!
 //! Invariants
+//! - between two turns whoever shares the thread has one;
 //! - an input is recorded before it is stepped, with the clocks read after it arrived;
 //! - effects are carried out before the next input is taken.
 use std::collections::HashMap;
@@ -32,7 +33,7 @@ use crate::tasks::Tasks;
 use crate::transport::{Transport, TransportEvent};
 
 /// Inputs taken before the recorder is flushed and the loop may sleep again.
-const INPUTS_PER_TURN: usize = 256;
+pub const INPUTS_PER_TURN: usize = 256;
 /// Items that wait for the loop; whoever sends more waits.
 pub const INBOX_MAX: usize = 16_384;
 
@@ -220,6 +221,8 @@ impl Loop {
             }
         }
         loop {
+            // The network has this thread, too: however much there is to do here, it gets its turns.
+            tokio::task::yield_now().await;
             let end = match self.next().await {
                 Some(item) => self.turn(item),
                 None => self.step(Event::Woken),

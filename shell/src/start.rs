@@ -40,6 +40,9 @@ pub(crate) use found::newest_snapshot;
 
 /// Events of the network and of drivers that wait for the loop.
 const EVENTS_MAX: usize = 4_096;
+/// Tasks of the network that run between two turns of the loop at most. A handshake is the longest thing
+/// that one does at once: a fraction of a millisecond.
+const NETWORK_TURNS: u32 = 16;
 /// How long the peers are told that this agent stops.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -220,8 +223,11 @@ impl CoreThread {
     fn spawn() -> Result<Self, Failure> {
         let failure =
             |source| Failure::Io { what: "cannot start the core's thread".into(), source };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(NETWORK_TURNS)
+            .build()
+            .map_err(failure)?;
         let handle = runtime.handle().clone();
         let (begin, begun) = oneshot::channel::<(Loop, Transport, Vec<Event>)>();
         let (tell, ended) = oneshot::channel();

@@ -8,6 +8,7 @@ use drover_shell::transport::{Certificates, Lane, Role, Transport, TransportEven
 use tokio::sync::mpsc;
 
 mod rig;
+mod shared_thread;
 
 use rig::{Agent, PATIENCE, authority, certificates, client, config, server, wall};
 
