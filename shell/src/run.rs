@@ -4,7 +4,7 @@
 //! `Inbox` items and takes what comes out; nothing here waits for any of them.
 //!
 //! Invariants
-//! - between two turns whoever shares the thread has one;
+//! - between two turns whoever shares the thread has one, and no turn is long;
 //! - an input is recorded before it is stepped, with the clocks read after it arrived;
 //! - effects are carried out before the next input is taken.
 use std::collections::HashMap;
@@ -13,11 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 
 use bytes::Bytes;
-use drover_core::agent::snapshot::Loaded;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
-use drover_core::raft::{Chunk, SnapshotMark};
-use drover_core::state::State;
+use drover_core::raft::Chunk;
 use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
 
 use drover_core::wire::{Lane, Message, PeerId};
@@ -32,8 +30,14 @@ use crate::storage::{Completion, Disk, Incoming, SnapshotName, Snapshots};
 use crate::tasks::Tasks;
 use crate::transport::{Transport, TransportEvent};
 
-/// Inputs taken before the recorder is flushed and the loop may sleep again.
+mod received;
+
+pub use received::Received;
+
+/// Items of one turn, after which the network has one.
 pub const INPUTS_PER_TURN: usize = 256;
+/// A turn ends earlier when its steps take long: what they said waits for the network until then.
+const TURN_NS_MAX: u64 = 2_000_000;
 /// Items that wait for the loop; whoever sends more waits.
 pub const INBOX_MAX: usize = 16_384;
 
@@ -59,41 +63,6 @@ pub enum Inbox {
     Snapshot(Received),
     /// End the loop.
     Stop(AtStop),
-}
-
-/// What came of a snapshot from another server.
-#[derive(Debug)]
-pub enum Received {
-    Whole {
-        mark: SnapshotMark,
-        snapshot: Loaded,
-        /// Another of the same state, for the shadow.
-        twin: Box<State>,
-    },
-    /// It is not what its name says.
-    Damaged(SnapshotMark),
-    /// Another version wrote it.
-    Foreign(String),
-}
-
-impl Received {
-    /// Reads it: for a thread that may take its time.
-    fn read(mark: SnapshotMark, incoming: Option<Incoming>) -> Self {
-        let Some(bytes) = incoming.and_then(|incoming| incoming.finish().ok()) else {
-            return Self::Damaged(mark);
-        };
-        match Loaded::read(bytes.into()) {
-            Ok(snapshot) => {
-                let twin = Box::new(snapshot.state().clone());
-                Self::Whole { mark, snapshot, twin }
-            }
-            Err(why) => Self::Foreign(format!(
-                "the snapshot at index {} from another server cannot be read ({why}): is this \
-                 version older than theirs? Upgrade it",
-                mark.index.0
-            )),
-        }
-    }
 }
 
 /// What becomes of the tasks when the agent ends.
@@ -257,8 +226,12 @@ impl Loop {
 
     /// One item and those right behind it.
     fn turn(&mut self, first: Inbox) -> ControlFlow<End> {
+        let end = self.parts.clock.mono().ns + TURN_NS_MAX;
         self.take(first)?;
         for _ in 1..INPUTS_PER_TURN {
+            if end < self.parts.clock.mono().ns {
+                break;
+            }
             let Ok(item) = self.inbox.try_recv() else { break };
             self.take(item)?;
         }
