@@ -42,6 +42,7 @@ impl Agent {
             agent: server(id),
             cluster: ClusterId(0),
             incarnation: Incarnation(1),
+            starts: vec![1],
             name: format!("s{id}"),
             region: "global".to_owned(),
             address: String::new(),

@@ -13,6 +13,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "identity.json";
+/// Starts that are remembered, for peers that met one of them.
+const STARTS_MAX: usize = 32;
 
 /// The file's content. Numbers are hexadecimal: JSON has no 128 bits.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +25,8 @@ struct Written {
     /// Lets peers know at once that connections of an earlier start are gone.
     reset_key: String,
     incarnation: u64,
+    /// Chance drawn at each of the last starts, the newest first: two copies of one directory differ.
+    starts: Vec<String>,
     boot_id: String,
     /// Empty until it belongs to a cluster.
     cluster: String,
@@ -66,6 +70,7 @@ impl Identity {
                 node_key: random_hex(32).map_err(io)?,
                 reset_key: random_hex(32).map_err(io)?,
                 incarnation: 0,
+                starts: Vec::new(),
                 boot_id: boot_id.clone(),
                 cluster: String::new(),
             },
@@ -74,6 +79,8 @@ impl Identity {
         let rebooted = written.boot_id != boot_id;
         written.boot_id = boot_id;
         written.incarnation += 1;
+        written.starts.insert(0, random_hex(8).map_err(io)?);
+        written.starts.truncate(STARTS_MAX);
         let identity = Self { path: path.clone(), written, rebooted };
         identity.write().map_err(io)?;
         Ok(identity)
@@ -104,6 +111,13 @@ impl Identity {
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
         Incarnation(self.written.incarnation)
+    }
+
+    /// What names this start and the last ones before it, the newest first.
+    #[must_use]
+    pub fn starts(&self) -> Vec<u64> {
+        let starts = self.written.starts.iter();
+        starts.map(|start| u64::from_str_radix(start, 16).unwrap_or_default()).collect()
     }
 
     /// Zero until it belongs to one.
@@ -193,6 +207,11 @@ mod tests {
         assert_eq!(first.node(), second.node());
         assert_eq!(second.cluster(), ClusterId(7));
         assert!(first.incarnation() < second.incarnation());
+        assert_eq!(second.starts()[1..], first.starts());
+        for _ in 0..STARTS_MAX {
+            Identity::begin(dir.path()).unwrap();
+        }
+        assert_eq!(Identity::begin(dir.path()).unwrap().starts().len(), STARTS_MAX);
         assert!(!second.rebooted);
     }
 

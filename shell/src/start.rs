@@ -275,6 +275,7 @@ fn start_transport(
         agent,
         cluster: identity.cluster(),
         incarnation: identity.incarnation(),
+        starts: identity.starts(),
         name: resolved.name.clone(),
         region: resolved.region.clone(),
         address: resolved.rpc_advertise.to_string(),

@@ -88,6 +88,8 @@ pub struct Hello {
     pub cluster: ClusterId,
     /// Which start of the speaker this is; a higher one ends the connections of the lower.
     pub incarnation: Incarnation,
+    /// What names this start and those before it, the newest first.
+    pub starts: Vec<u64>,
     /// The agent's name, for people.
     pub name: String,
     /// Must stand in the certificate.

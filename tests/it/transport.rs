@@ -213,28 +213,33 @@ fn a_server_that_went_back_to_an_old_copy_of_its_data_is_refused() {
     let authority = authority();
     let identity = certificates(&authority, Role::Server);
     let mut ours = Agent::start(config(server(1)), &identity);
-    let start = |incarnation| {
+    let start = |incarnation, starts: &[u64]| {
         let mut config = config(server(2));
         config.hello.incarnation = Incarnation(incarnation);
+        config.hello.starts = starts.to_vec();
         Agent::start(config, &identity)
     };
-    for later in [7, 8] {
-        let theirs = start(later);
+    // The last of these was started so often since that nobody remembers.
+    for (later, starts) in [(7, &[70, 60][..]), (8, &[80, 70, 60]), (99, &[990, 980])] {
+        let theirs = start(later, starts);
         theirs.dial(&ours);
         assert_eq!(ours.connected(), server(2));
         theirs.runtime.block_on(theirs.transport.stop());
         ours.disconnected();
     }
-    let mut copy = start(7);
-    copy.dial(&ours);
-    let why = ours.refused();
-    assert!(why.contains("is in its start 7, but was here in start 8"), "{why}");
-    let why = copy.dial_failed();
-    assert!(why.contains("its data directory is an old copy"), "{why}");
-    // The other way round it is no better.
-    ours.dial(&copy);
-    let why = ours.dial_failed();
-    assert!(why.contains("is in its start 7, but was here in start 8"), "{why}");
+    // A copy of start 98, however often it is started.
+    for (number, starts) in [(98, &[980][..]), (99, &[991, 980]), (100, &[1_001, 991, 980])] {
+        let mut copy = start(number, starts);
+        copy.dial(&ours);
+        let why = ours.refused();
+        assert!(why.contains("knows nothing of start 99, in which it was here"), "{why}");
+        let why = copy.dial_failed();
+        assert!(why.contains("its data directory is an old copy"), "{why}");
+        // The other way round it is no better.
+        ours.dial(&copy);
+        let why = ours.dial_failed();
+        assert!(why.contains("knows nothing of start 99"), "{why}");
+    }
 }
 
 #[test]

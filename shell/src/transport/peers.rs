@@ -84,8 +84,8 @@ struct Target {
 struct Table {
     links: BTreeMap<PeerId, Entry>,
     targets: BTreeMap<String, Target>,
-    /// The latest start of every server that was connected since our own.
-    starts: BTreeMap<ServerId, Incarnation>,
+    /// The latest start of every server that was connected since our own, and what names it.
+    starts: BTreeMap<ServerId, (Incarnation, u64)>,
 }
 
 /// A link's place in the table.
@@ -242,7 +242,10 @@ impl Peers {
             waiting = std::mem::take(&mut old.waiting);
         }
         if let PeerId::Server(id) = link.peer() {
-            table.starts.insert(id, link.rank.incarnation);
+            let name = link.hello.starts.first().copied().unwrap_or_default();
+            let start = (link.rank.incarnation, name);
+            let latest = table.starts.entry(id).or_insert(start);
+            *latest = start.max(*latest);
         }
         let (end, ended) = oneshot::channel();
         let entry = Entry { link: Arc::clone(link), ended: Some(ended), waiting };
@@ -251,7 +254,7 @@ impl Peers {
     }
 
     /// Which start of the server was connected last, if any was.
-    pub(super) fn latest_start(&self, server: ServerId) -> Option<Incarnation> {
+    pub(super) fn latest_start(&self, server: ServerId) -> Option<(Incarnation, u64)> {
         lock(&self.table).starts.get(&server).copied()
     }
 

@@ -315,13 +315,18 @@ fn check_start(peers: &Peers, hello: &Hello) -> Result<(), End> {
     let (PeerId::Server(id), PeerId::Server(_)) = (hello.agent, peers.own_id()) else {
         return Ok(());
     };
-    let latest = peers.latest_start(id).unwrap_or_default();
-    if latest <= hello.incarnation {
+    let Some((latest, name)) = peers.latest_start(id) else { return Ok(()) };
+    // What this start's history calls the one that was here, if it reaches back so far.
+    let named = hello.incarnation.0.checked_sub(latest.0).map(|ago| {
+        usize::try_from(ago).ok().and_then(|ago| hello.starts.get(ago).copied()).unwrap_or(name)
+    });
+    if named == Some(name) {
         return Ok(());
     }
     Err(End::Refused(format!(
-        "is in its start {}, but was here in start {}: its data directory is an old copy, and has \
-         forgotten what others count on. Move it away and start it again: it joins as a new server",
+        "is in its start {}, and knows nothing of start {}, in which it was here: its data directory is \
+         an old copy, and has forgotten what others count on. Move it away and start it again: it joins \
+         as a new server",
         hello.incarnation.0, latest.0
     )))
 }

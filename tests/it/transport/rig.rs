@@ -47,6 +47,7 @@ pub(super) fn config(agent: PeerId) -> Config {
         agent,
         cluster: ClusterId(0),
         incarnation: Incarnation(1),
+        starts: vec![1],
         name: format!("{agent}"),
         region: "global".to_owned(),
         address: String::new(),
