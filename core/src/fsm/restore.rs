@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! - parts come in their order, and those of two uploads are never mixed;
-//! - what is refused changes no table;
+//! - what is refused changes no table but that of the parts, which are dropped;
 //! - only a state of this cluster that is not younger than the log is taken: no id is used twice;
 //! - every job that may run something is evaluated after a restore.
 use alloc::format;

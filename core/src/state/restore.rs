@@ -73,6 +73,12 @@ impl Saved {
                 present.index().0
             ));
         }
+        if self.0.contradicts(present) {
+            return Err(format!(
+                "the saved state is of another history of this cluster, which was restored offline \
+                 from something older meanwhile: the same ids name other things now; {OFFLINE}"
+            ));
+        }
         Ok(())
     }
 }
@@ -98,6 +104,26 @@ impl Txn<'_> {
 }
 
 impl State {
+    /// Whether a row of one name was made twice: ids follow from indexes, and two histories share them.
+    fn contradicts(&self, other: &Self) -> bool {
+        let jobs = self.jobs.iter().any(|(id, row)| {
+            let name = |row: &JobRow| {
+                let spec = &row.job.newest().spec;
+                (spec.namespace.clone(), spec.id.clone())
+            };
+            other.jobs.row(id).is_some_and(|known| name(known) != name(row))
+        });
+        let evals = self.evals.iter().any(|(id, eval)| {
+            let made = |eval: &Evaluation| (eval.job, eval.trigger, eval.create_time);
+            other.evals.row(id).is_some_and(|known| made(known) != made(eval))
+        });
+        let allocs = self.allocs.iter().any(|(id, alloc)| {
+            let made = |alloc: &Allocation| (alloc.job, alloc.eval, alloc.create_time);
+            other.allocs.row(id).is_some_and(|known| made(known) != made(alloc))
+        });
+        jobs || evals || allocs
+    }
+
     /// Nodes are told to stop what may run on them and is not in `saved`.
     fn bury_what_is_unknown(&mut self, saved: &Self) {
         let known = self.tombstones.iter().map(|(key, _)| key);

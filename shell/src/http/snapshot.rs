@@ -5,6 +5,8 @@
 //! - one that is not stale holds every write that was answered before it was asked for;
 //! - a file that is damaged, of another cluster or too long is refused before the log hears of it;
 //! - a restore that fails before its last step has changed nothing.
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -28,6 +30,8 @@ use crate::clock::Clock;
 pub(super) const PATH: &str = "/v1/operator/snapshot";
 /// The longest state that can be restored online, and what the file says of it.
 pub(super) const BODY_BYTES_MAX: usize = STATE_BYTES_MAX + (1 << 20);
+/// For a large file on a slow line; whoever stalls for longer keeps others from restoring.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 const STATE_BYTES_MAX: usize = RESTORE_PART_BYTES * RESTORE_PARTS_MAX as usize;
 /// The sum of the body, as users of Nomad's API check it.
 const DIGEST: HeaderName = HeaderName::from_static("digest");
@@ -71,7 +75,12 @@ pub(super) async fn restore(State(http): State<Shared>, query: Query, body: Body
     let Ok(_one_at_a_time) = http.restores.try_acquire() else {
         return Err(Failure::busy("another snapshot is being restored", 1));
     };
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|why| {
+    let upload = tokio::time::timeout(UPLOAD_PATIENCE, axum::body::to_bytes(body, BODY_BYTES_MAX));
+    let bytes = upload.await.map_err(|_| {
+        let why = "the body: it did not come in time, and nothing was restored";
+        Failure::new(StatusCode::REQUEST_TIMEOUT, why)
+    })?;
+    let bytes = bytes.map_err(|why| {
         let why = format!("the body: {why}; at most {STATE_BYTES_MAX} bytes of state are taken");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why)
     })?;

@@ -86,7 +86,7 @@ impl NoLostWrite {
         Ok(())
     }
 
-    /// The entry at `index` puts a saved state in force, or is refused.
+    /// The entry at `index` has put a saved state in force.
     pub fn on_restore(&mut self, index: Index) {
         self.restored_at = self.restored_at.max(index);
         self.jobs.retain(|_, &mut (changed_at, _)| index < changed_at);

@@ -64,11 +64,12 @@ impl World {
         let Payload::Commands { count, bytes } = &frame.payload else { return };
         for (entry, at) in decode_batch(bytes, *count).flatten().zip(frame.first.0..) {
             if matches!(entry.command, Command::Restore { .. }) {
-                self.checkers.no_lost_write.on_restore(Index(at));
                 let agent = self.hosts[host.0].agent.as_ref();
                 let state = agent.and_then(|agent| agent.state());
-                let is_taken = state.is_some_and(|state| changed_all(state, Index(at)));
-                self.counters.states_restored += u64::from(is_taken);
+                if state.is_some_and(|state| changed_all(state, Index(at))) {
+                    self.checkers.no_lost_write.on_restore(Index(at));
+                    self.counters.states_restored += 1;
+                }
             }
         }
     }

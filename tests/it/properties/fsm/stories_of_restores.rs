@@ -188,12 +188,16 @@ fn a_refused_state_changes_no_row() {
     apply(&mut stranger, Index(1), &entry(8), &mut Vec::new());
     let mut younger = State::new();
     apply(&mut younger, Index(1_000_000), &entry(7), &mut Vec::new());
+    // The same entries up to a moment, and then others: what two restores of one file may lead to.
+    let mut other = World::with_nodes(1);
+    other.place(service("other", 1), &[0]);
     let mut damaged = own.clone();
     damaged[own.len() / 2] ^= 1;
     let before = world.tables();
     for (bytes, word) in [
         (stranger.encode(), "-data-dir"),
         (younger.encode(), "-data-dir"),
+        (other.state.encode(), "another history"),
         (damaged, "does not read"),
         (b"no state at all".to_vec(), "does not read"),
     ] {
