@@ -1,10 +1,10 @@
 //! THE loop: collect inputs, record them, step the agent, carry out its effects.
 //!
-//! It runs on a thread of its own. Everything else (sockets, disk threads, drivers, HTTP) sends it
-//! `Inbox` items and takes what comes out; nothing here waits for any of them.
+//! It shares its thread with the transport and with nobody else. Everything else (disk threads, drivers,
+//! HTTP) sends it `Inbox` items and takes what comes out; nothing here waits for any of them.
 //!
 //! Invariants
-//! - between two turns whoever shares the thread has one, and no turn is long;
+//! - between two turns whoever shares the thread has one, and no turn is much longer than its longest step;
 //! - an input is recorded before it is stepped, with the clocks read after it arrived;
 //! - effects are carried out before the next input is taken.
 use std::collections::HashMap;
@@ -200,6 +200,8 @@ impl Loop {
                 recorder.on_rest(self.effects.wake.map(|wake| wake.at));
             }
             if let ControlFlow::Break(end) = end {
+                // Whoever waits for room gives up: the disk's threads are waited for when they are dropped.
+                self.inbox.close();
                 if let Some(recorder) = self.parts.recorder.take() {
                     recorder.finish(self.agent.digest());
                 }

@@ -42,7 +42,7 @@ pub(crate) use found::newest_snapshot;
 const EVENTS_MAX: usize = 4_096;
 /// Tasks of the network that run between two turns of the loop at most. A handshake is the longest thing
 /// that one does at once: a fraction of a millisecond.
-const NETWORK_TURNS: u32 = 16;
+const NETWORK_TURNS: u32 = 4;
 /// How long the peers are told that this agent stops.
 const FAREWELL: Duration = Duration::from_millis(300);
 
