@@ -5,8 +5,6 @@
 use super::State;
 use super::fleet::Fleet;
 use super::indexes::Indexes;
-use super::txn::holds_room;
-use crate::types::Index;
 
 impl State {
     /// Recompute what is derived, and look at what rows say of each other. O(everything).
@@ -17,9 +15,8 @@ impl State {
         self.check_digest();
         self.check_indexes();
         self.check_fleet();
-        self.check_jobs();
-        self.check_allocs();
-        self.check_evals();
+        self.check_rows();
+        self.check_tombstones();
         self.check_sessions();
         self.check_upload();
     }
@@ -42,60 +39,24 @@ impl State {
 
     fn check_fleet(&self) {
         self.fleet.check_invariants();
-        let mut fleet = Fleet::default();
         for (id, row) in self.nodes.iter() {
             assert!(id == row.node.spec.id, "a row's key is its id");
             assert!(self.fleet.slot_of(id) == Some(row.slot), "a node's row names its slot");
-            fleet.put_node_at(&row.node, row.slot);
         }
-        for alloc in self.allocs().filter(|alloc| holds_room(alloc)) {
-            assert!(self.nodes.has(alloc.node), "an alloc that holds room has its node");
-            fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
-        }
-        assert!(self.fleet == fleet, "usage is the sum of what allocs hold");
+        assert!(self.fleet == Fleet::of(self), "usage is the sum of what allocs hold");
     }
 
-    fn check_jobs(&self) {
-        for (id, row) in self.jobs.iter() {
-            let job = &row.job;
-            assert!(id == job.id, "a row's key is its id");
-            assert!(!job.versions.is_empty(), "a job has a version");
-            let grows = job.versions.is_sorted_by(|older, newer| older.version < newer.version);
-            assert!(grows, "versions grow");
-            assert!(job.stopped || !job.purged, "a purged job is stopped");
-            self.check_indexes_of_row(job.create_index, job.modify_index);
-            assert!(job.spec_index <= job.modify_index, "a change of the spec is a change");
+    fn check_rows(&self) {
+        if let Err(rule) = self.check_soundness() {
+            panic!("{rule}");
         }
     }
 
-    fn check_allocs(&self) {
-        for (id, alloc) in self.allocs.iter() {
-            assert!(id == alloc.id, "a row's key is its id");
-            let job = self.job(alloc.job).expect("invariant: an alloc's job exists");
-            let version = job.version(alloc.version).map(|version| &version.spec);
-            let spec = version.expect("invariant: a version that an alloc points at is kept");
-            assert!(usize::from(alloc.group) < spec.groups.len(), "an alloc's group exists");
-            assert!(alloc.next != Some(id), "an alloc does not replace itself");
-            self.check_indexes_of_row(alloc.create_index, alloc.modify_index);
-            assert!(alloc.assign_index <= alloc.modify_index, "a new duty is a change");
-        }
+    fn check_tombstones(&self) {
         for ((node, alloc), told_at) in self.tombstones.iter() {
             let row = self.nodes.row(node).expect("invariant: a tombstone is for a known node");
             assert!(row.acknowledged < *told_at, "a tombstone goes when its node has heard it");
             assert!(!self.allocs.has(alloc), "a tombstone stands for a collected alloc");
         }
-    }
-
-    fn check_evals(&self) {
-        for (id, eval) in self.evals.iter() {
-            assert!(id == eval.id, "a row's key is its id");
-            assert!(self.jobs.has(eval.job), "an evaluation's job exists");
-            self.check_indexes_of_row(eval.create_index, eval.modify_index);
-        }
-    }
-
-    fn check_indexes_of_row(&self, created: Index, modified: Index) {
-        assert!(created <= modified, "a row is made before it is changed");
-        assert!(modified <= self.index(), "a row was last changed by an applied entry");
     }
 }

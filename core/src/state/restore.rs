@@ -16,10 +16,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::assignment::{Duty, duty};
-use super::fleet::Fleet;
-use super::indexes::Indexes;
 use super::table::{Table, Tag};
-use super::txn::{Txn, holds_room};
+use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
     AllocId, Allocation, ClientStatus, ClusterId, DesiredStatus, EvalId, EvalStatus, Evaluation,
@@ -191,19 +189,6 @@ impl State {
                 known.node.modify_index = self.header.index;
                 self.nodes.put(id, known);
             }
-        }
-    }
-
-    /// Indexes and fleet, as a snapshot's reader makes them; nodes keep their slots.
-    fn derive_anew(&mut self) {
-        self.by = Indexes::of(self);
-        self.fleet = Fleet::default();
-        for (_, row) in self.nodes.iter() {
-            self.fleet.put_node_at(&row.node, row.slot);
-        }
-        for (_, alloc) in self.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
-            assert!(self.nodes.has(alloc.node), "an alloc that holds room has its node");
-            self.fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
         }
     }
 }

@@ -6,10 +6,12 @@
 //! Invariants
 //! - decoding what was encoded gives the same digest and the same behaviour;
 //! - bytes that were not encoded by us are refused, never believed in part.
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::fleet::Fleet;
 use super::indexes::Indexes;
 use super::session::{Remembered, SessionHead};
 use super::table::{Table, Tag};
@@ -140,17 +142,33 @@ impl State {
 
     /// Make indexes and fleet from the tables.
     fn derive(&mut self) -> Result<(), SnapshotFault> {
-        for (id, row) in self.nodes.iter() {
-            if self.fleet.node_at(row.slot).is_some_and(|other| other != id) {
-                return Err(SnapshotFault::SlotTakenTwice);
-            }
-            self.fleet.put_node_at(&row.node, row.slot);
+        let mut taken = BTreeSet::new();
+        if !self.nodes.iter().all(|(_, row)| taken.insert(row.slot)) {
+            return Err(SnapshotFault::SlotTakenTwice);
         }
-        for (_, alloc) in self.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
-            self.fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
-        }
-        self.by = Indexes::of(self);
+        self.derive_anew();
         Ok(())
+    }
+
+    /// Indexes and fleet, as the tables make them; nodes keep their slots.
+    pub(super) fn derive_anew(&mut self) {
+        self.fleet = Fleet::of(self);
+        self.by = Indexes::of(self);
+    }
+}
+
+impl Fleet {
+    /// The fleet of these tables, from nothing.
+    pub(crate) fn of(state: &State) -> Self {
+        let mut fleet = Self::default();
+        for (_, row) in state.nodes.iter() {
+            fleet.put_node_at(&row.node, row.slot);
+        }
+        for (_, alloc) in state.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
+            assert!(state.nodes.has(alloc.node), "an alloc that holds room has its node");
+            fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
+        }
+        fleet
     }
 }
 
