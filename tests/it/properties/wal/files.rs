@@ -74,25 +74,6 @@ fn segment_paths(data_dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_was_durable_is_there_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let record = |number: u64| vec![u8::try_from(number % 251).unwrap(); 900];
-    for start in 0..4 {
-        let (mut log, recovery) = Log::open(dir.path());
-        let expected: Vec<_> =
-            (1..=start * 40).map(|n| (WriteSeq(n), Lane::Raft, record(n))).collect();
-        assert_eq!(recovery.records, expected);
-        assert_eq!(recovery.torn, None);
-        for number in start * 40 + 1..=(start + 1) * 40 {
-            log.append(Lane::Raft, &record(number));
-        }
-        log.settle();
-        assert_eq!(log.wal.durable_seq(), WriteSeq((start + 1) * 40));
-    }
-    assert!(1 < segment_paths(dir.path()).len(), "the log filled more than one segment");
-}
-
-#[test]
 fn compacted_segments_are_recycled_or_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(dir.path());
@@ -119,26 +100,6 @@ fn a_second_agent_is_told_who_holds_the_directory() {
     assert!(matches!(&failure, Failure::Locked { holder: named, .. } if *named == holder));
     drop(first);
     Storage::open(dir.path()).unwrap();
-}
-
-#[test]
-fn an_unfinished_block_is_cut_and_wiped() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(dir.path());
-    for _ in 0..3 {
-        log.append(Lane::Raft, &[1; 100]);
-        log.settle();
-    }
-    drop(log);
-    let path = &segment_paths(dir.path())[0];
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    // The third block lost its record's bytes.
-    file.write_all_at(&[0; 50], 2 * 4_096 + 90).unwrap();
-    let (_, recovery) = Storage::open(dir.path()).unwrap();
-    assert_eq!(recovery.records.len(), 2);
-    assert_eq!(recovery.torn.map(|torn| torn.offset), Some(2 * 4_096));
-    let (_, recovery) = Storage::open(dir.path()).unwrap();
-    assert_eq!(recovery.torn, None);
 }
 
 #[test]
