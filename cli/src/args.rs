@@ -7,8 +7,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, alloc, completions, eval, job, monitor, node, operator, server, sim};
-use crate::commands::{status, system, tls};
+use crate::commands::{agent, alloc, completions, eval, job, monitor, node, operator, replay};
+use crate::commands::{server, sim, status, system, tls};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,7 +86,7 @@ pub(crate) enum Command {
     #[command(subcommand, about = "Simulate clusters and hunt for faults")]
     Sim(sim::SimCommand),
     #[command(about = "Step through the recorded inputs of an agent")]
-    Replay(sim::ReplayArgs),
+    Replay(replay::ReplayArgs),
 }
 
 /// What asks an agent.

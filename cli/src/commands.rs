@@ -19,6 +19,7 @@ pub(crate) mod job;
 pub(crate) mod monitor;
 pub(crate) mod node;
 pub(crate) mod operator;
+pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod sim;
 pub(crate) mod status;
@@ -76,7 +77,7 @@ pub(crate) fn run(command: &Command, global: &Global, terminal: Terminal) -> End
         Command::Tls(command) => tls::run(command, global, terminal),
         Command::Operator(command) => operator::run(command, global, terminal),
         Command::Sim(command) => sim::run(command, terminal),
-        Command::Replay(args) => sim::replay(args, terminal),
+        Command::Replay(args) => replay::run(args, terminal),
         Command::Remote(command) => remote(command, &mut Session::open(global, terminal)?),
     }
 }
