@@ -19,6 +19,8 @@ const CUTS_KEPT: usize = 4;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Cuts {
     digests: BTreeMap<Index, BTreeMap<ServerId, Digest>>,
+    /// A digest came since they were last compared.
+    has_news: bool,
 }
 
 /// A quorum has another state than this server at the same entry.
@@ -33,14 +35,17 @@ impl Cuts {
     /// `server` had the state `digest` at the cut at `index`.
     pub fn on_digest(&mut self, server: ServerId, index: Index, digest: Digest) {
         self.digests.entry(index).or_default().insert(server, digest);
+        self.has_news = true;
         while CUTS_KEPT < self.digests.len() {
             self.digests.pop_first();
         }
     }
 
-    /// Whether `own` is in the minority at some cut, among `voters`.
-    #[must_use]
-    pub fn divergence(&self, own: ServerId, voters: &[ServerId]) -> Option<Divergence> {
+    /// Whether `own` is in the minority at some cut, among `voters`, by a digest that is new.
+    pub fn divergence(&mut self, own: ServerId, voters: &[ServerId]) -> Option<Divergence> {
+        if !core::mem::take(&mut self.has_news) {
+            return None;
+        }
         let quorum = voters.len() / 2 + 1;
         self.digests.iter().find_map(|(&index, digests)| {
             let mine = *digests.get(&own)?;
@@ -69,6 +74,7 @@ mod tests {
         cuts.on_digest(ServerId(3), Index(9), Digest(8));
         let found = Divergence { index: Index(9), own: Digest(7), theirs: Digest(8) };
         assert_eq!(cuts.divergence(ServerId(1), &voters), Some(found));
+        cuts.on_digest(ServerId(3), Index(9), Digest(8));
         assert_eq!(cuts.divergence(ServerId(2), &voters), None);
     }
 }

@@ -129,8 +129,8 @@ impl Agent {
     }
 
     /// Stops this server if a quorum says that its state is wrong.
-    pub(super) fn check_cuts(&self, effects: &mut Effects) {
-        let Some(server) = &self.server else { return };
+    pub(super) fn check_cuts(&mut self, effects: &mut Effects) {
+        let Some(server) = &mut self.server else { return };
         let voters = &server.raft.configuration().voters;
         if let Some(found) = server.cuts.divergence(server.id, voters) {
             let reason = alloc::format!(

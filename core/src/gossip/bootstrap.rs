@@ -33,8 +33,11 @@ impl Gossip {
 
     /// While a cluster is waited for, whom we met is news that others wait for.
     pub(super) fn tell_whom_we_met(&mut self, out: &mut impl Emit<Output>) {
+        if self.stage == Stage::Settled {
+            return;
+        }
         let met = self.met();
-        if self.stage == Stage::Settled || met == self.told_met {
+        if met == self.told_met {
             return;
         }
         self.told_met = met;
@@ -45,6 +48,9 @@ impl Gossip {
     }
 
     pub(super) fn try_bootstrap(&mut self, out: &mut impl Emit<Output>) {
+        if self.own.expect == 0 || self.stage != Stage::Waiting {
+            return;
+        }
         let voters = self.met();
         if !self.may_bootstrap(&voters) {
             return;
@@ -64,9 +70,9 @@ impl Gossip {
         let expect = self.own.expect;
         let enough = usize::try_from(expect).is_ok_and(|expect| expect <= voters.len());
         let is_lowest = voters.first() == Some(&self.own.id);
-        let is_ours = expect != 0 && self.stage == Stage::Waiting && is_lowest && enough;
         let nobody = ClusterId::default();
-        is_ours
+        is_lowest
+            && enough
             && voters.len() <= SERVERS_MAX
             && self.others.values().all(|known| match known.member.status {
                 // It joins whatever is founded, and must not keep the others from it.

@@ -167,7 +167,7 @@ impl<'a> Block<'a> {
             records.push((WriteSeq(self.first_seq.0.checked_add(ordinal.into())?), lane, body));
             rest = after;
         }
-        rest.iter().all(|&byte| byte == 0).then_some(records)
+        is_zero(rest).then_some(records)
     }
 }
 
@@ -235,6 +235,12 @@ impl Draft {
         put(&mut block, MARKS_AT + 8, &marks.client.0.to_le_bytes());
         block
     }
+}
+
+/// Whether all bytes are zero; by sixteen, since there are thousands.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|&word| u128::from_ne_bytes(word) == 0) && rest.iter().all(|&byte| byte == 0)
 }
 
 /// `bytes` rounded up to whole pages.
