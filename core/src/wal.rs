@@ -26,7 +26,6 @@ use crate::emit::Emit;
 use crate::types::WriteSeq;
 
 pub mod block;
-pub mod checksum;
 pub mod recover;
 mod segments;
 

@@ -52,7 +52,7 @@ impl Disk {
     /// The agent asks for `operation`.
     pub fn submit(&mut self, op: OpId, mut operation: Operation) {
         if let Operation::Write { block, .. } = &mut operation {
-            self.chain_crc = wal::seal(block, self.chain_crc, wal::checksum::crc32c);
+            self.chain_crc = wal::seal(block, self.chain_crc, crc_fast::crc32_iscsi);
         }
         self.in_flight.insert(op, operation);
     }
@@ -168,8 +168,8 @@ impl Disk {
 
     fn scan(&self) -> Result<wal::Recovery, wal::Corruption> {
         let images = self.segments.iter();
-        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
-        wal::recover(images, wal::checksum::crc32c)
+        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes });
+        wal::recover(images, crc_fast::crc32_iscsi)
     }
 
     fn apply(&mut self, operation: Operation) {

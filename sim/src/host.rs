@@ -18,7 +18,6 @@ use crate::disk::Disk;
 use crate::drivers::Drivers;
 use crate::network::HostId;
 use crate::plan::{Knobs, Plan};
-use crate::shadow::Shadow;
 use crate::workload::{node_id, node_of};
 
 /// Between the ids of servers that follow each other on one host.
@@ -60,7 +59,6 @@ pub struct Host {
     pub snapshots: BTreeMap<Index, (SnapshotMark, Arc<[u8]>)>,
     /// A snapshot that is being received.
     pub incoming: Option<(SnapshotMark, Vec<u8>)>,
-    pub shadow: Shadow,
     pub cluster: ClusterId,
     pub paused_until: Moment,
     /// When the agent wants to be woken, and when it will be.
@@ -102,7 +100,6 @@ impl Host {
             drivers: Drivers::default(),
             snapshots: BTreeMap::new(),
             incoming: None,
-            shadow: Shadow::default(),
             cluster: ClusterId::default(),
             paused_until: Moment::default(),
             wake_wanted: None,
@@ -142,7 +139,6 @@ impl Host {
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         let snapshot = self.snapshots.values().next_back().cloned();
         let found = self.disk.recover(snapshot.as_ref().map(|(mark, _)| mark))?;
-        self.shadow = Shadow::new(snapshot.as_ref().map(|(_, bytes)| Arc::clone(bytes)));
         self.agent = Some(Box::new(Agent::new(self.config.clone(), self.seed)));
         self.may_halt = self.disk.is_full;
         let recovered = Recovered {

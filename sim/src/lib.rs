@@ -8,7 +8,8 @@
 //! | `run` | one run of a plan, a hunt through seeds |
 //! | `plan` | faults and requests of one run: drawn, printed, parsed |
 //! | `world` | the event queue, stepping agents, carrying out their effects |
-//! | `host`, `clock`, `disk`, `durable`, `drivers`, `shadow` | one machine |
+//! | `host`, `clock`, `disk`, `durable`, `drivers` | one machine |
+//! | `shadow` | the snapshots that servers write |
 //! | `network` | links, loss, partitions |
 //! | `workload` | jobs and machines |
 //! | `checkers` | what must hold, one property a file |

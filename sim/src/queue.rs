@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - nothing is planned for the past, so time never goes back.
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Moment;
@@ -12,19 +12,23 @@ use crate::clock::Moment;
 pub struct Queue<T> {
     now: Moment,
     next_seq: u64,
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// What happens, by slot: it stays where it is while the heap is sorted.
+    slots: Vec<Option<T>>,
+    free: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Entry {
     at: Moment,
     seq: u64,
-    what: T,
+    slot: usize,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { now: Moment::default(), next_seq: 0, heap: BinaryHeap::new() }
+        let (heap, slots, free) = (BinaryHeap::new(), Vec::new(), Vec::new());
+        Self { now: Moment::default(), next_seq: 0, heap, slots, free }
     }
 }
 
@@ -38,7 +42,12 @@ impl<T> Queue<T> {
     /// Let `what` happen at `at`, or now if that is past.
     pub fn push(&mut self, at: Moment, what: T) {
         let at = at.max(self.now);
-        self.heap.push(Reverse(Entry { at, seq: self.next_seq, what }));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(what);
+        self.heap.push(Reverse(Entry { at, seq: self.next_seq, slot }));
         self.next_seq += 1;
     }
 
@@ -51,32 +60,7 @@ impl<T> Queue<T> {
         let Reverse(entry) = self.heap.pop()?;
         assert!(self.now <= entry.at, "time never goes back");
         self.now = entry.at;
-        Some(entry.what)
-    }
-}
-
-impl<T> Entry<T> {
-    const fn key(&self) -> (Moment, u64) {
-        (self.at, self.seq)
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        self.free.push(entry.slot);
+        self.slots[entry.slot].take()
     }
 }

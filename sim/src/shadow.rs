@@ -1,11 +1,12 @@
-//! The second state of a server, folded only when a snapshot of it is wanted.
+//! The second state of the servers, folded only when a snapshot of it is wanted.
 //!
-//! In production it folds beside the core, on its own thread; here it keeps the frames since the last
-//! snapshot and folds them at the cut, which tests the same promise at a fraction of the price.
+//! In production each server has one, which folds beside the core, on its own thread. Here the cluster has
+//! one: whoever cuts first at an index folds the committed frames up to there; all who cut there must have
+//! the same digest, and get the same bytes.
 //!
 //! Invariants
 //! - at a cut the folded state's digest is the core's.
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use drover_core::agent::snapshot;
@@ -15,28 +16,37 @@ use drover_core::raft::{Configuration, Frame, Payload, Position, SnapshotMark};
 use drover_core::state::State;
 use drover_core::types::Index;
 
-/// A snapshot and what was committed since.
-#[derive(Debug, Default)]
+/// The state at the last cut, and what was committed since.
+#[derive(Debug)]
 pub struct Shadow {
-    base: Option<Arc<[u8]>>,
-    /// The state at the last cut, so that not every cut begins by reading a snapshot.
-    folded: Option<Box<State>>,
+    state: Box<State>,
     frames: VecDeque<Arc<Frame>>,
+    cuts: BTreeMap<Index, Cut>,
+}
+
+/// What every server that cuts at an index must have, and the snapshot that it writes.
+#[derive(Debug)]
+struct Cut {
+    position: Position,
+    configuration: Configuration,
+    digest: Digest,
+    mark: SnapshotMark,
+    bytes: Arc<[u8]>,
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self { state: Box::new(State::new()), frames: VecDeque::new(), cuts: BTreeMap::new() }
+    }
 }
 
 impl Shadow {
-    /// Begins at a snapshot, or at nothing.
-    #[must_use]
-    pub const fn new(base: Option<Arc<[u8]>>) -> Self {
-        Self { base, folded: None, frames: VecDeque::new() }
-    }
-
-    /// The core applied `frame`.
+    /// `frame` was committed, as nobody had seen before.
     pub fn on_committed(&mut self, frame: Arc<Frame>) {
         self.frames.push_back(frame);
     }
 
-    /// All servers cut here: the snapshot's bytes and name.
+    /// A server cuts here: the snapshot's bytes and name.
     ///
     /// # Errors
     /// The folded state is not the core's.
@@ -46,33 +56,39 @@ impl Shadow {
         configuration: &Configuration,
         digest: Digest,
     ) -> Result<(SnapshotMark, Arc<[u8]>), String> {
-        let mut state = match (self.folded.take(), &self.base) {
-            (Some(state), _) => state,
-            (None, Some(bytes)) => Box::new(decode(bytes)?),
-            (None, None) => Box::new(State::new()),
-        };
+        if !self.cuts.contains_key(&position.index) {
+            let cut = self.fold(position, configuration)?;
+            self.cuts.insert(position.index, cut);
+        }
+        let cut = &self.cuts[&position.index];
+        if (cut.position, &cut.configuration, cut.digest) != (position, configuration, digest) {
+            return Err(format!(
+                "folded again from its log the state at {:?} with {:?} is {}, the core's at {position:?} \
+                 with {configuration:?} is {digest}",
+                cut.position, cut.configuration, cut.digest
+            ));
+        }
+        Ok((cut.mark.clone(), Arc::clone(&cut.bytes)))
+    }
+
+    fn fold(&mut self, position: Position, configuration: &Configuration) -> Result<Cut, String> {
         while self.frames.front().is_some_and(|frame| frame.last() <= position.index) {
             if let Some(frame) = self.frames.pop_front() {
-                apply_frame(&mut state, &frame);
+                apply_frame(&mut self.state, &frame);
             }
         }
-        if state.digest() != digest || state.index() != position.index {
+        let state = &self.state;
+        if state.index() != position.index {
             return Err(format!(
-                "folded again from its log the state at {:?} is {}, the core's is {digest}",
-                state.index(),
-                state.digest()
+                "a cut at {position:?}, where the log goes to {:?}",
+                state.index()
             ));
         }
         let bytes: Arc<[u8]> = snapshot::pack(position, configuration, &state.encode()).into();
         let (mark, _) = snapshot::unpack(&bytes)?;
-        self.folded = Some(state);
-        Ok((mark, bytes))
+        let configuration = configuration.clone();
+        Ok(Cut { position, configuration, digest: state.digest(), mark, bytes })
     }
-}
-
-fn decode(bytes: &[u8]) -> Result<State, String> {
-    let (_, state) = snapshot::unpack(bytes)?;
-    State::decode(state).map_err(|fault| format!("{fault:?}"))
 }
 
 fn apply_frame(state: &mut State, frame: &Frame) {

@@ -13,7 +13,7 @@
 //! - nothing here depends on anything but the plan: no clock, no entropy, no hash order;
 //! - an agent learns nothing but its events, and is never looked into to decide what happens next,
 //!   but where the plan says `leader`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drover_core::agent::{Effect, Effects, Event, Input};
 use drover_core::digest::Digest;
@@ -32,6 +32,7 @@ use crate::host::Host;
 use crate::network::{HostId, NetEvent, Network, Weather};
 use crate::plan::Plan;
 use crate::queue::Queue;
+use crate::shadow::Shadow;
 use crate::trace::{self, Ladder};
 
 mod acts;
@@ -43,11 +44,13 @@ mod settle;
 
 pub use settle::SETTLE_MS_MAX;
 
-use acts::End;
+use acts::{End, Strike};
 use requests::Asked;
 
 /// One in so many messages goes through its encoding and back.
 const DECODE_ONE_IN: u64 = 16;
+/// One in so many steps puts the agent's digest into the chain.
+const CHAIN_AGENT_EVERY: u64 = 8;
 /// How often the tables are looked at whole.
 const TABLES_LOOK_MS: u64 = 1_000;
 
@@ -119,14 +122,18 @@ pub struct World {
     rng: Rng,
     effects: Effects,
     check_every: u64,
+    /// What servers write at their cuts.
+    shadow: Shadow,
     asked: BTreeMap<RequestId, Asked>,
     last_request: u64,
     /// What an operator saved last.
     saved: Option<std::sync::Arc<[u8]>>,
     last_leader: Option<HostId>,
     has_healed: bool,
-    /// How often the next crash was put off, to meet a write on its way.
-    crash_put_off: u32,
+    /// By line of the plan: crashes that wait for a write.
+    strikes: BTreeMap<usize, Strike>,
+    /// Lines whose crash has come.
+    struck: BTreeSet<usize>,
     /// When a disk was last lost.
     wiped_at: Moment,
     /// The term and the configuration of the leader that last told of a commit by itself.
@@ -167,12 +174,14 @@ impl World {
             rng,
             effects: Effects::default(),
             check_every,
+            shadow: Shadow::default(),
             asked: BTreeMap::new(),
             last_request: 0,
             saved: None,
             last_leader: None,
             has_healed: false,
-            crash_put_off: 0,
+            strikes: BTreeMap::new(),
+            struck: BTreeSet::new(),
             wiped_at: Moment::default(),
             told_by: None,
             greeted: BTreeMap::new(),
@@ -352,7 +361,9 @@ impl World {
             agent.check_invariants();
         }
         self.stepping = None;
-        self.chain = chained(self.chain, now, (host, kind), agent.digest());
+        // Agents differ for long once they differ; what they do at each step is in the chain.
+        let agent = self.steps.is_multiple_of(CHAIN_AGENT_EVERY).then(|| agent.digest());
+        self.chain = chained(self.chain, now, (host, kind), agent.unwrap_or_default());
         let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
         match wake {
             Some(at) => self.plan_wake(host, Moment { ns: at.ns.max(now.ns + 1) }),

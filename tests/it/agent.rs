@@ -134,7 +134,7 @@ fn disk_of(dev: &DevAgent, config: Config) -> (BTreeMap<SegmentId, Vec<u8>>, Vec
                 }
                 Operation::Remove { segment } => drop(segments.remove(&segment)),
                 Operation::Write { segment, offset, mut block } => {
-                    chain_crc = wal::seal(&mut block, chain_crc, wal::checksum::crc32c);
+                    chain_crc = wal::seal(&mut block, chain_crc, crc_fast::crc32_iscsi);
                     let at = usize::try_from(offset).expect("a small segment");
                     segments.get_mut(&segment).expect("it was prepared")[at..at + block.len()]
                         .copy_from_slice(&block);
@@ -149,7 +149,7 @@ fn disk_of(dev: &DevAgent, config: Config) -> (BTreeMap<SegmentId, Vec<u8>>, Vec
 fn recover(segments: &BTreeMap<SegmentId, Vec<u8>>) -> Result<Recovery, wal::Corruption> {
     let images = segments.iter();
     let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
-    wal::recover(images, wal::checksum::crc32c)
+    wal::recover(images, crc_fast::crc32_iscsi)
 }
 
 #[test]

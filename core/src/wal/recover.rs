@@ -22,9 +22,9 @@ const ZEROS: [u8; BLOCK_ALIGN_BYTES] = [0; BLOCK_ALIGN_BYTES];
 
 /// The bytes of one segment, as the disk holds them.
 #[derive(Clone, Debug)]
-pub struct SegmentImage {
+pub struct SegmentImage<B> {
     pub segment: SegmentId,
-    pub bytes: Vec<u8>,
+    pub bytes: B,
 }
 
 /// Where the log ends and what it consists of.
@@ -106,8 +106,8 @@ impl Tail {
 ///
 /// # Errors
 /// If records that may have been called durable cannot be read.
-pub fn recover(
-    images: impl IntoIterator<Item = SegmentImage>,
+pub fn recover<B: AsRef<[u8]>>(
+    images: impl IntoIterator<Item = SegmentImage<B>>,
     crc: impl Fn(&[u8]) -> u32,
 ) -> Result<Recovery, Corruption> {
     let mut scan = Scan {
@@ -118,7 +118,8 @@ pub fn recover(
         is_blank: true,
     };
     for image in images {
-        scan.on_image(&image, &crc)?;
+        let SegmentImage { segment, bytes } = &image;
+        scan.on_image(&SegmentImage { segment: *segment, bytes: bytes.as_ref() }, &crc)?;
     }
     scan.finish()
 }
@@ -136,7 +137,7 @@ struct Scan {
 impl Scan {
     fn on_image(
         &mut self,
-        image: &SegmentImage,
+        image: &SegmentImage<&[u8]>,
         crc: &impl Fn(&[u8]) -> u32,
     ) -> Result<(), Corruption> {
         self.check_row(image)?;
@@ -146,7 +147,7 @@ impl Scan {
             last_seq: PerLane::default(),
         };
         let mut at = 0;
-        while let Some(block) = block::read(&image.bytes, at, crc) {
+        while let Some(block) = block::read(image.bytes, at, crc) {
             if !block.is_known() {
                 return Err(corruption(image.segment, at, Damage::UnknownVersion));
             }
@@ -170,7 +171,7 @@ impl Scan {
         Ok(())
     }
 
-    fn check_row(&self, image: &SegmentImage) -> Result<(), Corruption> {
+    fn check_row(&self, image: &SegmentImage<&[u8]>) -> Result<(), Corruption> {
         let newest = self.tail.ready.last().or(self.tail.live.last());
         if newest.is_some_and(|newest| newest.id.0.checked_add(1) != Some(image.segment.0)) {
             return Err(corruption(image.segment, 0, Damage::SegmentMissing));
@@ -223,7 +224,7 @@ impl Scan {
     /// the end shows that it does not. Tells whether older blocks are there instead.
     fn look_beyond(
         &self,
-        image: &SegmentImage,
+        image: &SegmentImage<&[u8]>,
         at: usize,
         crc: &impl Fn(&[u8]) -> u32,
     ) -> Result<bool, Corruption> {
@@ -231,7 +232,7 @@ impl Scan {
         let end = (last.id, self.tail.offset);
         let mut has_stale = false;
         for page in (at..image.bytes.len()).step_by(BLOCK_ALIGN_BYTES) {
-            let Some(block) = block::read(&image.bytes, page, crc) else { continue };
+            let Some(block) = block::read(image.bytes, page, crc) else { continue };
             let place = (block.place.segment, block.place.offset);
             if place < end {
                 has_stale = true;
@@ -256,7 +257,7 @@ impl Scan {
     /// there if it fitted, or at the start of the next segment.
     fn broken_at(
         &self,
-        image: &SegmentImage,
+        image: &SegmentImage<&[u8]>,
         at: usize,
         end: (SegmentId, u64),
         found: (SegmentId, u64),
@@ -269,7 +270,7 @@ impl Scan {
             (torn.segment, torn.offset)
         } else if last.bytes == end.1 {
             (next.id, 0)
-        } else if found != here && block::is_begun(&image.bytes, at, image.segment) {
+        } else if found != here && block::is_begun(image.bytes, at, image.segment) {
             here
         } else {
             end
@@ -296,11 +297,11 @@ impl Scan {
 
 /// What an interrupted write left at `at`. A recycled file is full of older blocks there, so its
 /// bytes say nothing unless they are the head of a block made for this place.
-fn torn_at(image: &SegmentImage, at: usize, has_stale: bool) -> Option<TornTail> {
+fn torn_at(image: &SegmentImage<&[u8]>, at: usize, has_stale: bool) -> Option<TornTail> {
     let rest = image.bytes.get(at..)?;
     let mut pages = rest.chunks(BLOCK_ALIGN_BYTES);
     let torn_pages = pages.rposition(|page| page != &ZEROS[..page.len()])? + 1;
-    let is_torn = !has_stale || block::is_begun(&image.bytes, at, image.segment);
+    let is_torn = !has_stale || block::is_begun(image.bytes, at, image.segment);
     is_torn.then_some(TornTail {
         segment: image.segment,
         offset: at as u64,

@@ -182,7 +182,7 @@ fn draw_restores(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
     if rng.chance(670) {
         return;
     }
-    let gap_ms = rng.between(5_000, 60_000);
+    let gap_ms = rng.between(10_000, 200_000);
     let mut at_ms = QUIET_MS + rng.between(0, gap_ms);
     while at_ms < size.fault_ms {
         let act = if rng.chance(500) { Act::Save } else { Act::Restore };

@@ -26,16 +26,22 @@ pub enum End {
 const VOTERS_TO_SPARE_ONE: usize = 3;
 /// A host that stands still for longer has lost its links when it goes on.
 const PAUSE_LINKS_MS: u64 = 500;
-/// How often a crash waits a tenth of a millisecond for a write.
-const CRASH_PUT_OFF_MAX: u32 = 10_000;
+/// How long a crash waits for a write.
+const STRIKE_MS_MAX: u64 = 1_000;
+
+/// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Strike {
+    /// For a write of this host.
+    Waits(HostId),
+    Due,
+}
 
 impl World {
     /// The line of the plan at this position.
     pub(super) fn act(&mut self, at: usize) -> Result<(), Violation> {
         let Some(Line { act, .. }) = self.plan.lines.get(at).cloned() else { return Ok(()) };
-        if self.puts_off(&act) {
-            let at_once = self.queue.now().plus_us(100);
-            self.queue.push(at_once, Happening::Line(at));
+        if self.puts_off(at, &act) {
             return Ok(());
         }
         self.note("plan", || act.to_string());
@@ -112,17 +118,35 @@ impl World {
         Ok(())
     }
 
-    /// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
-    fn puts_off(&mut self, act: &Act) -> bool {
+    /// Whether the line strikes later, or has struck.
+    fn puts_off(&mut self, line: usize, act: &Act) -> bool {
         let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
-        let Some(host) = self.up(*who) else { return false };
-        let is_late = CRASH_PUT_OFF_MAX <= self.crash_put_off;
-        if is_late || self.hosts[host.0].disk.is_writing() {
-            self.crash_put_off = 0;
-            return false;
+        if self.struck.contains(&line) {
+            return true;
         }
-        self.crash_put_off += 1;
-        true
+        let host = self.up(*who).filter(|host| !self.hosts[host.0].disk.is_writing());
+        if let Some(host) = host
+            && !self.strikes.contains_key(&line)
+        {
+            self.strikes.insert(line, Strike::Waits(host));
+            let at_last = self.queue.now().plus_ms(STRIKE_MS_MAX);
+            self.queue.push(at_last, Happening::Line(line));
+            return true;
+        }
+        self.strikes.remove(&line);
+        self.struck.insert(line);
+        false
+    }
+
+    /// `host` writes, for the next `us`: whoever waited for that strikes meanwhile.
+    pub(super) fn strike_during_write(&mut self, host: HostId, us: u64) {
+        for (&line, strike) in &mut self.strikes {
+            if matches!(strike, Strike::Waits(waited) if *waited == host) {
+                *strike = Strike::Due;
+                let at = self.queue.now().plus_us(self.rng.between(0, us));
+                self.queue.push(at, Happening::Line(line));
+            }
+        }
     }
 
     /// The agent is gone, and starts again after `for_ms`.

@@ -68,7 +68,8 @@ impl World {
                 return named("alloc_runs_once", destroyed);
             }
             Effect::Joined { cluster } => return self.join(host, cluster),
-            Effect::Committed { frame } => self.hosts[host.0].shadow.on_committed(frame),
+            // Looked at before anything was carried out.
+            Effect::Committed { .. } => (),
             Effect::Cut { position, configuration, digest } => {
                 return self.write_snapshot(host, position, (&configuration, digest));
             }
@@ -137,6 +138,7 @@ impl World {
         if self.checkers.on_committed(raft.term(), frame)? == Seen::Again {
             return Ok(());
         }
+        self.shadow.on_committed(Arc::clone(frame));
         self.look_for_restore(host, frame);
         let raft = self.hosts[host.0].agent.as_ref().and_then(|agent| agent.raft());
         let Some(raft) = raft else { return Ok(()) };
@@ -171,7 +173,9 @@ impl World {
     fn write_disk(&mut self, host: HostId, op: OpId, operation: Operation) {
         let now = self.queue.now();
         let writer = &mut self.hosts[host.0];
-        let mut at = now.plus_us(writer.draw_disk_us(&self.plan.knobs));
+        let us = writer.draw_disk_us(&self.plan.knobs);
+        let mut at = now.plus_us(us);
+        let is_write = matches!(operation, Operation::Write { .. });
         match operation {
             Operation::Write { .. } => (),
             Operation::Prepare { .. } | Operation::Remove { .. } => {
@@ -182,6 +186,9 @@ impl World {
         writer.disk.submit(op, operation);
         let incarnation = writer.incarnation;
         self.queue.push(at, Happening::Disk { host, incarnation, op });
+        if is_write && !self.strikes.is_empty() {
+            self.strike_during_write(host, us);
+        }
     }
 
     pub(super) fn finish_disk(
@@ -246,7 +253,7 @@ impl World {
         (configuration, digest): (&Configuration, Digest),
     ) -> Result<(), Violation> {
         self.counters.cuts += 1;
-        let cut = self.hosts[host.0].shadow.cut(position, configuration, digest);
+        let cut = self.shadow.cut(position, configuration, digest);
         let (mark, bytes) =
             cut.map_err(|message| Violation { checker: "shadow_agrees", message })?;
         let (at, incarnation) = self.when_disk_is_done(host);
@@ -293,7 +300,6 @@ impl World {
         let state = owner.agent.as_ref().and_then(|agent| agent.state());
         if state.is_some_and(|state| state.index() == index) {
             self.counters.snapshots_installed += 1;
-            owner.shadow = crate::shadow::Shadow::new(Some(bytes));
         }
         Ok(())
     }
