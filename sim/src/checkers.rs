@@ -104,6 +104,16 @@ struct LastSeen {
     leads_in: Option<Term>,
 }
 
+/// What has just come about on a server, beside what is checked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct News {
+    pub has_won: bool,
+    /// It led and does not any more, in the same term.
+    pub has_stood_down: bool,
+    /// Its log has become shorter.
+    pub has_truncated: bool,
+}
+
 impl Checkers {
     /// Nothing was seen yet; nodes may be silent for `silence_ms`.
     #[must_use]
@@ -111,13 +121,13 @@ impl Checkers {
         Self { silence_ms, ..Self::default() }
     }
 
-    /// Something happened to a server. Answers whether it has just won the lead.
+    /// Something happened to a server.
     ///
     /// # Errors
     /// A property does not hold any more.
-    pub fn look(&mut self, looked: Looked<'_>) -> Result<bool, Violation> {
+    pub fn look(&mut self, looked: Looked<'_>) -> Result<News, Violation> {
         let Some((raft, state)) = looked.agent.raft().zip(looked.agent.state()) else {
-            return Ok(false);
+            return Ok(News::default());
         };
         let now = LastSeen {
             standing: Standing {
@@ -132,7 +142,7 @@ impl Checkers {
         };
         let before = self.seen.insert(looked.server, now).unwrap_or_default();
         if before == now {
-            return Ok(false);
+            return Ok(News::default());
         }
         let grows = self.terms_and_indexes_grow.on_standing(looked.server, now.standing);
         named("terms_and_indexes_grow", grows)?;
@@ -158,7 +168,14 @@ impl Checkers {
             let complete = self.leader_completeness.on_leader(term, holds);
             named("leader_completeness", complete)?;
         }
-        Ok(won.is_some())
+        let is_same_start = before.standing.incarnation == now.standing.incarnation;
+        Ok(News {
+            has_won: won.is_some(),
+            has_stood_down: is_same_start
+                && before.leads_in == Some(now.standing.term)
+                && now.leads_in.is_none(),
+            has_truncated: is_same_start && now.last.index < before.last.index,
+        })
     }
 
     /// A server in `term` said that `frame` is committed.

@@ -13,7 +13,7 @@
 //! | `network` | links, loss, partitions |
 //! | `workload` | jobs and machines |
 //! | `checkers` | what must hold, one property a file |
-//! | `counters`, `trace` | what happened: in numbers, and line by line |
+//! | `counters`, `marks`, `trace` | what happened: in numbers, by name, and line by line |
 //! | `shrink` | cutting a failing plan down |
 //! | `replay` | stepping a recorded input log |
 //!
@@ -27,6 +27,7 @@ pub mod disk;
 pub mod drivers;
 pub mod durable;
 pub mod host;
+pub mod marks;
 pub mod network;
 pub mod plan;
 pub mod queue;

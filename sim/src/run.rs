@@ -12,6 +12,7 @@ use drover_core::digest::Digest;
 use crate::checkers::Violation;
 use crate::clock::Moment;
 use crate::counters::Counters;
+use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::plan::draw::Size;
 use crate::trace::Ladder;
@@ -59,6 +60,7 @@ pub struct Report {
     /// Of everything that happened, in order: equal in every run of the plan.
     pub digest: Digest,
     pub counters: Counters,
+    pub marks: Marks,
     pub failure: Option<Failure>,
     /// Inputs that agents took.
     pub steps: u64,
@@ -121,8 +123,8 @@ fn run_once(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> Report {
         message,
         ladder: world.ladder.take().map(Ladder::into_lines).unwrap_or_default(),
     });
-    let World { chain: digest, counters, steps, .. } = world;
-    Report { seed: plan.seed, digest, counters, failure, steps, lasted }
+    let World { chain: digest, counters, marks, steps, .. } = world;
+    Report { seed: plan.seed, digest, counters, marks, failure, steps, lasted }
 }
 
 fn to_the_end(world: &mut World) -> Result<(), Violation> {
@@ -150,6 +152,7 @@ pub enum Times {
 pub struct Hunt {
     pub runs: u64,
     pub counters: Counters,
+    pub marks: Marks,
     pub steps: u64,
     pub failures: Vec<Report>,
 }
@@ -170,6 +173,7 @@ pub fn hunt(
         }
         hunt.runs += 1;
         hunt.counters += &report.counters;
+        hunt.marks = hunt.marks.and(report.marks);
         hunt.steps += report.steps;
         let goes_on = watch(&report);
         if report.failure.is_some() {

@@ -6,6 +6,7 @@
 //! | `world/acts.rs` | the plan's faults |
 //! | `world/requests.rs` | the plan's requests, and their answers |
 //! | `world/restores.rs` | operators who go back to a saved state |
+//! | `world/marking.rs` | where named situations are reached |
 //! | `world/recording.rs` | every agent's inputs, stepped again |
 //! | `world/settle.rs` | the end of all faults, and whether everything has come to rest |
 //!
@@ -24,11 +25,12 @@ use drover_core::wal::OpId;
 use drover_core::wire::{Message, PeerId};
 use drover_core::{client, limits};
 
-use crate::checkers::{Checkers, Looked, Violation};
+use crate::checkers::{Checkers, Looked, News, Violation};
 use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::drivers::Turn;
 use crate::host::Host;
+use crate::marks::Marks;
 use crate::network::{HostId, NetEvent, Network, Weather};
 use crate::plan::Plan;
 use crate::queue::Queue;
@@ -37,6 +39,7 @@ use crate::trace::{self, Ladder};
 
 mod acts;
 mod effects;
+mod marking;
 mod recording;
 mod requests;
 mod restores;
@@ -112,6 +115,7 @@ pub struct World {
     pub network: Network,
     pub checkers: Checkers,
     pub counters: Counters,
+    pub marks: Marks,
     /// Of everything that happened, in order.
     pub chain: Digest,
     /// Inputs stepped.
@@ -119,6 +123,8 @@ pub struct World {
     /// Who is being stepped: a panic is his.
     pub stepping: Option<HostId>,
     pub ladder: Option<Ladder>,
+    /// The tables when they were last looked at.
+    before: marking::Before,
     rng: Rng,
     effects: Effects,
     check_every: u64,
@@ -167,6 +173,8 @@ impl World {
             network: Network::new(hosts, weather, rng.fork("network")),
             checkers: Checkers::new(silence_ms),
             counters: Counters::default(),
+            marks: Marks::default(),
+            before: marking::Before::default(),
             chain: Digest::default(),
             steps: 0,
             stepping: None,
@@ -347,6 +355,7 @@ impl World {
         {
             ladder.push(now, &self.hosts[host.0].name, &text);
         }
+        self.mark_event(&event);
         let stepped = &mut self.hosts[host.0];
         let Some(agent) = &mut stepped.agent else { return Ok(()) };
         self.stepping = Some(host);
@@ -385,6 +394,7 @@ impl World {
             {
                 ladder.push(self.queue.now(), &self.hosts[host.0].name, &text);
             }
+            self.mark_effect(&effect);
             self.carry_out(host, effect)?;
         }
         Ok(())
@@ -399,8 +409,11 @@ impl World {
         let incarnation = looked_at.incarnation;
         let durable_term = looked_at.disk.log.hard_state.term;
         let looked = Looked { at: self.queue.now(), server, incarnation, agent, durable_term };
-        let has_won = self.checkers.look(looked)?;
-        if has_won && self.last_leader.replace(host).is_some_and(|last| last != host) {
+        let news = self.checkers.look(looked)?;
+        if news != News::default() {
+            self.mark_news(host, news);
+        }
+        if news.has_won && self.last_leader.replace(host).is_some_and(|last| last != host) {
             self.counters.leader_changes += 1;
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::{Happening, World};
 use crate::checkers::{Violation, named};
 use crate::drivers::Turn;
 use crate::host::Kept;
+use crate::marks::Mark;
 use crate::network::HostId;
 use crate::plan::{Act, Line, Way, Who};
 
@@ -55,6 +56,8 @@ impl World {
             Act::Power { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.counters.power_failures += 1;
+                    let is_writing = self.hosts[host.0].disk.is_writing();
+                    self.marks.reach_if(is_writing, Mark::PowerLostInWrite);
                     self.lose_power(host);
                     return self.take_down(host, for_ms);
                 }
@@ -187,6 +190,7 @@ impl World {
         let (recovered, torn) =
             started.map_err(|message| Violation { checker: "recovery", message })?;
         self.counters.torn_writes += u64::from(torn);
+        self.marks.reach_if(torn, Mark::TornWrite);
         self.counters.restarts += u64::from(after != Incarnation(0));
         self.network.on_start(host);
         self.step(host, Event::Booted(recovered))?;

@@ -379,8 +379,9 @@ impl World {
 
     /// Once in a while the whole tables of whoever leads.
     pub(super) fn look_at_tables(&mut self) -> Result<(), Violation> {
-        let leader = self.leader().map(|leader| &self.hosts[leader.0]);
-        let agent = leader.and_then(|leader| leader.agent.as_ref());
+        let Some(leader) = self.leader() else { return Ok(()) };
+        self.mark_tables(leader);
+        let agent = self.hosts[leader.0].agent.as_ref();
         let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
         let down = state.nodes().filter(|node| node.status == NodeStatus::Down).count();
         let lost = state.allocs().filter(|a| a.client_status == ClientStatus::Lost).count();

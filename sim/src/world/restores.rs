@@ -16,6 +16,7 @@ use drover_core::types::Index;
 
 use super::World;
 use crate::checkers::Violation;
+use crate::marks::Mark;
 use crate::network::HostId;
 
 /// Parts of one upload.
@@ -41,7 +42,10 @@ impl World {
     /// A request of a restore was answered with yes.
     pub(super) fn go_on_restoring(&mut self, request: &Request) -> Result<(), Violation> {
         match *request {
-            Request::RestorePart { of, nth, .. } => self.send_part(of, nth + 1),
+            Request::RestorePart { of, nth, .. } => {
+                self.marks.reach(Mark::RestoreBegun);
+                self.send_part(of, nth + 1)
+            }
             _ => Ok(()),
         }
     }
@@ -69,6 +73,7 @@ impl World {
                 if state.is_some_and(|state| changed_all(state, Index(at))) {
                     self.checkers.no_lost_write.on_restore(Index(at));
                     self.counters.states_restored += 1;
+                    self.marks.reach(Mark::StateRestored);
                 }
             }
         }
