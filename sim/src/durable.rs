@@ -43,15 +43,8 @@ impl DurableLog {
 
     /// A block became durable.
     pub fn on_block(&mut self, block: &[u8]) {
-        let count = u32_at(block, COUNT_AT);
-        let mut at = HEADER_BYTES;
-        for _ in 0..count {
-            let length = usize::try_from(u32_at(block, at)).expect("invariant: 32 bits fit");
-            let body = at + RECORD_HEADER_BYTES;
-            if block[at + 4] == RAFT_LANE {
-                self.on_record(&block[body..body + length]);
-            }
-            at = body + length;
+        for record in raft_bodies(block) {
+            self.on_record(record);
         }
     }
 
@@ -93,6 +86,24 @@ impl DurableLog {
             }
         }
     }
+}
+
+/// The records of consensus in a block.
+#[must_use]
+pub fn raft_records(block: &[u8]) -> Vec<Record> {
+    let decode = |bytes: &[u8]| postcard::from_bytes(bytes).expect("invariant: records decode");
+    raft_bodies(block).map(decode).collect()
+}
+
+fn raft_bodies(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = HEADER_BYTES;
+    let records = (0..u32_at(block, COUNT_AT)).map(move |_| {
+        let length = usize::try_from(u32_at(block, at)).expect("invariant: 32 bits fit");
+        let (lane, body) = (block[at + 4], at + RECORD_HEADER_BYTES);
+        at = body + length;
+        (lane, &block[body..body + length])
+    });
+    records.filter(|(lane, _)| *lane == RAFT_LANE).map(|(_, body)| body)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -13,7 +13,7 @@
 //! | `network` | links, loss, partitions |
 //! | `workload` | jobs and machines |
 //! | `checkers` | what must hold, one property a file |
-//! | `counters`, `marks`, `trace` | what happened: in numbers, by name, and line by line |
+//! | `counters`, `marks`, `ladder` | what happened: in numbers, by name, and line by line |
 //! | `shrink` | cutting a failing plan down |
 //! | `replay` | stepping a recorded input log |
 //!
@@ -27,6 +27,7 @@ pub mod disk;
 pub mod drivers;
 pub mod durable;
 pub mod host;
+pub mod ladder;
 pub mod marks;
 pub mod network;
 pub mod plan;
@@ -39,5 +40,7 @@ pub mod trace;
 pub mod workload;
 pub mod world;
 
-pub use run::{Failure, Hunt, Options, Replays, Report, Times, hunt, plan_of, run, run_plan};
+pub use run::{
+    Failure, Hunt, Options, Replays, Report, Times, hunt, plan_of, run, run_plan, watch_plan,
+};
 pub use shrink::shrink;

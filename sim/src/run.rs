@@ -12,11 +12,14 @@ use drover_core::digest::Digest;
 use crate::checkers::Violation;
 use crate::clock::Moment;
 use crate::counters::Counters;
+use crate::ladder::{Filter, Ladder};
 use crate::marks::Marks;
 use crate::plan::Plan;
 use crate::plan::draw::Size;
-use crate::trace::Ladder;
 use crate::world::World;
+
+/// Rungs of a run that are kept.
+const RUNGS_MAX: usize = 2_000_000;
 
 /// How runs are made.
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +97,38 @@ pub fn plan_of(seed: u64, options: &Options) -> Plan {
 /// Runs `plan`. A run that fails is run again for its ladder.
 #[must_use]
 pub fn run_plan(plan: &Plan, options: &Options) -> Report {
-    let report = run_once(plan, options, None);
+    let report = run_once(plan, options);
     if report.failure.is_none() || options.ladder_lines == 0 {
         return report;
     }
-    run_once(plan, options, Some(Ladder::new(options.ladder_lines)))
+    let (mut report, ladder) = watch_plan(plan, options);
+    if let Some(failure) = &mut report.failure {
+        let filter = Filter::of_checker(failure.checker);
+        failure.ladder = ladder.lines(&filter, Some(options.ladder_lines));
+        failure.ladder.push(String::new());
+        failure.ladder.extend(ladder.summary());
+    }
+    report
 }
 
-fn run_once(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> Report {
+/// Runs `plan` and keeps everything that happens, as far as there is room.
+#[must_use]
+pub fn watch_plan(plan: &Plan, options: &Options) -> (Report, Ladder) {
+    let (mut report, ladder) = run_watched(plan, options, Some(Ladder::new(RUNGS_MAX)));
+    let mut ladder = ladder.expect("invariant: a run that is watched has a ladder");
+    let broken = report.failure.as_ref().map(|failure| (failure.checker, &*failure.message));
+    ladder.on_end(report.lasted, broken);
+    if let Some(failure) = &mut report.failure {
+        failure.message = ladder.names.say(&failure.message);
+    }
+    (report, ladder)
+}
+
+fn run_once(plan: &Plan, options: &Options) -> Report {
+    run_watched(plan, options, None).0
+}
+
+fn run_watched(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> (Report, Option<Ladder>) {
     let mut world = World::new(plan.clone(), options.check_every, ladder);
     if options.replays == Replays::Yes {
         world.keep_inputs();
@@ -121,10 +148,10 @@ fn run_once(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> Report {
         checker,
         at: lasted,
         message,
-        ladder: world.ladder.take().map(Ladder::into_lines).unwrap_or_default(),
+        ladder: Vec::new(),
     });
-    let World { chain: digest, counters, marks, steps, .. } = world;
-    Report { seed: plan.seed, digest, counters, marks, failure, steps, lasted }
+    let World { chain: digest, counters, marks, steps, ladder, .. } = world;
+    (Report { seed: plan.seed, digest, counters, marks, failure, steps, lasted }, ladder)
 }
 
 fn to_the_end(world: &mut World) -> Result<(), Violation> {

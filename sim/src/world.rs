@@ -8,6 +8,7 @@
 //! | `world/restores.rs` | operators who go back to a saved state |
 //! | `world/marking.rs` | where named situations are reached |
 //! | `world/recording.rs` | every agent's inputs, stepped again |
+//! | `world/watching.rs` | what the ladder is told beside steps |
 //! | `world/settle.rs` | the end of all faults, and whether everything has come to rest |
 //!
 //! Invariants
@@ -30,12 +31,13 @@ use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::drivers::Turn;
 use crate::host::Host;
+use crate::ladder::Ladder;
 use crate::marks::Marks;
 use crate::network::{HostId, NetEvent, Network, Weather};
 use crate::plan::Plan;
 use crate::queue::Queue;
 use crate::shadow::Shadow;
-use crate::trace::{self, Ladder};
+use crate::trace;
 
 mod acts;
 mod effects;
@@ -44,6 +46,7 @@ mod recording;
 mod requests;
 mod restores;
 mod settle;
+mod watching;
 
 pub use settle::SETTLE_MS_MAX;
 
@@ -196,6 +199,9 @@ impl World {
             recording: None,
             plan,
         };
+        if let Some(ladder) = &mut world.ladder {
+            ladder.on_world(&world.hosts);
+        }
         world.plan_everything();
         world
     }
@@ -350,13 +356,13 @@ impl World {
     fn step(&mut self, host: HostId, event: Event) -> Result<(), Violation> {
         let now = self.queue.now();
         let kind = trace::kind_of(&event);
-        if let Some(ladder) = &mut self.ladder
-            && let Some(text) = trace::of_event(&event)
-        {
-            ladder.push(now, &self.hosts[host.0].name, &text);
-        }
         self.mark_event(&event);
         let stepped = &mut self.hosts[host.0];
+        if stepped.agent.is_some()
+            && let Some(ladder) = &mut self.ladder
+        {
+            ladder.on_event(now, stepped, &event);
+        }
         let Some(agent) = &mut stepped.agent else { return Ok(()) };
         self.stepping = Some(host);
         let input =
@@ -371,8 +377,11 @@ impl World {
         }
         self.stepping = None;
         // Agents differ for long once they differ; what they do at each step is in the chain.
-        let agent = self.steps.is_multiple_of(CHAIN_AGENT_EVERY).then(|| agent.digest());
-        self.chain = chained(self.chain, now, (host, kind), agent.unwrap_or_default());
+        let digest = self.steps.is_multiple_of(CHAIN_AGENT_EVERY).then(|| agent.digest());
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_effects(now, stepped, &self.effects);
+        }
+        self.chain = chained(self.chain, now, (host, kind), digest.unwrap_or_default());
         let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
         match wake {
             Some(at) => self.plan_wake(host, Moment { ns: at.ns.max(now.ns + 1) }),
@@ -389,11 +398,6 @@ impl World {
         self.look_at_commits(host, effects)?;
         self.look(host)?;
         for effect in effects.drain(..) {
-            if let Some(ladder) = &mut self.ladder
-                && let Some(text) = trace::of_effect(&effect)
-            {
-                ladder.push(self.queue.now(), &self.hosts[host.0].name, &text);
-            }
             self.mark_effect(&effect);
             self.carry_out(host, effect)?;
         }
@@ -417,13 +421,6 @@ impl World {
             self.counters.leader_changes += 1;
         }
         Ok(())
-    }
-
-    /// Write a line into the ladder, if there is one.
-    fn note(&mut self, who: &str, text: impl FnOnce() -> String) {
-        if let Some(ladder) = &mut self.ladder {
-            ladder.push(self.queue.now(), who, &text());
-        }
     }
 
     fn is_current(&self, host: HostId, incarnation: Incarnation) -> bool {

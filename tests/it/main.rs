@@ -6,6 +6,7 @@ mod drivers;
 mod gossip;
 mod http;
 mod jobspec;
+mod ladder;
 mod orders;
 mod properties;
 mod restores;

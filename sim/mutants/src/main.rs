@@ -1,5 +1,6 @@
 //! Planted bugs, each hunted until something notices: `cargo run --profile sim --manifest-path
 //! sim/mutants/Cargo.toml [-- --seeds N] [-- NAME ...]`. A bug that survives is a hole in the tests.
+//! `-- show NAME` prints the ladder of the run that notices it.
 //!
 //! Each is looked for in two ways: by the scripts of protocol rules, which must print what they always
 //! print; and by the simulator's checkers, seed after seed. A process of its own runs each bug, so that
@@ -33,6 +34,11 @@ fn main() -> ExitCode {
     {
         hunt_one(name, seeds.parse().unwrap_or(SEEDS));
         return ExitCode::SUCCESS;
+    }
+    if let [word, name] = args.as_slice()
+        && word == "show"
+    {
+        return show(name);
     }
     let at = args.iter().position(|arg| arg == "--seeds");
     let seeds = at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(SEEDS);
@@ -115,6 +121,24 @@ fn hunt_one(name: &str, seeds: u64) {
     let script = script.to_string_lossy();
     let seeds = if script.is_empty() { seeds } else { seeds.min(SEEDS_BESIDE_SCRIPT) };
     println!("{name:<28}{script:<44}{}", noticed(seeds));
+}
+
+/// The ladder of the first run in which the bug is noticed.
+fn show(name: &str) -> ExitCode {
+    let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
+    plant(mutant);
+    panic::set_hook(Box::new(|_| ()));
+    for seed in 0..SEEDS {
+        let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
+        let options = Options { servers, minutes: 2, check_every: 20, ..Options::default() };
+        let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
+        if let Some(report) = found.failures.first() {
+            println!("{name}, {servers} servers\n{report}");
+            return ExitCode::SUCCESS;
+        }
+    }
+    println!("{name} is not noticed");
+    ExitCode::FAILURE
 }
 
 /// What the simulator notices: in the plans of bugs that were found once, then in clusters of three and of

@@ -45,7 +45,7 @@ impl World {
         if self.puts_off(at, &act) {
             return Ok(());
         }
-        self.note("plan", || act.to_string());
+        self.watch_act(&act);
         match act {
             Act::Crash { who, for_ms } => {
                 if let Some(host) = self.up(who) {
@@ -154,6 +154,7 @@ impl World {
 
     /// The agent is gone, and starts again after `for_ms`.
     pub(super) fn take_down(&mut self, host: HostId, for_ms: u64) -> Result<(), Violation> {
+        self.watch_down(host);
         let gone = &mut self.hosts[host.0];
         let after = gone.incarnation;
         gone.forget_agent();
@@ -193,6 +194,7 @@ impl World {
         self.marks.reach_if(torn, Mark::TornWrite);
         self.counters.restarts += u64::from(after != Incarnation(0));
         self.network.on_start(host);
+        self.watch_up(host);
         self.step(host, Event::Booted(recovered))?;
         match node {
             Some(node) => self.step(host, Event::Fingerprinted(node)),

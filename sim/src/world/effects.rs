@@ -347,12 +347,12 @@ impl World {
         let came = self.hosts[host.0].drivers.come(key, turn);
         if came.has_begun {
             self.counters.tasks_started += 1;
-            self.note("", || format!("{key:?} begins on host {}", host.0));
+            self.watch_task(host, key, true);
             let once = self.checkers.alloc_runs_once.on_begun(host, key);
             named("alloc_runs_once", once)?;
         }
         if came.has_ended {
-            self.note("", || format!("{key:?} ends on host {}", host.0));
+            self.watch_task(host, key, false);
             self.checkers.alloc_runs_once.on_ended(key);
         }
         self.plan_turn(host, key, came.next);

@@ -26,7 +26,9 @@ impl World {
     /// # Errors
     /// A host cannot start.
     pub fn heal(&mut self) -> Result<(), Violation> {
-        self.note("plan", || "all faults end".into());
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_heal(self.queue.now());
+        }
         self.has_healed = true;
         let calm = crate::plan::Knobs::default();
         self.network.weather = Weather {

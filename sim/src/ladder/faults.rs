@@ -1,0 +1,269 @@
+//! Faults as stretches of time on a host, and how a run ends.
+//!
+//! Invariants
+//! - a fault ends when the plan says so, when its host starts again, or when all faults end.
+use drover_core::types::TaskKey;
+
+use super::rung::{Kind, Rung, Way};
+use super::words::{Dull, Said};
+use super::{Awaited, Ladder, Life, promises};
+use crate::clock::Moment;
+use crate::host::Host;
+use crate::network::HostId;
+use crate::plan::Act;
+
+/// What is wrong with a host for a while.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum FaultKind {
+    /// Its agent is gone.
+    Down,
+    /// Its machine is.
+    PowerOff,
+    /// It stands still.
+    Paused,
+    /// Messages to it, from it, or both are lost.
+    CutOff,
+    SlowDisk,
+    FullDisk,
+    /// At one moment: a disk that fails a write, a clock that jumps.
+    Blow,
+}
+
+impl FaultKind {
+    /// As people say it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::PowerOff => "power off",
+            Self::Paused => "paused",
+            Self::CutOff => "cut off",
+            Self::SlowDisk => "slow disk",
+            Self::FullDisk => "full disk",
+            Self::Blow => "blow",
+        }
+    }
+}
+
+/// Something is wrong with a host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    pub host: HostId,
+    pub kind: FaultKind,
+    pub from: Moment,
+    /// `None`: to the end.
+    pub until: Option<Moment>,
+    /// The plan's line.
+    pub text: String,
+}
+
+impl Ladder {
+    /// The world begins.
+    pub fn on_world(&mut self, hosts: &[Host]) {
+        for host in hosts {
+            self.names.meet(host.id, &host.name, host.peer);
+        }
+    }
+
+    /// A line of the plan is about to happen to `hosts`, of which `up` are up.
+    pub fn on_act(&mut self, at: Moment, act: &Act, hosts: &[HostId], up: bool) {
+        let whose = match hosts {
+            [host] if act.to_string().contains("leader") => {
+                format!("  (leader: {})", self.names.host(*host))
+            }
+            [] if act.to_string().contains("leader") => "  (nobody leads)".to_owned(),
+            _ => String::new(),
+        };
+        let void = if up { "" } else { "  (it is down already)" };
+        let kind = if is_request(act) { Kind::Request } else { Kind::Fault };
+        let text = format!("plan: {act}{whose}{void}");
+        let id = self.push(Rung {
+            at,
+            host: if let [host] = hosts { Some(*host) } else { None },
+            peer: None,
+            kind,
+            sort: "plan",
+            text: text.into(),
+            jobs: Vec::new(),
+            allocs: Vec::new(),
+            cause: None,
+            way: Way::Whole,
+            is_dull: false,
+        });
+        self.planned = Some((id, at));
+        let Some((kind, for_ms)) = stretch_of(act) else { return };
+        let needs_life = matches!(kind, FaultKind::Paused | FaultKind::Blow);
+        if needs_life && !up {
+            return;
+        }
+        let until = Some(at.plus_ms(for_ms));
+        for &host in hosts {
+            self.faults.push(Fault { host, kind, from: at, until, text: act.to_string() });
+        }
+    }
+
+    /// The host's agent is about to be gone.
+    pub fn on_down(&mut self, at: Moment, host: &Host) {
+        let id = host.id;
+        let planned = self.planned.filter(|(_, then)| *then == at).map(|(id, _)| id);
+        let cause = planned.or(self.stepping);
+        let text = planned.and_then(|id| self.rung(id)).map(|rung| rung.text.to_string());
+        let text = text.unwrap_or_else(|| "it stopped itself".into());
+        let kind = if host.has_lost_power { FaultKind::PowerOff } else { FaultKind::Down };
+        let lost = self.unwritten(id);
+        let lost = if lost.is_empty() {
+            "nothing was being written".to_owned()
+        } else {
+            format!("on the way to its disk: {}", lost.join("; "))
+        };
+        let verb = if host.has_lost_power { "LOSES POWER" } else { "GOES DOWN" };
+        let said = Said::new(Kind::Fault, "down", format!("{verb}; {lost}"), Dull::Never);
+        self.note(at, id, cause, said);
+        self.faults.push(Fault { host: id, kind, from: at, until: None, text });
+        self.end_reign(at, id);
+        self.standings.remove(&id);
+        let is_task = |awaited: &Awaited| matches!(awaited, Awaited::Alloc(_));
+        self.waiting.retain(|(waiter, awaited), _| *waiter != id || is_task(awaited));
+        if host.has_lost_power {
+            for life in self.lives.iter_mut().filter(|life| life.host == id) {
+                life.until.get_or_insert(at);
+            }
+        }
+        for fault in &mut self.faults {
+            if fault.host == id && fault.kind == FaultKind::Paused {
+                fault.until = fault.until.map(|until| until.min(at));
+            }
+        }
+    }
+
+    /// The host's agent is there again.
+    pub fn on_up(&mut self, at: Moment, host: HostId) {
+        for fault in &mut self.faults {
+            if fault.host == host && matches!(fault.kind, FaultKind::Down | FaultKind::PowerOff) {
+                fault.until.get_or_insert(at);
+            }
+        }
+    }
+
+    /// All faults end.
+    pub fn on_heal(&mut self, at: Moment) {
+        for fault in &mut self.faults {
+            fault.until = fault.until.map(|until| until.min(at.max(fault.from)));
+        }
+        self.tell(at, Kind::Fault, "all faults end; everything must come right now".into());
+    }
+
+    /// The run is over: a promise was broken, or none.
+    pub fn on_end(&mut self, at: Moment, broken: Option<(&str, &str)>) {
+        self.ended_at = Some(at);
+        if let Some((checker, message)) = broken {
+            let message = self.names.say(message);
+            let promise = promises::of(checker);
+            self.tell(at, Kind::Checker, format!("✗ {checker}: {message}"));
+            self.tell(at, Kind::Checker, format!("  promised: {promise}"));
+        }
+    }
+
+    /// When the run was over.
+    #[must_use]
+    pub fn ended_at(&self) -> Moment {
+        self.ended_at.unwrap_or_else(|| self.rungs.back().map_or(Moment::default(), |rung| rung.at))
+    }
+
+    fn tell(&mut self, at: Moment, kind: Kind, text: String) {
+        self.push(Rung {
+            at,
+            host: None,
+            peer: None,
+            kind,
+            sort: kind.word(),
+            text: text.into(),
+            jobs: Vec::new(),
+            allocs: Vec::new(),
+            cause: None,
+            way: Way::Whole,
+            is_dull: false,
+        });
+    }
+
+    /// What the host has begun to write of the log, and was not told to be safe.
+    fn unwritten(&self, host: HostId) -> Vec<String> {
+        let of_host = self.waiting.iter().filter(|((waiter, _), _)| *waiter == host);
+        let writes = of_host.filter(|((_, awaited), _)| matches!(awaited, Awaited::Disk(_)));
+        let rungs = writes.filter_map(|(_, id)| self.rung(*id)).filter(|rung| !rung.is_dull);
+        rungs.map(|rung| rung.text.trim_start_matches("writes ").to_owned()).collect()
+    }
+
+    pub(super) fn mark_life(&mut self, at: Moment, host: HostId, key: TaskKey, lives: bool) {
+        let TaskKey { alloc, task, .. } = key;
+        if lives {
+            self.lives.push(Life { host, alloc, task, from: at, until: None });
+        } else if let Some(life) =
+            self.lives.iter_mut().rev().find(|life| life.alloc == alloc && life.task == task)
+        {
+            life.until.get_or_insert(at);
+        }
+    }
+}
+
+/// How long the act's fault lasts, if it is not the end of an agent.
+const fn stretch_of(act: &Act) -> Option<(FaultKind, u64)> {
+    match act {
+        Act::Pause { for_ms, .. } => Some((FaultKind::Paused, *for_ms)),
+        Act::Isolate { for_ms, .. } | Act::Split { for_ms, .. } => {
+            Some((FaultKind::CutOff, *for_ms))
+        }
+        Act::SlowDisk { for_ms, .. } => Some((FaultKind::SlowDisk, *for_ms)),
+        Act::FillDisk { for_ms, .. } => Some((FaultKind::FullDisk, *for_ms)),
+        Act::BreakDisk { .. } | Act::JumpClock { .. } => Some((FaultKind::Blow, 0)),
+        Act::Crash { .. }
+        | Act::Power { .. }
+        | Act::Wipe { .. }
+        | Act::Rot { .. }
+        | Act::Register(_)
+        | Act::StopJob { .. }
+        | Act::Evaluate { .. }
+        | Act::StopAlloc { .. }
+        | Act::SetEligible { .. }
+        | Act::Collect
+        | Act::Read { .. }
+        | Act::HandOver { .. }
+        | Act::RemoveServer { .. }
+        | Act::RestartAlloc { .. }
+        | Act::Refit { .. }
+        | Act::Save
+        | Act::Restore
+        | Act::Join { .. } => None,
+    }
+}
+
+/// Whether the act breaks nothing.
+const fn is_request(act: &Act) -> bool {
+    match act {
+        Act::Register(_)
+        | Act::StopJob { .. }
+        | Act::Evaluate { .. }
+        | Act::StopAlloc { .. }
+        | Act::SetEligible { .. }
+        | Act::Collect
+        | Act::Read { .. }
+        | Act::HandOver { .. }
+        | Act::RemoveServer { .. }
+        | Act::RestartAlloc { .. }
+        | Act::Refit { .. }
+        | Act::Save
+        | Act::Restore
+        | Act::Join { .. } => true,
+        Act::Pause { .. }
+        | Act::Isolate { .. }
+        | Act::Split { .. }
+        | Act::SlowDisk { .. }
+        | Act::FillDisk { .. }
+        | Act::BreakDisk { .. }
+        | Act::JumpClock { .. }
+        | Act::Crash { .. }
+        | Act::Power { .. }
+        | Act::Wipe { .. }
+        | Act::Rot { .. } => false,
+    }
+}

@@ -1,0 +1,58 @@
+//! What each checker holds, in a sentence for whoever reads a failure.
+//!
+//! Invariants
+//! - every checker that can name itself in a violation has its sentence here.
+
+/// By checker: what was promised.
+pub const PROMISES: &[(&str, &str)] = &[
+    ("election_safety", "in each term at most one server leads"),
+    ("log_matching", "logs that hold an entry of the same index and term are equal up to it"),
+    ("leader_completeness", "whoever leads holds everything that was committed in earlier terms"),
+    ("leader_commits_own_term", "a leader commits older entries only with one of its own term"),
+    (
+        "committed_is_durable",
+        "what is committed is on the disks of a majority of the voters, and what a server acknowledges is on its own",
+    ),
+    (
+        "state_machine_safety",
+        "at the same index every server applies the same entry and has the same state",
+    ),
+    (
+        "terms_and_indexes_grow",
+        "terms and indexes never go back, and a term on disk is never forgotten",
+    ),
+    ("vote_is_kept", "a server votes once in a term, and its vote is on disk before it is said"),
+    (
+        "alloc_runs_once",
+        "no task runs twice at the same time, and an alloc never moves to another node",
+    ),
+    ("node_not_oversubscribed", "no node is given more than it has, and no port twice"),
+    ("no_lost_write", "what was acknowledged to a caller stays true, and later reads see it"),
+    (
+        "down_only_after_ttl",
+        "a node is called down only after it was silent for its time-to-live and grace",
+    ),
+    ("desired_is_running", "when all faults are over, what is wanted runs, and nothing else"),
+    ("eval_is_settled", "when all faults are over, every evaluation ends"),
+    ("one_leader", "when all faults are over, every server is up and follows one leader"),
+    ("states_equal", "when all faults are over, all servers have the same state"),
+    ("everyone_votes", "when all faults are over, every server that is there votes"),
+    ("answered_once", "every request is answered, once"),
+    ("order_is_kept", "what an operator was told to be done is done"),
+    ("one_cluster", "a server never leaves its cluster for another"),
+    ("shadow_agrees", "the copy that writes snapshots has the same state as the server"),
+    ("recovery", "a server can read its own disk after every crash"),
+    ("rot_is_noticed", "damage to a log is noticed when it is read"),
+    ("wire", "a message is read as it was written, and accepted by whoever it is for"),
+    ("halt", "an agent stops itself only when its disk fails"),
+    ("panic", "no assertion of the program fails"),
+    ("replay_agrees", "an agent's inputs, stepped again, make the same agent"),
+    ("determinism", "two runs of one plan are the same run"),
+];
+
+/// What `checker` holds.
+#[must_use]
+pub fn of(checker: &str) -> &'static str {
+    let known = PROMISES.iter().find(|(name, _)| *name == checker);
+    known.map_or("what its name says", |(_, promise)| promise)
+}

@@ -1,0 +1,76 @@
+//! What the ladder is told beside steps: lines of the plan, hosts that go and come.
+//!
+//! Invariants
+//! - without a ladder nothing is looked up and nothing is formatted.
+use drover_core::types::TaskKey;
+
+use super::World;
+use crate::network::HostId;
+use crate::plan::{Act, Who};
+
+impl World {
+    /// A line of the plan is about to happen.
+    pub(super) fn watch_act(&mut self, act: &Act) {
+        if self.ladder.is_none() {
+            return;
+        }
+        let hosts: Vec<HostId> = whose(act).into_iter().filter_map(|who| self.find(who)).collect();
+        let mut agents = hosts.iter().map(|host| &self.hosts[host.0].agent);
+        let up = agents.all(Option::is_some) || matches!(act, Act::Split { .. } | Act::Join { .. });
+        let now = self.queue.now();
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_act(now, act, &hosts, up);
+        }
+    }
+
+    /// A host's agent is about to be gone.
+    pub(super) fn watch_down(&mut self, host: HostId) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_down(self.queue.now(), &self.hosts[host.0]);
+        }
+    }
+
+    /// A process of `key` lives, or has ended.
+    pub(super) fn watch_task(&mut self, host: HostId, key: TaskKey, lives: bool) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_task(self.queue.now(), host, key, lives);
+        }
+    }
+
+    /// A host's agent is there again.
+    pub(super) fn watch_up(&mut self, host: HostId) {
+        if let Some(ladder) = &mut self.ladder {
+            ladder.on_up(self.queue.now(), host);
+        }
+    }
+}
+
+/// Who is meant by the act.
+fn whose(act: &Act) -> Vec<Who> {
+    match act {
+        Act::Crash { who, .. }
+        | Act::Power { who, .. }
+        | Act::Pause { who, .. }
+        | Act::Isolate { who, .. }
+        | Act::SlowDisk { who, .. }
+        | Act::FillDisk { who, .. }
+        | Act::BreakDisk { who }
+        | Act::JumpClock { who, .. }
+        | Act::Wipe { who, .. }
+        | Act::Rot { who, .. }
+        | Act::Join { who } => vec![*who],
+        Act::Split { side, .. } => side.clone(),
+        Act::SetEligible { client, .. } | Act::Refit { client, .. } => vec![Who::Client(*client)],
+        Act::Register(_)
+        | Act::StopJob { .. }
+        | Act::Evaluate { .. }
+        | Act::StopAlloc { .. }
+        | Act::Collect
+        | Act::Read { .. }
+        | Act::HandOver { .. }
+        | Act::RemoveServer { .. }
+        | Act::RestartAlloc { .. }
+        | Act::Save
+        | Act::Restore => Vec::new(),
+    }
+}
