@@ -14,6 +14,7 @@
 //! | `workload` | jobs and machines |
 //! | `checkers` | what must hold, one property a file |
 //! | `counters`, `marks`, `ladder` | what happened: in numbers, by name, and line by line |
+//! | `report` | what happened, as a page |
 //! | `shrink` | cutting a failing plan down |
 //! | `replay` | stepping a recorded input log |
 //!
@@ -33,6 +34,7 @@ pub mod network;
 pub mod plan;
 pub mod queue;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod shadow;
 pub mod shrink;

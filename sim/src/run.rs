@@ -229,7 +229,7 @@ impl fmt::Display for Report {
         let Self { seed, digest, steps, lasted, .. } = self;
         match &self.failure {
             None => write!(f, "seed {seed}  passed  {lasted}  {steps} inputs  digest {digest}"),
-            Some(failure) => write!(f, "seed {seed}  FAILED  {failure}"),
+            Some(failure) => write!(f, "seed {seed}  FAILED\n{failure}"),
         }
     }
 }

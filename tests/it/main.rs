@@ -9,6 +9,7 @@ mod jobspec;
 mod ladder;
 mod orders;
 mod properties;
+mod report;
 mod restores;
 mod scenarios;
 mod sim;

@@ -10,6 +10,10 @@ use crate::commands::{Ended, Exit};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
+mod watch;
+
+use watch::WatchArgs;
+
 /// What was built, if the build knew.
 const COMMIT: &str = match option_env!("DROVER_COMMIT") {
     Some(commit) => commit,
@@ -22,7 +26,7 @@ const SHRINK_RUNS_MAX: u64 = 500;
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimCommand {
     #[command(about = "Run one simulated cluster")]
-    Run(SimRunArgs),
+    Run(SimShowArgs),
     #[command(about = "Run many, and stop at the first that breaks a promise")]
     Hunt(SimHuntArgs),
     #[command(about = "Find a smaller plan that breaks the same promise, and print it")]
@@ -35,6 +39,14 @@ pub(crate) struct SimRunArgs {
     pub(crate) seed: String,
     #[command(flatten)]
     pub(crate) size: SizeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SimShowArgs {
+    #[command(flatten)]
+    pub(crate) run: SimRunArgs,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
 }
 
 #[derive(Args, Debug)]
@@ -74,11 +86,17 @@ pub(crate) fn run(command: &SimCommand, terminal: Terminal) -> Ended {
     }
 }
 
-fn run_one(args: &SimRunArgs, terminal: Terminal) -> Ended {
+fn run_one(SimShowArgs { run: args, watch }: &SimShowArgs, terminal: Terminal) -> Ended {
     let options = options_of(&args.size);
     let plan = args.plan(&options)?;
     terminal.line(&format!("seed {}, commit {COMMIT}", plan.seed));
-    let report = drover_sim::run_plan(&plan, &options);
+    let report = if watch.wants_ladder() {
+        let (report, ladder) = drover_sim::watch_plan(&plan, &options);
+        watch.show((&report, &ladder), &plan, terminal)?;
+        report
+    } else {
+        drover_sim::run_plan(&plan, &options)
+    };
     terminal.line(&format!("{report}\n{}", report.counters));
     terminal.line(&format!("seed {}, commit {COMMIT}", plan.seed));
     Ok(if report.failure.is_some() { Exit::Failed } else { Exit::Done })

@@ -1,6 +1,6 @@
 //! Planted bugs, each hunted until something notices: `cargo run --profile sim --manifest-path
 //! sim/mutants/Cargo.toml [-- --seeds N] [-- NAME ...]`. A bug that survives is a hole in the tests.
-//! `-- show NAME` prints the ladder of the run that notices it.
+//! `-- show NAME [FILE]` prints the ladder of the run that notices it, and writes the page of it.
 //!
 //! Each is looked for in two ways: by the scripts of protocol rules, which must print what they always
 //! print; and by the simulator's checkers, seed after seed. A process of its own runs each bug, so that
@@ -16,7 +16,7 @@ use std::{env, fs, panic, thread};
 use drover_core::mutants::{ALL, Mutant, plant};
 use drover_sim::plan::Plan;
 use drover_sim::run::{Failure, run_plan};
-use drover_sim::{Options, Times, hunt};
+use drover_sim::{Options, Times, hunt, plan_of, report, watch_plan};
 use drover_tests::play;
 use drover_tests::raft_scripts::Bench;
 
@@ -35,10 +35,10 @@ fn main() -> ExitCode {
         hunt_one(name, seeds.parse().unwrap_or(SEEDS));
         return ExitCode::SUCCESS;
     }
-    if let [word, name] = args.as_slice()
+    if let [word, name, page @ ..] = args.as_slice()
         && word == "show"
     {
-        return show(name);
+        return show(name, page.first());
     }
     let at = args.iter().position(|arg| arg == "--seeds");
     let seeds = at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(SEEDS);
@@ -124,7 +124,7 @@ fn hunt_one(name: &str, seeds: u64) {
 }
 
 /// The ladder of the first run in which the bug is noticed.
-fn show(name: &str) -> ExitCode {
+fn show(name: &str, page: Option<&String>) -> ExitCode {
     let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
     plant(mutant);
     panic::set_hook(Box::new(|_| ()));
@@ -134,6 +134,11 @@ fn show(name: &str) -> ExitCode {
         let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
         if let Some(report) = found.failures.first() {
             println!("{name}, {servers} servers\n{report}");
+            if let Some(path) = page {
+                let plan = plan_of(seed, &options);
+                let (report, ladder) = watch_plan(&plan, &options);
+                fs::write(path, report::page(&plan, &report, &ladder)).expect("it can be written");
+            }
             return ExitCode::SUCCESS;
         }
     }

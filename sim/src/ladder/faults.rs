@@ -57,6 +57,9 @@ pub struct Fault {
     pub text: String,
 }
 
+/// Before a line of the plan that stands at the host that it is about.
+const PLANNED: &str = "plan: ";
+
 impl Ladder {
     /// The world begins.
     pub fn on_world(&mut self, hosts: &[Host]) {
@@ -76,7 +79,10 @@ impl Ladder {
         };
         let void = if up { "" } else { "  (it is down already)" };
         let kind = if is_request(act) { Kind::Request } else { Kind::Fault };
-        let text = format!("plan: {act}{whose}{void}");
+        let text = match hosts {
+            [_] => format!("{PLANNED}{act}{whose}{void}"),
+            _ => format!("{act}{whose}{void}"),
+        };
         let id = self.push(Rung {
             at,
             host: if let [host] = hosts { Some(*host) } else { None },
@@ -107,7 +113,9 @@ impl Ladder {
         let id = host.id;
         let planned = self.planned.filter(|(_, then)| *then == at).map(|(id, _)| id);
         let cause = planned.or(self.stepping);
-        let text = planned.and_then(|id| self.rung(id)).map(|rung| rung.text.to_string());
+        let text = planned
+            .and_then(|id| self.rung(id))
+            .map(|rung| rung.text.trim_start_matches(PLANNED).to_owned());
         let text = text.unwrap_or_else(|| "it stopped itself".into());
         let kind = if host.has_lost_power { FaultKind::PowerOff } else { FaultKind::Down };
         let lost = self.unwritten(id);

@@ -27,11 +27,25 @@ const OF_CONSENSUS: &[Kind] = &[
     Kind::Raft,
     Kind::Disk,
     Kind::Snapshot,
-    Kind::Link,
     Kind::Timer,
 ];
 const OF_WORK: &[Kind] =
     &[Kind::Fault, Kind::Election, Kind::Commit, Kind::Plan, Kind::Request, Kind::Task, Kind::Work];
+
+/// All but who is there and lives.
+const NO_CHATTER: &[Kind] = &[
+    Kind::Fault,
+    Kind::Election,
+    Kind::Commit,
+    Kind::Plan,
+    Kind::Request,
+    Kind::Task,
+    Kind::Raft,
+    Kind::Work,
+    Kind::Disk,
+    Kind::Snapshot,
+    Kind::Timer,
+];
 
 impl Filter {
     /// What one needs to see to understand why `checker` fired.
@@ -59,7 +73,7 @@ impl Filter {
             | "down_only_after_ttl"
             | "desired_is_running"
             | "eval_is_settled" => OF_WORK,
-            _ => &[],
+            _ => NO_CHATTER,
         };
         Self { kinds: kinds.to_vec(), ..Self::default() }
     }

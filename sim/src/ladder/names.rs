@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - a host is called one name for the whole run; a server that lost its disk gets a stroke: `s1'`.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -112,6 +113,15 @@ impl Names {
         self.peers.get(&peer).map(|(host, _)| *host)
     }
 
+    /// Whether jobs run there.
+    #[must_use]
+    pub fn is_client(&self, id: HostId) -> bool {
+        let here = |(peer, (host, _)): (&PeerId, &(HostId, Arc<str>))| {
+            *host == id && matches!(peer, PeerId::Client(_))
+        };
+        self.peers.iter().any(here)
+    }
+
     /// A server's name.
     #[must_use]
     pub fn server(&self, id: ServerId) -> String {
@@ -167,7 +177,17 @@ impl Names {
             rest = after;
         }
         said.push_str(rest);
-        said
+        said.split(' ').map(|word| self.say_server(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Servers as checkers call them, `s101`, by the names that their hosts have.
+    fn say_server<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        let number = word.strip_prefix('s').and_then(|digits| digits.parse().ok());
+        let peer = number.map(|number| PeerId::Server(ServerId(number)));
+        match peer.and_then(|peer| self.peers.get(&peer)) {
+            Some((_, name)) => name.to_string().into(),
+            None => word.into(),
+        }
     }
 
     /// The first `Type(number)` of `text`: what stands before, its name, what stands after.
@@ -219,6 +239,7 @@ mod tests {
         let said =
             names.say("{Some(ServerId(1)), Client(NodeId(49153)), ServerId(101)} at Term(3)");
         assert_eq!(said, "{Some(s1), Client(c1), s1'} at term 3");
+        assert_eq!(names.say("s101 calls c5 down"), "s1' calls c5 down");
         assert_eq!(names.say("nothing (to say)"), "nothing (to say)");
         assert_eq!(names.host_of(PeerId::Server(ServerId(101))), Some(HostId(0)));
     }

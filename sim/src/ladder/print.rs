@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use super::filter::Filter;
 use super::rung::{Kind, Rung, RungId, Way};
-use super::{FaultKind, Ladder};
+use super::{Fault, FaultKind, Ladder};
 use crate::clock::Moment;
 use crate::network::HostId;
 
@@ -57,8 +57,13 @@ impl Ladder {
     #[must_use]
     pub fn lines(&self, filter: &Filter, lines_max: Option<usize>) -> Vec<String> {
         let mut page = Page::default();
-        for (id, rung) in self.rungs() {
-            if rung.is_shown_by_another() || !filter.takes(rung, &self.names) {
+        let wanted = |rung: &Rung| !rung.is_shown_by_another() && filter.takes(rung, &self.names);
+        let told = self.rungs().filter(|(_, rung)| wanted(rung) && !rung.is_dull);
+        let causes: BTreeSet<RungId> =
+            told.filter_map(|(_, rung)| self.shown_cause(rung)).collect();
+        for (id, rung) in self.rungs().filter(|(_, rung)| wanted(rung)) {
+            // A moment that was waited for is worth a line only above what came of it.
+            if rung.kind == Kind::Timer && !causes.contains(&id) {
                 continue;
             }
             if rung.is_dull {
@@ -110,9 +115,8 @@ impl Ladder {
     fn add_line(&self, page: &mut Page, id: RungId, rung: &Rung) {
         let place = page.lines.len();
         let cause = self.told_cause(page, rung);
-        let near =
-            cause.filter(|(_, (line, depth))| place - line <= NEAR_LINES && *depth < DEPTH_MAX);
-        let depth = near.map_or(0, |(_, (_, depth))| depth + 1);
+        let near = cause.filter(|(_, (line, _))| place - line <= NEAR_LINES);
+        let depth = near.map_or(0, |(_, (_, depth))| DEPTH_MAX.min(depth + 1));
         page.told.insert(id, (place, depth));
         let mut line = format!(
             "{:>12}  {:<9} {}{}",
@@ -121,7 +125,7 @@ impl Ladder {
             "  ".repeat(depth),
             rung.text
         );
-        self.add_fate(&mut line, id, rung);
+        self.add_fate(&mut line, rung);
         if let (None, Some((cause, _))) = (near, cause)
             && let Some(cause) = self.rung(cause)
         {
@@ -155,25 +159,37 @@ impl Ladder {
         }
     }
 
-    fn add_fate(&self, line: &mut String, id: RungId, rung: &Rung) {
+    fn add_fate(&self, line: &mut String, rung: &Rung) {
         let written = match (rung.way, rung.is_message()) {
             (Way::Whole | Way::Begun { end: Some(_) }, _) | (Way::Ended { .. }, false) => Ok(()),
             (Way::Ended { since }, true) => match rung.at.ms_since(since) {
                 0..SLOW_MS => Ok(()),
                 ms => write!(line, "  ({ms} ms on its way)"),
             },
-            (Way::Begun { end: None }, true) => {
-                let is_late = UNDERWAY_MS_MAX < self.ended_at().ms_since(rung.at);
-                let fate = if is_late { "✗ never arrives" } else { "… has not arrived yet" };
-                write!(line, "  {fate}")
-            }
-            (Way::Begun { end: None }, false) => {
-                let waits = self.waiting.values().any(|waiting| *waiting == id);
-                let fate = if waits { "… not done yet" } else { "✗ never done" };
+            (Way::Begun { end: None }, is_message) => {
+                let fate = match (is_message, self.may_still_end(rung)) {
+                    (true, true) => "… has not arrived yet",
+                    (true, false) => "✗ never arrives",
+                    (false, true) => "… not done yet",
+                    (false, false) => "✗ never done",
+                };
                 write!(line, "  {fate}")
             }
         };
         written.expect("invariant: text can be added to a string");
+    }
+
+    /// Whether what was begun may still end: a host that went down forgets it, and so do links.
+    #[must_use]
+    pub fn may_still_end(&self, rung: &Rung) -> bool {
+        if rung.is_message() {
+            return self.ended_at().ms_since(rung.at) <= UNDERWAY_MS_MAX;
+        }
+        let went_down = |fault: &Fault| {
+            let is_down = matches!(fault.kind, FaultKind::Down | FaultKind::PowerOff);
+            is_down && Some(fault.host) == rung.host && rung.at <= fault.from
+        };
+        !self.faults.iter().any(went_down)
     }
 
     fn flush(&self, page: &mut Page, until: Moment) {

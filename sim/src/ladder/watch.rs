@@ -352,12 +352,10 @@ impl Ladder {
             }
             Event::LinkChanged { peer, up } => {
                 let word = if *up { "stands" } else { "is gone" };
-                said(
-                    Kind::Link,
-                    "link",
-                    format!("link to {} {word}", self.peer(*peer)),
-                    Dull::Never,
-                )
+                let hosts = [Some(host), self.names.host_of(*peer)];
+                let clients = hosts.into_iter().flatten().any(|host| self.names.is_client(host));
+                let dull = if clients { Dull::Always } else { Dull::Never };
+                said(Kind::Link, "link", format!("link to {} {word}", self.peer(*peer)), dull)
             }
             Event::Woken => {
                 let why = self.wake_of(host);
