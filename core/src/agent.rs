@@ -62,6 +62,7 @@ pub use event::{Event, Input, Recovered, TaskAsk};
 pub use view::{PeerStanding, ServerView, View};
 
 use journal::Journal;
+pub use lead::LeadConfig;
 use lead::Leader;
 
 /// What an agent is, for its whole life.
@@ -80,6 +81,7 @@ pub struct ServerConfig {
     pub raft: raft::Config,
     pub gossip: gossip::Config,
     pub heartbeat: heartbeat::Config,
+    pub lead: LeadConfig,
     /// Bytes of log between two cuts, for the cluster that this server founds (`limits::CUT_BYTES`).
     pub cut_bytes: u64,
 }

@@ -115,7 +115,8 @@ impl Message {
     }
 
     /// About how long the bytes will be: enough for what is long, so that they are not moved on the way.
-    fn size_hint(&self) -> usize {
+    #[must_use]
+    pub fn size_hint(&self) -> usize {
         let Self::Raft(raft) = self else { return SIZE_BYTES_MIN };
         let body = if let raft::Body::Append { frames, .. } = &raft.body {
             frames.iter().map(|frame| frame.cost_bytes()).sum()

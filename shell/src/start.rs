@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use drover_core::agent::{
-    Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
+    Agent, ClientConfig, Config, Event, Guard, LeadConfig, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
 use drover_core::types::{Capacity, NodeSpec};
@@ -358,6 +358,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
                 ttl_ms: server.heartbeat_ttl_ms,
                 grace_ms: server.heartbeat_grace_ms,
             },
+            lead: LeadConfig::default(),
             cut_bytes: limits::CUT_BYTES,
         }
     });

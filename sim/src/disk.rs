@@ -8,7 +8,7 @@
 //! - of what was not, any part may survive: nothing, all, or some sectors of a block;
 //! - `Prepare` and `Remove` take effect in the order they were asked for.
 //!
-//! It rots only when asked to, and only where recovery can notice.
+//! It is damaged only when asked to, and only where recovery can notice.
 use std::collections::BTreeMap;
 
 use drover_core::raft::SnapshotMark;
@@ -17,6 +17,7 @@ use drover_core::types::WriteSeq;
 use drover_core::wal::{self, Fault, Lane, OpId, Operation, SegmentId, SegmentImage, Tail};
 
 use crate::durable::DurableLog;
+use crate::plan::Damage;
 
 /// What a torn write is torn into: finer than any disk's sectors, since most blocks hold few bytes.
 const SECTOR_BYTES: usize = 64;
@@ -126,13 +127,14 @@ impl Disk {
         Ok(Found { records: recovery.records, tail: recovery.tail, torn })
     }
 
-    /// One bit of the log changes. Answers whether a start will notice; if it will not, the bit is changed
-    /// back: it is one that nobody reads, or lies in the last block, which then counts as torn.
+    /// The log changes behind everybody's back. Answers whether a start will notice; if it will not, the
+    /// change is undone: it is one that nobody reads, or it is in the last block, which then counts as
+    /// torn.
     ///
     /// # Errors
     /// The log cannot be read before anything is changed; or records are missing afterwards and nobody
     /// notices, though a block behind them is whole.
-    pub fn rot(&mut self, rng: &mut Rng) -> Result<bool, String> {
+    pub fn damage(&mut self, damage: Damage, rng: &mut Rng) -> Result<bool, String> {
         let pages = self.segments.iter().flat_map(|(&segment, bytes)| {
             let pages = bytes.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
             let used = pages.filter(|(_, page)| page.iter().any(|&byte| byte != 0));
@@ -143,27 +145,41 @@ impl Disk {
         if pages.is_empty() {
             return Ok(false);
         }
-        let (segment, page) = pages[at(rng.between(0, pages.len() as u64 - 1))];
-        let byte = page + at(rng.between(0, wal::BLOCK_ALIGN_BYTES as u64 - 1));
-        let bit = 1 << rng.between(0, 7);
-        self.flip(segment, byte, bit);
+        let mut draw = || pages[at(rng.between(0, pages.len() as u64 - 1))];
+        let ((segment, page), (other, other_page)) = (draw(), draw());
+        let before = self.page(segment, page);
+        match damage {
+            Damage::Bit => {
+                let byte = at(rng.between(0, wal::BLOCK_ALIGN_BYTES as u64 - 1));
+                self.page_mut(segment, page)[byte] ^= 1 << rng.between(0, 7);
+            }
+            Damage::LostWrite => self.page_mut(segment, page).fill(0),
+            Damage::Misdirected => {
+                let strange = self.page(other, other_page);
+                self.page_mut(segment, page).copy_from_slice(&strange);
+            }
+        }
         let found = self.scan();
         if let Ok(found) = &found
-            && Some((segment, byte as u64)) < self.newest
+            && Some((segment, page as u64)) < self.newest
             && found.records.len() < whole.records.len()
         {
-            return Err(format!("a changed bit at {byte} of {segment:?} cuts the log unnoticed"));
+            let what = format!("{damage:?} at {page} of {segment:?}");
+            return Err(format!("{what} cuts the log unnoticed"));
         }
         if found.is_ok() {
-            self.flip(segment, byte, bit);
+            self.page_mut(segment, page).copy_from_slice(&before);
         }
         Ok(found.is_err())
     }
 
-    fn flip(&mut self, segment: SegmentId, byte: usize, bit: u8) {
-        if let Some(bytes) = self.segments.get_mut(&segment) {
-            bytes[byte] ^= bit;
-        }
+    fn page(&self, segment: SegmentId, page: usize) -> Vec<u8> {
+        self.segments[&segment][page..page + wal::BLOCK_ALIGN_BYTES].to_vec()
+    }
+
+    fn page_mut(&mut self, segment: SegmentId, page: usize) -> &mut [u8] {
+        let bytes = self.segments.get_mut(&segment).expect("invariant: it was drawn among them");
+        &mut bytes[page..page + wal::BLOCK_ALIGN_BYTES]
     }
 
     fn scan(&self) -> Result<wal::Recovery, wal::Corruption> {

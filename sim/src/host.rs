@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use drover_core::agent::{Agent, ClientConfig, Config, Recovered, ServerConfig};
+use drover_core::agent::{Agent, ClientConfig, Config, LeadConfig, Recovered, ServerConfig};
 use drover_core::planted;
 use drover_core::raft::SnapshotMark;
 use drover_core::rng::Rng;
@@ -24,6 +24,10 @@ use crate::workload::{node_id, node_of};
 const SERVERS_OF_ONE_HOST: u64 = 100;
 /// Snapshots that a server keeps.
 const SNAPSHOTS_KEPT: usize = 2;
+
+/// What a step costs, and each of its effects: about what they cost in production.
+const STEP_NS: u64 = 2_000;
+const EFFECT_NS: u64 = 500;
 
 /// What a server that lost its log still has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +55,8 @@ pub struct Host {
     pub has_lost_power: bool,
     pub disk: Disk,
     pub disk_is_slow: bool,
+    /// How many times as long its steps take.
+    pub cpu_slowness: u64,
     /// A disk fault was caused since it last started: it may halt.
     pub may_halt: bool,
     /// Operations on segments are done in order.
@@ -61,6 +67,8 @@ pub struct Host {
     pub incoming: Option<(SnapshotMark, Vec<u8>)>,
     pub cluster: ClusterId,
     pub paused_until: Moment,
+    /// Until here its last step takes.
+    pub busy_until: Moment,
     /// When the agent wants to be woken, and when it will be.
     pub wake_wanted: Option<Moment>,
     pub wake_planned: Option<Moment>,
@@ -95,6 +103,7 @@ impl Host {
             has_lost_power: false,
             disk: Disk::default(),
             disk_is_slow: false,
+            cpu_slowness: 1,
             may_halt: false,
             segments_free_at: Moment::default(),
             drivers: Drivers::default(),
@@ -102,6 +111,7 @@ impl Host {
             incoming: None,
             cluster: ClusterId::default(),
             paused_until: Moment::default(),
+            busy_until: Moment::default(),
             wake_wanted: None,
             wake_planned: None,
         }
@@ -156,10 +166,23 @@ impl Host {
         self.agent = None;
         self.incoming = None;
         self.paused_until = Moment::default();
+        self.busy_until = Moment::default();
         self.wake_wanted = None;
         self.wake_planned = None;
         let mut rng = self.rng.fork_number(self.incarnation.0);
         self.disk.crash(&mut rng);
+    }
+
+    /// When it can take the next input.
+    #[must_use]
+    pub fn free_at(&self) -> Moment {
+        self.paused_until.max(self.busy_until)
+    }
+
+    /// A step has begun that leads to `effects` effects: it takes its time.
+    pub const fn work(&mut self, now: Moment, effects: usize) {
+        let ns = STEP_NS + EFFECT_NS * effects as u64;
+        self.busy_until = Moment { ns: now.ns + ns * self.cpu_slowness };
     }
 
     /// A part of a snapshot that is being received.
@@ -273,10 +296,28 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
             },
             retained_bytes_max: plan.knobs.retained_bytes,
             snapshot_chunk_bytes: plan.knobs.snapshot_chunk_bytes,
+            append_bytes_max: plan.knobs.append_bytes,
+            inflight_bytes_max: plan.knobs.inflight_bytes,
             ..raft::Config::new(id)
         },
         gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
-        heartbeat: heartbeat::Config::default(),
+        heartbeat: heartbeat::Config {
+            ttl_ms: plan.knobs.heartbeat_ttl_ms,
+            grace_ms: plan.knobs.heartbeat_grace_ms,
+        },
+        lead: lead_config(&plan.knobs),
         cut_bytes: plan.knobs.cut_bytes,
+    }
+}
+
+fn lead_config(knobs: &Knobs) -> LeadConfig {
+    let few = |knob: u64| usize::try_from(knob).unwrap_or(usize::MAX);
+    LeadConfig {
+        plans_in_flight_max: few(knobs.plans_in_flight),
+        placements_per_step_max: few(knobs.placements_per_step),
+        garbage_collect_ms: knobs.garbage_collect_ms,
+        evals_kept_ms: knobs.ended_kept_ms,
+        jobs_kept_ms: knobs.ended_kept_ms,
+        nodes_kept_ms: knobs.ended_kept_ms,
     }
 }

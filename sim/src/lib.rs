@@ -16,6 +16,7 @@
 //! | `counters`, `marks`, `ladder` | what happened: in numbers, by name, and line by line |
 //! | `report` | what happened, as a page |
 //! | `shrink` | cutting a failing plan down |
+//! | `compare` | the first difference of two runs |
 //! | `replay` | stepping a recorded input log |
 //!
 //! Invariants
@@ -23,6 +24,7 @@
 //! - nothing is printed, and no clock, entropy, thread or socket is used.
 pub mod checkers;
 pub mod clock;
+pub mod compare;
 pub mod counters;
 pub mod disk;
 pub mod drivers;
@@ -43,6 +45,7 @@ pub mod workload;
 pub mod world;
 
 pub use run::{
-    Failure, Hunt, Options, Replays, Report, Times, hunt, plan_of, run, run_plan, watch_plan,
+    Failure, Hunt, Options, Replays, Report, Times, hunt, plan_of, run, run_plan, run_times,
+    watch_plan,
 };
 pub use shrink::shrink;

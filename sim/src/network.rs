@@ -2,15 +2,18 @@
 //!
 //! A link joins two hosts. While it stands, messages in one direction arrive in order; when it breaks,
 //! what was on its way is lost, and both ends hear of it, each in its own time. In rough weather single
-//! messages are lost, doubled or overtaken as well: the agents ask for no more than "maybe".
+//! messages are lost, doubled or overtaken as well: the agents ask for no more than "maybe". Between two
+//! hosts, in one direction, it may be worse: cut, slow, or losing most.
 //!
 //! Invariants
 //! - an end is told "up" and "down" in turn, and a new link stands only after both ends know that the
 //!   old one is gone;
 //! - nothing arrives at an end that was not told "up".
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::hash_map::HashMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
-use drover_core::rng::Rng;
+use drover_core::rng::{self, Rng};
 use drover_core::wire::Message;
 
 use crate::clock::Moment;
@@ -19,7 +22,7 @@ use crate::queue::Queue;
 use crate::world::Happening;
 
 /// A host's position in the world.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct HostId(pub usize);
 
 /// What the network does by itself.
@@ -45,6 +48,19 @@ pub struct Weather {
     pub loss_permille: u64,
     pub duplicate_permille: u64,
     pub reorder_permille: u64,
+    /// What a link carries in a millisecond, in each direction; zero: everything.
+    pub bytes_per_ms: u64,
+}
+
+/// What is wrong between two hosts, in one direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Harm {
+    /// Nothing arrives.
+    Cut,
+    /// Everything arrives so much later.
+    SlowMs(u64),
+    /// So many of a thousand messages are lost.
+    LosePermille(u64),
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +75,30 @@ struct Link {
     floor: [Moment; 2],
 }
 
+/// The hash of a pair of hosts: the same in every run.
+#[derive(Debug, Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = rng::mix(self.0 ^ word);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
 /// The network.
 #[derive(Debug)]
 pub struct Network {
@@ -66,9 +106,10 @@ pub struct Network {
     rng: Rng,
     pub weather: Weather,
     alive: Vec<bool>,
-    links: Vec<Link>,
-    /// By (from, to): how many faults stop messages.
-    cuts: Vec<u32>,
+    /// By both ends, the lower first. It is only looked up, never walked.
+    links: HashMap<(HostId, HostId), Link, BuildHasherDefault<Mixed>>,
+    /// By (from, to).
+    harms: BTreeMap<(HostId, HostId), Vec<Harm>>,
     wanted: BTreeSet<(HostId, HostId)>,
     dialling: BTreeSet<(HostId, HostId)>,
 }
@@ -77,14 +118,13 @@ impl Network {
     /// `hosts` hosts that do not know each other.
     #[must_use]
     pub fn new(hosts: usize, weather: Weather, rng: Rng) -> Self {
-        let links = (0..hosts * hosts).map(|_| Link::default()).collect();
         Self {
             hosts,
             rng,
             weather,
             alive: vec![false; hosts],
-            links,
-            cuts: vec![0; hosts * hosts],
+            links: HashMap::default(),
+            harms: BTreeMap::new(),
             wanted: BTreeSet::new(),
             dialling: BTreeSet::new(),
         }
@@ -101,8 +141,10 @@ impl Network {
         self.wanted.retain(|(from, _)| *from != host);
         for peer in (0..self.hosts).map(HostId).filter(|&peer| peer != host) {
             let end = usize::from(peer < host);
-            self.link_mut(host, peer).told[end] = false;
-            self.break_link(queue, host, peer);
+            if let Some(link) = self.links.get_mut(&(host.min(peer), host.max(peer))) {
+                link.told[end] = false;
+                self.break_link(queue, host, peer);
+            }
         }
     }
 
@@ -134,32 +176,50 @@ impl Network {
         }
     }
 
-    /// Messages from `from` to `to` stop, until `mend` is called as often.
-    pub fn cut(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
-        self.cuts[from.0 * self.hosts + to.0] += 1;
-        let generation = self.link_mut(from, to).generation;
-        let at = queue.now().plus_us(self.rng.between(300_000, 600_000));
-        queue.push(at, Happening::Net(NetEvent::Idle { from, to, generation }));
-    }
-
-    /// All cuts end.
-    pub fn mend_all(&mut self, queue: &mut Queue<Happening>) {
-        for from in (0..self.hosts).map(HostId) {
-            for to in (0..self.hosts).map(HostId) {
-                if self.is_cut(from, to) {
-                    self.cuts[from.0 * self.hosts + to.0] = 1;
-                    self.mend(queue, from, to);
-                }
-            }
+    /// From now on `harm` is done to messages from `from` to `to`, until `mend` is called as often.
+    pub fn harm(&mut self, queue: &mut Queue<Happening>, (from, to): (HostId, HostId), harm: Harm) {
+        self.harms.entry((from, to)).or_default().push(harm);
+        if harm == Harm::Cut {
+            let generation = self.link_mut(from, to).generation;
+            let at = queue.now().plus_us(self.rng.between(300_000, 600_000));
+            queue.push(at, Happening::Net(NetEvent::Idle { from, to, generation }));
         }
     }
 
-    /// One `cut` ends, unless all have ended already.
-    pub fn mend(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
-        let cuts = &mut self.cuts[from.0 * self.hosts + to.0];
-        *cuts = cuts.saturating_sub(1);
+    /// All harm ends.
+    pub fn mend_all(&mut self, queue: &mut Queue<Happening>) {
+        for ((from, to), _) in std::mem::take(&mut self.harms) {
+            self.go_on(queue, from, to);
+        }
+    }
+
+    /// One `harm` ends, unless all have ended already.
+    pub fn mend(&mut self, queue: &mut Queue<Happening>, pair: (HostId, HostId), harm: Harm) {
+        let Some(harms) = self.harms.get_mut(&pair) else { return };
+        if let Some(at) = harms.iter().position(|&known| known == harm) {
+            harms.swap_remove(at);
+        }
+        if harms.is_empty() {
+            self.harms.remove(&pair);
+        }
+        self.go_on(queue, pair.0, pair.1);
+    }
+
+    /// What waited may arrive.
+    fn go_on(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
         let generation = self.link_mut(from, to).generation;
         queue.push(queue.now(), Happening::Net(NetEvent::Arrive { from, to, generation }));
+    }
+
+    /// How much later, and how often not at all, messages arrive besides what the weather does.
+    fn harm_done(&self, from: HostId, to: HostId) -> (u64, u64) {
+        let harms = if self.harms.is_empty() { None } else { self.harms.get(&(from, to)) };
+        let harms = harms.map_or(&[][..], |harms| harms);
+        harms.iter().fold((0, 0), |(us, permille), harm| match *harm {
+            Harm::Cut => (us, permille),
+            Harm::SlowMs(ms) => (us + 1_000 * ms, permille),
+            Harm::LosePermille(more) => (us, 1_000.min(permille + more)),
+        })
     }
 
     /// `from` hands over a message. It may get lost.
@@ -171,9 +231,12 @@ impl Network {
         message: Message,
     ) {
         let end = usize::from(to < from);
-        let delay_us = self.draw_delay_us();
         let weather = self.weather;
-        let is_lost = self.rng.chance(weather.loss_permille);
+        let (slow_us, lost_permille) = self.harm_done(from, to);
+        let carried_us = 1_000 * message.size_hint() as u64;
+        let carried_us = carried_us.checked_div(weather.bytes_per_ms).unwrap_or(0);
+        let delay_us = self.draw_delay_us() + slow_us;
+        let is_lost = self.rng.chance(1_000.min(weather.loss_permille + lost_permille));
         let is_doubled = self.rng.chance(weather.duplicate_permille);
         let is_overtaken = self.rng.chance(weather.reorder_permille);
         let late_us = self.rng.between(1_000, 300_000);
@@ -194,7 +257,8 @@ impl Network {
             queue.push(at, stray(message.clone()));
         }
         let link = self.link_mut(from, to);
-        let at = queue.now().plus_us(delay_us).max(link.floor[end]);
+        // What was sent before is carried before.
+        let at = queue.now().plus_us(delay_us).max(link.floor[end]).plus_us(carried_us);
         link.floor[end] = at;
         link.lanes[end].push_back((at, message));
         queue.push(at, Happening::Net(NetEvent::Arrive { from, to, generation }));
@@ -217,19 +281,23 @@ impl Network {
     }
 
     /// Whether a message outside the line arrives at all.
-    pub fn lets_in(&self, from: HostId, to: HostId, generation: u64) -> bool {
-        let link = self.link(from, to);
-        !self.is_cut(from, to) && link.is_up && link.generation == generation
+    pub fn lets_in(&mut self, from: HostId, to: HostId, generation: u64) -> bool {
+        let is_cut = self.is_cut(from, to);
+        let link = self.link_mut(from, to);
+        !is_cut && link.is_up && link.generation == generation
     }
 
     /// An attempt to connect.
     pub fn on_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
         self.dialling.remove(&(from, to));
-        if !self.alive[from.0] || !self.wanted.contains(&(from, to)) || self.link(from, to).is_up {
+        if !self.alive[from.0]
+            || !self.wanted.contains(&(from, to))
+            || self.link_mut(from, to).is_up
+        {
             return;
         }
         let is_cut = self.is_cut(from, to) || self.is_cut(to, from);
-        let is_believed = self.link(from, to).told != [false, false];
+        let is_believed = self.link_mut(from, to).told != [false, false];
         if is_cut || is_believed || !self.alive[to.0] {
             let delay_us = self.rng.between(200_000, 1_000_000);
             return self.plan_dial(queue, from, to, delay_us);
@@ -268,7 +336,7 @@ impl Network {
         (from, to): (HostId, HostId),
         generation: u64,
     ) {
-        if self.is_cut(from, to) && self.link(from, to).generation == generation {
+        if self.is_cut(from, to) && self.link_mut(from, to).generation == generation {
             self.break_link(queue, from, to);
         }
     }
@@ -287,14 +355,11 @@ impl Network {
     }
 
     fn is_cut(&self, from: HostId, to: HostId) -> bool {
-        self.cuts[from.0 * self.hosts + to.0] != 0
-    }
-
-    fn link(&self, a: HostId, b: HostId) -> &Link {
-        &self.links[a.0.min(b.0) * self.hosts + a.0.max(b.0)]
+        !self.harms.is_empty()
+            && self.harms.get(&(from, to)).is_some_and(|harms| harms.contains(&Harm::Cut))
     }
 
     fn link_mut(&mut self, a: HostId, b: HostId) -> &mut Link {
-        &mut self.links[a.0.min(b.0) * self.hosts + a.0.max(b.0)]
+        self.links.entry((a.min(b), a.max(b))).or_default()
     }
 }

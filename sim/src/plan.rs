@@ -69,6 +69,30 @@ pub enum Act {
         way: Way,
         for_ms: u64,
     },
+    /// Nothing goes from one host to another; back it may.
+    Cut {
+        from: Who,
+        to: Who,
+        for_ms: u64,
+    },
+    /// Everything from it and to it takes so much longer.
+    SlowLinks {
+        who: Who,
+        by_ms: u64,
+        for_ms: u64,
+    },
+    /// So much of what it says and hears is lost.
+    LoseMessages {
+        who: Who,
+        permille: u64,
+        for_ms: u64,
+    },
+    /// Each of its steps takes so many times as long.
+    SlowCpu {
+        who: Who,
+        times: u64,
+        for_ms: u64,
+    },
     /// These on one side, all others on the other.
     Split {
         side: Vec<Who>,
@@ -133,10 +157,11 @@ pub enum Act {
         who: Who,
         for_ms: u64,
     },
-    /// A bit of a server's log changes while it is down; it begins anew beside the others. Only while
-    /// nothing is lost by it.
+    /// A server's log is damaged while it is down; it begins anew beside the others. Only while nothing is
+    /// lost by it.
     Rot {
         who: Who,
+        damage: Damage,
         for_ms: u64,
     },
     /// An operator saves the state.
@@ -147,6 +172,17 @@ pub enum Act {
     Join {
         who: Who,
     },
+}
+
+/// What a disk did to a log, and said nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Damage {
+    /// A bit changed.
+    Bit,
+    /// A write never arrived: what was there before is there.
+    LostWrite,
+    /// A write arrived in another place.
+    Misdirected,
 }
 
 /// Which messages are lost.
@@ -246,6 +282,26 @@ knobs!(
     snapshot_chunk_bytes = 16 << 10,
     /// The first so many servers should rather not lead.
     low_priority_servers = 0,
+    /// What a link carries in a millisecond; zero: everything.
+    link_bytes_per_ms = 0,
+    /// Longest time that a task needs to begin.
+    start_ms_max = 200,
+    /// Allocs whose tasks end badly, soon, again and again.
+    flapping_permille = 0,
+    /// Bytes of one append message.
+    append_bytes = 1 << 20,
+    /// Bytes sent to one follower and not acknowledged.
+    inflight_bytes = 8 << 20,
+    /// Plans proposed and not yet applied.
+    plans_in_flight = 4,
+    /// Placements of one scheduling step.
+    placements_per_step = 512,
+    /// How long a client may be silent, before the grace.
+    heartbeat_ttl_ms = 10_000,
+    heartbeat_grace_ms = 10_000,
+    garbage_collect_ms = 60_000,
+    /// How long what has ended is shown.
+    ended_kept_ms = 3_600_000,
 );
 
 impl Plan {

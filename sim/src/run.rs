@@ -5,12 +5,12 @@
 //! - nothing is printed here.
 use std::fmt;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use drover_core::digest::Digest;
 
 use crate::checkers::Violation;
 use crate::clock::Moment;
+use crate::compare::Stepped;
 use crate::counters::Counters;
 use crate::ladder::{Filter, Ladder};
 use crate::marks::Marks;
@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// Rungs of a run that are kept.
 const RUNGS_MAX: usize = 2_000_000;
+
+mod panics;
 
 /// How runs are made.
 #[derive(Clone, Copy, Debug)]
@@ -133,13 +135,13 @@ fn run_watched(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> (Repor
     if options.replays == Replays::Yes {
         world.keep_inputs();
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| to_the_end(&mut world)));
+    let outcome = panics::caught(|| to_the_end(&mut world));
     let violation = match outcome {
         Ok(Ok(())) => None,
         Ok(Err(violation)) => Some(violation),
         Err(panic) => {
             let who = world.stepping.map_or("the simulator", |host| &world.hosts[host.0].name);
-            let message = format!("{who}: {}", text_of(panic.as_ref()));
+            let message = format!("{who}: {panic}");
             Some(Violation { checker: "panic", message })
         }
     };
@@ -161,9 +163,13 @@ fn to_the_end(world: &mut World) -> Result<(), Violation> {
     world.check_replays()
 }
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned()
+/// Every input that an agent took in a run of `plan`, to the run's end, however it ends.
+#[must_use]
+pub fn history_of(plan: &Plan, options: &Options) -> Vec<Stepped> {
+    let mut world = World::new(plan.clone(), options.check_every, None);
+    world.keep_history();
+    let _however_it_ends = panics::caught(|| to_the_end(&mut world));
+    world.take_history()
 }
 
 /// How often each seed of a hunt is run.
@@ -193,24 +199,38 @@ pub fn hunt(
 ) -> Hunt {
     let mut hunt = Hunt::default();
     for seed in seeds {
-        let mut report = run(seed, options);
-        if times == Times::Twice && report.failure.is_none() {
-            let again = run(seed, options);
-            report.failure = difference(&report, &again);
-        }
-        hunt.runs += 1;
-        hunt.counters += &report.counters;
-        hunt.marks = hunt.marks.and(report.marks);
-        hunt.steps += report.steps;
+        let report = run_times(seed, times, options);
         let goes_on = watch(&report);
-        if report.failure.is_some() {
-            hunt.failures.push(report);
-        }
+        hunt.take(report);
         if !goes_on {
             break;
         }
     }
     hunt
+}
+
+/// Runs `seed` as often as `times` says.
+#[must_use]
+pub fn run_times(seed: u64, times: Times, options: &Options) -> Report {
+    let mut report = run(seed, options);
+    if times == Times::Twice && report.failure.is_none() {
+        let again = run(seed, options);
+        report.failure = difference(&report, &again);
+    }
+    report
+}
+
+impl Hunt {
+    /// One more run, in whatever order.
+    pub fn take(&mut self, report: Report) {
+        self.runs += 1;
+        self.counters += &report.counters;
+        self.marks = self.marks.and(report.marks);
+        self.steps += report.steps;
+        if report.failure.is_some() {
+            self.failures.push(report);
+        }
+    }
 }
 
 /// Two runs of one seed must be one run.

@@ -9,6 +9,7 @@
 //! | `world/marking.rs` | where named situations are reached |
 //! | `world/recording.rs` | every agent's inputs, stepped again |
 //! | `world/watching.rs` | what the ladder is told beside steps |
+//! | `world/whereabouts.rs` | which host is meant |
 //! | `world/settle.rs` | the end of all faults, and whether everything has come to rest |
 //!
 //! Invariants
@@ -18,16 +19,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drover_core::agent::{Effect, Effects, Event, Input};
+use drover_core::client;
 use drover_core::digest::Digest;
-use drover_core::raft::{Configuration, Role, SnapshotMark};
+use drover_core::raft::{Configuration, SnapshotMark};
 use drover_core::rng::Rng;
 use drover_core::types::{Incarnation, RequestId, TaskKey, Term};
 use drover_core::wal::OpId;
 use drover_core::wire::{Message, PeerId};
-use drover_core::{client, limits};
 
 use crate::checkers::{Checkers, Looked, News, Violation};
 use crate::clock::Moment;
+use crate::compare::Stepped;
 use crate::counters::Counters;
 use crate::drivers::Turn;
 use crate::host::Host;
@@ -47,11 +49,13 @@ mod requests;
 mod restores;
 mod settle;
 mod watching;
+mod whereabouts;
 
 pub use settle::SETTLE_MS_MAX;
 
 use acts::{End, Strike};
 use requests::Asked;
+use whereabouts::Whereabouts;
 
 /// One in so many messages goes through its encoding and back.
 const DECODE_ONE_IN: u64 = 16;
@@ -115,6 +119,8 @@ pub struct World {
     pub plan: Plan,
     pub queue: Queue<Happening>,
     pub hosts: Vec<Host>,
+    /// Who is where now.
+    whereabouts: Whereabouts,
     pub network: Network,
     pub checkers: Checkers,
     pub counters: Counters,
@@ -151,6 +157,8 @@ pub struct World {
     greeted: BTreeMap<(HostId, HostId), PeerId>,
     /// By host: its inputs since it started, if a run keeps them.
     recording: Option<Vec<Vec<Input>>>,
+    /// Every step, if runs are compared.
+    history: Option<Vec<Stepped>>,
 }
 
 impl World {
@@ -168,12 +176,15 @@ impl World {
             loss_permille: knobs.loss_permille,
             duplicate_permille: knobs.duplicate_permille,
             reorder_permille: knobs.reorder_permille,
+            bytes_per_ms: knobs.link_bytes_per_ms,
         };
-        let silence_ms = limits::HEARTBEAT_TTL_MS + limits::HEARTBEAT_GRACE_MS;
+        let silence_ms = knobs.heartbeat_ttl_ms + knobs.heartbeat_grace_ms;
+        let hosts: Vec<Host> = (0..hosts).map(|at| Host::new(&plan, HostId(at))).collect();
         let mut world = Self {
             queue: Queue::default(),
-            hosts: (0..hosts).map(|at| Host::new(&plan, HostId(at))).collect(),
-            network: Network::new(hosts, weather, rng.fork("network")),
+            whereabouts: Whereabouts::of(&hosts),
+            network: Network::new(hosts.len(), weather, rng.fork("network")),
+            hosts,
             checkers: Checkers::new(silence_ms),
             counters: Counters::default(),
             marks: Marks::default(),
@@ -197,6 +208,7 @@ impl World {
             told_by: None,
             greeted: BTreeMap::new(),
             recording: None,
+            history: None,
             plan,
         };
         if let Some(ladder) = &mut world.ladder {
@@ -231,12 +243,12 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
-        if let Some(host) = happening.host()
-            && self.queue.now() < self.hosts[host.0].paused_until
-        {
-            let resumes_at = self.hosts[host.0].paused_until;
-            self.queue.push(resumes_at, happening);
-            return Ok(());
+        if let Some(host) = happening.host() {
+            let free_at = self.hosts[host.0].free_at();
+            if self.queue.now() < free_at {
+                self.queue.push(free_at, happening);
+                return Ok(());
+            }
         }
         match happening {
             Happening::Net(event) => self.happen_on_network(event),
@@ -294,6 +306,12 @@ impl World {
                 let now = self.queue.now();
                 while let Some(message) = self.network.pop_arrived(now, (from, to), generation) {
                     self.arrive(from, to, *message)?;
+                    let free_at = self.hosts[to.0].free_at();
+                    if now < free_at {
+                        let arrive = NetEvent::Arrive { from, to, generation };
+                        self.queue.push(free_at, Happening::Net(arrive));
+                        break;
+                    }
                 }
             }
             NetEvent::Stray { from, to, generation, message } => {
@@ -331,7 +349,7 @@ impl World {
     fn wake(&mut self, host: HostId) -> Result<(), Violation> {
         let now = self.queue.now();
         let sleeper = &mut self.hosts[host.0];
-        if sleeper.wake_planned != Some(now) && sleeper.paused_until != now {
+        if sleeper.wake_planned != Some(now) && sleeper.free_at() != now {
             return Ok(());
         }
         sleeper.wake_planned = None;
@@ -370,7 +388,12 @@ impl World {
         if let Some(recording) = &mut self.recording {
             recording[host.0].push(input.clone());
         }
+        let told = self.history.is_some().then(|| format!("{:?}", input.event));
         agent.step(input, &mut self.effects);
+        if let (Some(history), Some(event)) = (&mut self.history, told) {
+            let (host, agent) = (stepped.name.clone(), agent.digest());
+            history.push(Stepped { at: now, host, event, agent });
+        }
         self.steps += 1;
         if self.check_every != 0 && self.steps.is_multiple_of(self.check_every) {
             agent.check_invariants();
@@ -382,6 +405,7 @@ impl World {
             ladder.on_effects(now, stepped, &self.effects);
         }
         self.chain = chained(self.chain, now, (host, kind), digest.unwrap_or_default());
+        stepped.work(now, self.effects.list.len());
         let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
         match wake {
             Some(at) => self.plan_wake(host, Moment { ns: at.ns.max(now.ns + 1) }),
@@ -426,29 +450,6 @@ impl World {
     fn is_current(&self, host: HostId, incarnation: Incarnation) -> bool {
         let host = &self.hosts[host.0];
         host.agent.is_some() && host.incarnation == incarnation
-    }
-
-    fn client(&self, number: u64) -> HostId {
-        HostId(usize::try_from(self.plan.servers + number - 1).expect("invariant: few hosts"))
-    }
-
-    fn server(&self, number: u64) -> HostId {
-        let clients = if self.plan.servers < number { self.plan.clients } else { 0 };
-        HostId(usize::try_from(clients + number.max(1) - 1).expect("invariant: few hosts"))
-    }
-
-    /// The servers that are up.
-    fn servers_up(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter().filter(|host| host.is_server() && host.agent.is_some())
-    }
-
-    /// Who leads, as far as servers know of themselves: of several the one with the latest term.
-    pub fn leader(&self) -> Option<HostId> {
-        let leading = self.servers_up().filter_map(|host| {
-            let raft = host.agent.as_ref()?.raft()?;
-            (raft.role() == Role::Leader).then(|| (raft.term(), host.id))
-        });
-        leading.max().map(|(_, host)| host)
     }
 }
 

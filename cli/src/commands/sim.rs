@@ -1,17 +1,19 @@
 //! `drover sim`: clusters in a simulated world.
-use std::ops::Range;
-use std::time::{Duration, Instant};
-
 use clap::{Args, Subcommand};
+use drover_sim::compare::{Compared, Stepped, compare};
 use drover_sim::plan::Plan;
-use drover_sim::{Options, Times, plan_of};
+use drover_sim::{Options, Replays, plan_of};
 
 use crate::commands::{Ended, Exit};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
+mod bench;
+mod hunt;
+mod marks;
 mod watch;
 
+use hunt::SimHuntArgs;
 use watch::WatchArgs;
 
 /// What was built, if the build knew.
@@ -31,6 +33,14 @@ pub(crate) enum SimCommand {
     Hunt(SimHuntArgs),
     #[command(about = "Find a smaller plan that breaks the same promise, and print it")]
     Shrink(SimRunArgs),
+    #[command(about = "Run one, and step again what each of its agents was told")]
+    Replay(SimRunArgs),
+    #[command(about = "Run two, and show the first input by which they differ")]
+    Compare(SimCompareArgs),
+    #[command(about = "List the situations that runs should have been in")]
+    Marks(marks::SimMarksArgs),
+    #[command(about = "Measure how fast the simulator is")]
+    Bench(bench::SimBenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -51,38 +61,33 @@ pub(crate) struct SimShowArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SizeArgs {
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) servers: u32,
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) clients: u32,
     #[arg(long, value_name = "M", default_value_t = 30, help = "Simulated minutes")]
     pub(crate) minutes: u32,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct SimHuntArgs {
-    #[arg(long, value_name = "A..B", value_parser = seeds, help = "Only these seeds, B excluded")]
-    pub(crate) seeds: Option<Range<u64>>,
+pub(crate) struct SimCompareArgs {
+    #[arg(value_name = "SEED|PLAN", help = "The one run")]
+    pub(crate) first: String,
+    #[arg(value_name = "SEED|PLAN", help = "The other (default: the same again)")]
+    pub(crate) second: Option<String>,
     #[command(flatten)]
     pub(crate) size: SizeArgs,
-    #[arg(long, value_name = "M", help = "Stop after this many real minutes")]
-    pub(crate) minutes_max: Option<u32>,
-    #[arg(long, help = "Run each seed twice, and compare the digests")]
-    pub(crate) twice: bool,
-}
-
-fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let (from, to) = text.split_once("..").ok_or("write it as A..B, for example 0..1000")?;
-    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
-    let range = number(from)?..number(to)?;
-    if range.is_empty() { Err("there is no seed in it".to_owned()) } else { Ok(range) }
 }
 
 pub(crate) fn run(command: &SimCommand, terminal: Terminal) -> Ended {
     match command {
         SimCommand::Run(args) => run_one(args, terminal),
-        SimCommand::Hunt(args) => run_many(args, terminal),
+        SimCommand::Hunt(args) => hunt::run(args, terminal),
         SimCommand::Shrink(args) => shrink_one(args, terminal),
+        SimCommand::Replay(args) => replay_one(args, terminal),
+        SimCommand::Compare(args) => compare_two(args, terminal),
+        SimCommand::Marks(args) => marks::run(args, terminal),
+        SimCommand::Bench(args) => bench::run(args, terminal),
     }
 }
 
@@ -102,27 +107,6 @@ fn run_one(SimShowArgs { run: args, watch }: &SimShowArgs, terminal: Terminal) -
     Ok(if report.failure.is_some() { Exit::Failed } else { Exit::Done })
 }
 
-fn run_many(args: &SimHuntArgs, terminal: Terminal) -> Ended {
-    let options = options_of(&args.size);
-    let seeds = args.seeds.clone().unwrap_or(0..u64::MAX);
-    let (first, began) = (seeds.start, Instant::now());
-    let patience = args.minutes_max.map(|minutes| Duration::from_secs(u64::from(minutes) * 60));
-    let times = if args.twice { Times::Twice } else { Times::Once };
-    terminal.line(&format!("hunting from seed {first}, commit {COMMIT}"));
-    let hunt = drover_sim::hunt(seeds, times, &options, |report| {
-        if report.failure.is_some() {
-            terminal.line(&report.to_string());
-        }
-        report.failure.is_none() && patience.is_none_or(|patience| began.elapsed() < patience)
-    });
-    let seconds = began.elapsed().as_secs_f64();
-    let per_minute = f64::from(u32::try_from(hunt.runs).unwrap_or(u32::MAX)) * 60.0 / seconds;
-    terminal.line(&hunt.counters.to_string());
-    terminal.line(&format!("{} seeds in {seconds:.1} s: {per_minute:.0} a minute", hunt.runs));
-    terminal.line(&format!("hunted from seed {first}, commit {COMMIT}"));
-    Ok(if hunt.failures.is_empty() { Exit::Done } else { Exit::Failed })
-}
-
 /// A plan file on standard output: to be kept, and run with `sim run`.
 fn shrink_one(args: &SimRunArgs, terminal: Terminal) -> Ended {
     let options = options_of(&args.size);
@@ -136,18 +120,59 @@ fn shrink_one(args: &SimRunArgs, terminal: Terminal) -> Ended {
     }
 }
 
-impl SimRunArgs {
-    /// What is to be run: the plan of a seed, or one that was written down.
-    fn plan(&self, options: &Options) -> Result<Plan, Failure> {
-        if let Ok(seed) = self.seed.parse() {
-            return Ok(plan_of(seed, options));
-        }
-        let path = &self.seed;
-        let text = std::fs::read_to_string(path).map_err(|fault| {
-            Failure::new(format!("{path:?} is neither a seed nor a plan file: {fault}"))
-        })?;
-        Plan::parse(&text).map_err(|why| Failure::new(format!("{path} is not a plan file: {why}")))
+/// Every agent of the run is made again from what it was told.
+fn replay_one(args: &SimRunArgs, terminal: Terminal) -> Ended {
+    let options = Options { replays: Replays::Yes, ..options_of(&args.size) };
+    let report = drover_sim::run_plan(&args.plan(&options)?, &options);
+    terminal.line(&report.to_string());
+    if report.failure.is_some() {
+        return Ok(Exit::Failed);
     }
+    terminal.line("every agent is what it becomes again from its inputs");
+    Ok(Exit::Done)
+}
+
+/// Exit code 1: they differ.
+fn compare_two(args: &SimCompareArgs, terminal: Terminal) -> Ended {
+    let options = options_of(&args.size);
+    let first = plan_named(&args.first, &options)?;
+    let second = plan_named(args.second.as_ref().unwrap_or(&args.first), &options)?;
+    match compare(&first, &second, &options) {
+        Compared::Alike { inputs } => {
+            terminal.line(&format!("one run: all {inputs} inputs are alike"));
+            Ok(Exit::Done)
+        }
+        Compared::Differ { inputs, first, second } => {
+            terminal.line(&format!("alike for {inputs} inputs, then"));
+            for (name, stepped) in [("first", first), ("second", second)] {
+                let told = stepped.map_or_else(|| "it is over".into(), |stepped| told_of(&stepped));
+                terminal.line(&format!("{name:>8}: {told}"));
+            }
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+fn told_of(Stepped { at, host, event, agent }: &Stepped) -> String {
+    let event: String = event.chars().take(300).collect();
+    format!("{at} {host} takes {event}\n          and is {agent}")
+}
+
+impl SimRunArgs {
+    fn plan(&self, options: &Options) -> Result<Plan, Failure> {
+        plan_named(&self.seed, options)
+    }
+}
+
+/// What is to be run: the plan of a seed, or one that was written down.
+fn plan_named(name: &str, options: &Options) -> Result<Plan, Failure> {
+    if let Ok(seed) = name.parse() {
+        return Ok(plan_of(seed, options));
+    }
+    let text = std::fs::read_to_string(name).map_err(|fault| {
+        Failure::new(format!("{name:?} is neither a seed nor a plan file: {fault}"))
+    })?;
+    Plan::parse(&text).map_err(|why| Failure::new(format!("{name} is not a plan file: {why}")))
 }
 
 fn options_of(size: &SizeArgs) -> Options {

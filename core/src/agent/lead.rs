@@ -38,6 +38,7 @@ use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, ServerId, Term};
 /// A leader's machines.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Leader {
+    config: LeadConfig,
     term: Term,
     office: Office,
     pub(super) broker: Broker,
@@ -72,21 +73,58 @@ enum Office {
     Open,
 }
 
+/// How a leader works. Whoever founds a cluster decides nothing by it: each leader has its own.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeadConfig {
+    /// Plans proposed and not yet applied at once.
+    pub plans_in_flight_max: usize,
+    /// Placements per scheduling step.
+    pub placements_per_step_max: usize,
+    /// How often it is looked for what has ended and nobody needs any more.
+    pub garbage_collect_ms: u64,
+    /// How long ended evaluations and allocs are shown.
+    pub evals_kept_ms: u64,
+    /// How long stopped jobs are shown.
+    pub jobs_kept_ms: u64,
+    /// How long nodes that are down are shown.
+    pub nodes_kept_ms: u64,
+}
+
+impl Default for LeadConfig {
+    /// As `limits` has it.
+    fn default() -> Self {
+        Self {
+            plans_in_flight_max: PLANS_IN_FLIGHT_MAX,
+            placements_per_step_max: PLACEMENTS_PER_STEP_MAX,
+            garbage_collect_ms: GARBAGE_COLLECT_MS,
+            evals_kept_ms: EVALS_KEPT_MS,
+            jobs_kept_ms: JOBS_KEPT_MS,
+            nodes_kept_ms: NODES_KEPT_MS,
+        }
+    }
+}
+
 impl Leader {
-    fn new(term: Term, config: heartbeat::Config, now: MonoTime, state: &State) -> Self {
+    fn new(
+        term: Term,
+        (config, heartbeat): (LeadConfig, heartbeat::Config),
+        now: MonoTime,
+        state: &State,
+    ) -> Self {
         let nodes = state.nodes().map(|node| (node.spec.id, node.status));
         Self {
+            config,
             term,
             office: Office::Closed,
             broker: Broker::default(),
-            heartbeats: Heartbeats::new(config, now, nodes),
+            heartbeats: Heartbeats::new(heartbeat, now, nodes),
             in_flight: InFlight::default(),
             proposals: Proposals::default(),
             stamper: Stamper::new(state.clock()),
             orders: Orders::default(),
             since: now,
             roster_at: now,
-            garbage_at: now.plus_ms(GARBAGE_COLLECT_MS),
+            garbage_at: now.plus_ms(config.garbage_collect_ms),
             clock: state.clock(),
         }
     }
@@ -149,7 +187,8 @@ impl Leader {
     }
 
     fn has_work(&self) -> bool {
-        self.is_open() && self.in_flight.len() < PLANS_IN_FLIGHT_MAX && self.broker.is_ready()
+        let has_room = self.in_flight.len() < self.config.plans_in_flight_max;
+        self.is_open() && has_room && self.broker.is_ready()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -163,7 +202,7 @@ impl Leader {
 
 impl Agent {
     pub(super) fn take_office(&mut self, term: Term) {
-        let config = self.config.server.as_ref().map(|config| config.heartbeat);
+        let config = self.config.server.as_ref().map(|config| (config.lead, config.heartbeat));
         let Some((server, config)) = self.server.as_mut().zip(config) else { return };
         assert!(server.leader.is_none(), "a server leads once at a time");
         server.leader = Some(Leader::new(term, config, self.now, &server.state));
@@ -266,9 +305,10 @@ impl Agent {
         let eval = server.state.eval(id).expect("invariant: the broker follows the state");
         let seed = self.rng.fork("schedule").fork_number(id.0).next_u64();
         let view = View { state: &server.state, in_flight: &leader.in_flight };
+        let placements_max = leader.config.placements_per_step_max;
         let mut plan = None;
         let guarded = (self.guard.0)(&mut || {
-            let proposed = schedule(&view, eval, seed, PLACEMENTS_PER_STEP_MAX);
+            let proposed = schedule(&view, eval, seed, placements_max);
             plan = Some(planner::check(&view, proposed));
         });
         let command = match (guarded, plan) {
@@ -349,13 +389,14 @@ impl Agent {
         let now = self.now;
         let leader = self.server.as_mut().and_then(|server| server.leader.as_mut());
         let Some(leader) = leader.filter(|l| l.is_open() && l.garbage_at <= now) else { return };
-        leader.garbage_at = now.plus_ms(GARBAGE_COLLECT_MS);
+        let config = leader.config;
+        leader.garbage_at = now.plus_ms(config.garbage_collect_ms);
         let clock = leader.clock.unix_ms;
         let before = |kept_ms| WallTime { unix_ms: clock.saturating_sub(kept_ms) };
         let command = Command::CollectGarbage {
-            eval_before: before(EVALS_KEPT_MS),
-            job_before: before(JOBS_KEPT_MS),
-            node_before: before(NODES_KEPT_MS),
+            eval_before: before(config.evals_kept_ms),
+            job_before: before(config.jobs_kept_ms),
+            node_before: before(config.nodes_kept_ms),
         };
         self.propose(command, None, Origin::Garbage);
     }

@@ -23,6 +23,11 @@ pub enum FaultKind {
     Paused,
     /// Messages to it, from it, or both are lost.
     CutOff,
+    /// They come late.
+    SlowLinks,
+    /// Some of them are lost.
+    LossyLinks,
+    SlowCpu,
     SlowDisk,
     FullDisk,
     /// At one moment: a disk that fails a write, a clock that jumps.
@@ -38,6 +43,9 @@ impl FaultKind {
             Self::PowerOff => "power off",
             Self::Paused => "paused",
             Self::CutOff => "cut off",
+            Self::SlowLinks => "slow links",
+            Self::LossyLinks => "lossy links",
+            Self::SlowCpu => "slow CPU",
             Self::SlowDisk => "slow disk",
             Self::FullDisk => "full disk",
             Self::Blow => "blow",
@@ -218,9 +226,12 @@ impl Ladder {
 const fn stretch_of(act: &Act) -> Option<(FaultKind, u64)> {
     match act {
         Act::Pause { for_ms, .. } => Some((FaultKind::Paused, *for_ms)),
-        Act::Isolate { for_ms, .. } | Act::Split { for_ms, .. } => {
+        Act::Isolate { for_ms, .. } | Act::Split { for_ms, .. } | Act::Cut { for_ms, .. } => {
             Some((FaultKind::CutOff, *for_ms))
         }
+        Act::SlowLinks { for_ms, .. } => Some((FaultKind::SlowLinks, *for_ms)),
+        Act::LoseMessages { for_ms, .. } => Some((FaultKind::LossyLinks, *for_ms)),
+        Act::SlowCpu { for_ms, .. } => Some((FaultKind::SlowCpu, *for_ms)),
         Act::SlowDisk { for_ms, .. } => Some((FaultKind::SlowDisk, *for_ms)),
         Act::FillDisk { for_ms, .. } => Some((FaultKind::FullDisk, *for_ms)),
         Act::BreakDisk { .. } | Act::JumpClock { .. } => Some((FaultKind::Blow, 0)),
@@ -265,6 +276,10 @@ const fn is_request(act: &Act) -> bool {
         Act::Pause { .. }
         | Act::Isolate { .. }
         | Act::Split { .. }
+        | Act::Cut { .. }
+        | Act::SlowLinks { .. }
+        | Act::LoseMessages { .. }
+        | Act::SlowCpu { .. }
         | Act::SlowDisk { .. }
         | Act::FillDisk { .. }
         | Act::BreakDisk { .. }

@@ -9,7 +9,7 @@ use drover_core::api::Consistency;
 use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
 use drover_core::rng::Rng;
 
-use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+use super::{Act, Damage, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
 
 /// Nothing breaks before the servers had time to meet.
 const QUIET_MS: u64 = 3_000;
@@ -81,6 +81,17 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
         retained_bytes: maybe(700, 30 << 10, calm.retained_bytes),
         snapshot_chunk_bytes: maybe(700, 20 << 10, calm.snapshot_chunk_bytes).max(1 << 10),
         low_priority_servers: maybe(250, 2, calm.low_priority_servers),
+        link_bytes_per_ms: maybe(200, 2_000, calm.link_bytes_per_ms),
+        start_ms_max: maybe(300, 15_000, calm.start_ms_max),
+        flapping_permille: maybe(250, 200, calm.flapping_permille),
+        append_bytes: maybe(200, 20_000, calm.append_bytes),
+        inflight_bytes: maybe(200, 40_000, calm.inflight_bytes),
+        plans_in_flight: maybe(300, 2, calm.plans_in_flight),
+        placements_per_step: maybe(300, 3, calm.placements_per_step),
+        heartbeat_ttl_ms: maybe(300, 10_000, calm.heartbeat_ttl_ms).max(2_500),
+        heartbeat_grace_ms: maybe(300, 10_000, calm.heartbeat_grace_ms).max(1_000),
+        garbage_collect_ms: maybe(400, 60_000, calm.garbage_collect_ms).max(1_000),
+        ended_kept_ms: maybe(600, 900_000, calm.ended_kept_ms).max(5_000),
         ..calm
     }
 }
@@ -88,7 +99,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
 type Fault = fn(&mut Rng, Size) -> Act;
 
 /// Every kind of fault, each switched off in about half of the seeds.
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 22] = [
     |rng, size| Act::Wipe { who: server(rng, size), for_ms: short(rng) },
     |rng, size| Act::Crash { who: server(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Power { who: server(rng, size), for_ms: short_or_long(rng) },
@@ -104,7 +115,29 @@ const FAULTS: [Fault; 16] = [
     |rng, size| Act::Power { who: client(rng, size), for_ms: short_or_long(rng) },
     |rng, size| Act::Isolate { who: client(rng, size), way: Way::Both, for_ms: short_or_long(rng) },
     |rng, size| Act::Pause { who: client(rng, size), for_ms: rng.between(50, 30_000) },
-    |rng, size| Act::Rot { who: server(rng, size), for_ms: short(rng) },
+    |rng, size| rot(rng, size, Damage::Bit),
+    |rng, size| rot(rng, size, Damage::LostWrite),
+    |rng, size| rot(rng, size, Damage::Misdirected),
+    |rng, size| Act::Cut {
+        from: server(rng, size),
+        to: anyone(rng, size),
+        for_ms: short_or_long(rng),
+    },
+    |rng, size| Act::SlowLinks {
+        who: anyone(rng, size),
+        by_ms: slow(rng),
+        for_ms: short_or_long(rng),
+    },
+    |rng, size| Act::LoseMessages {
+        who: anyone(rng, size),
+        permille: rng.between(20, 600),
+        for_ms: short_or_long(rng),
+    },
+    |rng, size| Act::SlowCpu {
+        who: anyone(rng, size),
+        times: rng.between(10, 2_000),
+        for_ms: short_or_long(rng),
+    },
 ];
 
 fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
@@ -283,6 +316,15 @@ fn side(rng: &mut Rng, size: Size) -> Vec<Who> {
 
 fn one_way(rng: &mut Rng) -> Way {
     if rng.chance(500) { Way::Deaf } else { Way::Mute }
+}
+
+fn rot(rng: &mut Rng, size: Size, damage: Damage) -> Act {
+    Act::Rot { who: server(rng, size), damage, for_ms: short(rng) }
+}
+
+/// Up to what makes a leader's word come later than an election.
+fn slow(rng: &mut Rng) -> u64 {
+    if rng.chance(700) { rng.between(1, 100) } else { rng.between(100, 1_500) }
 }
 
 fn short(rng: &mut Rng) -> u64 {

@@ -17,7 +17,7 @@ use std::fmt;
 
 use drover_core::api::Consistency;
 
-use super::{Act, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+use super::{Act, Damage, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +59,18 @@ impl fmt::Display for Act {
                 };
                 write!(f, "{word} {who} for {}", Seconds(*for_ms))
             }
+            Self::Cut { from, to, for_ms } => {
+                write!(f, "cut {from} to {to} for {}", Seconds(*for_ms))
+            }
+            Self::SlowLinks { who, by_ms, for_ms } => {
+                write!(f, "slow-links {who} by {} for {}", Seconds(*by_ms), Seconds(*for_ms))
+            }
+            Self::LoseMessages { who, permille, for_ms } => {
+                write!(f, "lose {permille} of {who} for {}", Seconds(*for_ms))
+            }
+            Self::SlowCpu { who, times, for_ms } => {
+                write!(f, "slow-cpu {who} {times} times for {}", Seconds(*for_ms))
+            }
             Self::Split { side, for_ms } => {
                 let side: Vec<String> = side.iter().map(ToString::to_string).collect();
                 write!(f, "split {} for {}", side.join(","), Seconds(*for_ms))
@@ -82,7 +94,9 @@ impl fmt::Display for Act {
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
-            Self::Rot { who, for_ms } => write!(f, "rot {who} for {}", Seconds(*for_ms)),
+            Self::Rot { who, damage, for_ms } => {
+                write!(f, "{} {who} for {}", damage_word(*damage), Seconds(*for_ms))
+            }
             Self::Save => write!(f, "save"),
             Self::Restore => write!(f, "restore"),
             Self::Join { who } => write!(f, "join {who}"),
@@ -107,6 +121,14 @@ impl fmt::Display for Who {
             Self::Server(number) => write!(f, "s{number}"),
             Self::Client(number) => write!(f, "c{number}"),
         }
+    }
+}
+
+const fn damage_word(damage: Damage) -> &'static str {
+    match damage {
+        Damage::Bit => "rot",
+        Damage::LostWrite => "lose-write",
+        Damage::Misdirected => "misdirect",
     }
 }
 
@@ -180,6 +202,20 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["isolate", who, "for", ms] => isolate(who, Way::Both, ms)?,
         ["deafen", who, "for", ms] => isolate(who, Way::Deaf, ms)?,
         ["mute", who, "for", ms] => isolate(who, Way::Mute, ms)?,
+        ["cut", from, "to", to, "for", ms] => {
+            Act::Cut { from: read_who(from)?, to: read_who(to)?, for_ms: read_ms(ms)? }
+        }
+        ["slow-links", who, "by", by, "for", ms] => {
+            Act::SlowLinks { who: read_who(who)?, by_ms: read_ms(by)?, for_ms: read_ms(ms)? }
+        }
+        ["lose", permille, "of", who, "for", ms] => Act::LoseMessages {
+            who: read_who(who)?,
+            permille: permille.parse().ok()?,
+            for_ms: read_ms(ms)?,
+        },
+        ["slow-cpu", who, times, "times", "for", ms] => {
+            Act::SlowCpu { who: read_who(who)?, times: times.parse().ok()?, for_ms: read_ms(ms)? }
+        }
         ["split", "for", ms] => Act::Split { side: Vec::new(), for_ms: read_ms(ms)? },
         ["split", side, "for", ms] => {
             let side: Option<Vec<Who>> = side.split(',').map(read_who).collect();
@@ -213,10 +249,14 @@ fn read_act(words: &[&str]) -> Option<Act> {
             Act::Refit { client: read_client(client)?, mark }
         }
         ["wipe", who, "for", ms] => Act::Wipe { who: read_who(who)?, for_ms: read_ms(ms)? },
-        ["rot", who, "for", ms] => Act::Rot { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["save"] => Act::Save,
         ["restore"] => Act::Restore,
         ["join", who] => Act::Join { who: read_who(who)? },
+        [word, who, "for", ms] => {
+            let damages = [Damage::Bit, Damage::LostWrite, Damage::Misdirected];
+            let damage = damages.into_iter().find(|&known| damage_word(known) == word)?;
+            Act::Rot { who: read_who(who)?, damage, for_ms: read_ms(ms)? }
+        }
         _ => return None,
     })
 }

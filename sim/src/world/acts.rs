@@ -11,14 +11,15 @@ use crate::checkers::{Violation, named};
 use crate::drivers::Turn;
 use crate::host::Kept;
 use crate::marks::Mark;
-use crate::network::HostId;
-use crate::plan::{Act, Line, Way, Who};
+use crate::network::{Harm, HostId};
+use crate::plan::{Act, Damage, Line, Way, Who};
 
 /// What ends when a fault ends.
 #[derive(Debug)]
 pub enum End {
-    /// Messages arrive again.
-    Mend(Vec<(HostId, HostId)>),
+    /// Messages arrive as before.
+    Mend(Vec<(HostId, HostId)>, Harm),
+    FastCpu(HostId),
     FastDisk(HostId),
     RoomOnDisk(HostId),
 }
@@ -63,8 +64,28 @@ impl World {
                 }
             }
             Act::Pause { who, for_ms } => self.pause(who, for_ms),
-            Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
+            Act::Isolate { who, way, for_ms } => {
+                self.harm(self.links_of(who, way), Harm::Cut, for_ms);
+            }
             Act::Split { side, for_ms } => self.split(&side, for_ms),
+            Act::Cut { from, to, for_ms } => {
+                if let Some(pair) = self.find(from).zip(self.find(to)) {
+                    self.harm(vec![pair], Harm::Cut, for_ms);
+                }
+            }
+            Act::SlowLinks { who, by_ms, for_ms } => {
+                self.harm(self.links_of(who, Way::Both), Harm::SlowMs(by_ms), for_ms);
+            }
+            Act::LoseMessages { who, permille, for_ms } => {
+                self.harm(self.links_of(who, Way::Both), Harm::LosePermille(permille), for_ms);
+            }
+            Act::SlowCpu { who, times, for_ms } => {
+                if let Some(host) = self.find(who) {
+                    self.hosts[host.0].cpu_slowness = times.max(1);
+                    let end = Happening::End(End::FastCpu(host));
+                    self.queue.push(self.queue.now().plus_ms(for_ms), end);
+                }
+            }
             Act::SlowDisk { who, for_ms } => self.change_disk(who, for_ms, End::FastDisk),
             Act::FillDisk { who, for_ms } => self.change_disk(who, for_ms, End::RoomOnDisk),
             Act::BreakDisk { who } => {
@@ -87,20 +108,7 @@ impl World {
                     self.begin_anew(host, Kept::Nothing);
                 }
             }
-            Act::Rot { who, for_ms } => {
-                if let Some(host) = self.up(who).filter(|&host| self.can_spare(host)) {
-                    self.take_down(host, for_ms)?;
-                    let rotting = &mut self.hosts[host.0];
-                    let mut rng = rotting.rng.fork("rot").fork_number(rotting.incarnation.0);
-                    let rotted = rotting.disk.rot(&mut rng);
-                    let is_noticed = rotted
-                        .map_err(|message| Violation { checker: "rot_is_noticed", message })?;
-                    if is_noticed {
-                        self.counters.logs_rotted += 1;
-                        self.begin_anew(host, Kept::AllButTheLog);
-                    }
-                }
-            }
+            Act::Rot { who, damage, for_ms } => return self.damage_log(who, damage, for_ms),
             Act::Join { who } => {
                 if let Some(host) = self.find(who) {
                     return self.start(host, Incarnation(0));
@@ -224,7 +232,9 @@ impl World {
     /// As the shell does it when it finds its log gone, or damaged.
     fn begin_anew(&mut self, host: HostId, kept: Kept) {
         self.wiped_at = self.queue.now();
+        self.whereabouts.by_peer.remove(&self.hosts[host.0].peer);
         self.hosts[host.0].lose_log(&self.plan, kept);
+        self.whereabouts.by_peer.insert(self.hosts[host.0].peer, host);
     }
 
     fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {
@@ -260,16 +270,16 @@ impl World {
         }
     }
 
-    fn isolate(&mut self, who: Who, way: Way, for_ms: u64) {
-        let Some(host) = self.find(who) else { return };
+    /// Its links to all others, in some direction.
+    fn links_of(&self, who: Who, way: Way) -> Vec<(HostId, HostId)> {
+        let Some(host) = self.find(who) else { return Vec::new() };
         let others = (0..self.hosts.len()).map(HostId).filter(|&other| other != host);
-        let cuts = others.flat_map(|other| match way {
+        let links = others.flat_map(|other| match way {
             Way::Both => vec![(host, other), (other, host)],
             Way::Deaf => vec![(other, host)],
             Way::Mute => vec![(host, other)],
         });
-        let cuts = cuts.collect();
-        self.cut(cuts, for_ms);
+        links.collect()
     }
 
     fn split(&mut self, side: &[Who], for_ms: u64) {
@@ -282,15 +292,43 @@ impl World {
                 }
             }
         }
-        self.cut(cuts, for_ms);
+        self.harm(cuts, Harm::Cut, for_ms);
     }
 
-    fn cut(&mut self, cuts: Vec<(HostId, HostId)>, for_ms: u64) {
-        self.counters.partitions += 1;
-        for &(from, to) in &cuts {
-            self.network.cut(&mut self.queue, from, to);
+    fn harm(&mut self, links: Vec<(HostId, HostId)>, harm: Harm, for_ms: u64) {
+        if links.is_empty() {
+            return;
         }
-        self.queue.push(self.queue.now().plus_ms(for_ms), Happening::End(End::Mend(cuts)));
+        match harm {
+            Harm::Cut => self.counters.partitions += 1,
+            Harm::SlowMs(_) => self.counters.links_slowed += 1,
+            Harm::LosePermille(_) => self.counters.links_lossy += 1,
+        }
+        for &link in &links {
+            self.network.harm(&mut self.queue, link, harm);
+        }
+        self.queue.push(self.queue.now().plus_ms(for_ms), Happening::End(End::Mend(links, harm)));
+    }
+
+    /// The log of a server that can be spared changes while it is down.
+    fn damage_log(&mut self, who: Who, damage: Damage, for_ms: u64) -> Result<(), Violation> {
+        let Some(host) = self.up(who).filter(|&host| self.can_spare(host)) else { return Ok(()) };
+        self.take_down(host, for_ms)?;
+        let damaged = &mut self.hosts[host.0];
+        let mut rng = damaged.rng.fork("rot").fork_number(damaged.incarnation.0);
+        let noticed = damaged.disk.damage(damage, &mut rng);
+        let is_noticed =
+            noticed.map_err(|message| Violation { checker: "rot_is_noticed", message })?;
+        if is_noticed {
+            let count = match damage {
+                Damage::Bit => &mut self.counters.logs_rotted,
+                Damage::LostWrite => &mut self.counters.writes_lost,
+                Damage::Misdirected => &mut self.counters.writes_misdirected,
+            };
+            *count += 1;
+            self.begin_anew(host, Kept::AllButTheLog);
+        }
+        Ok(())
     }
 
     fn change_disk(&mut self, who: Who, for_ms: u64, end: fn(HostId) -> End) {
@@ -303,36 +341,22 @@ impl World {
                 changed.disk.is_full = true;
                 changed.may_halt = true;
             }
-            End::Mend(_) => (),
+            End::Mend(..) | End::FastCpu(_) => (),
         }
         self.queue.push(self.queue.now().plus_ms(for_ms), Happening::End(end));
     }
 
     pub(super) fn end(&mut self, end: End) {
         match end {
-            End::Mend(cuts) => {
-                for (from, to) in cuts {
-                    self.network.mend(&mut self.queue, from, to);
+            End::Mend(links, harm) => {
+                for link in links {
+                    self.network.mend(&mut self.queue, link, harm);
                 }
             }
+            End::FastCpu(host) => self.hosts[host.0].cpu_slowness = 1,
             End::FastDisk(host) => self.hosts[host.0].disk_is_slow = false,
             End::RoomOnDisk(host) => self.hosts[host.0].disk.is_full = false,
         }
-    }
-
-    /// The host that is meant, up or down.
-    pub(super) fn find(&self, who: Who) -> Option<HostId> {
-        let host = match who {
-            Who::Leader => self.leader()?,
-            Who::Server(number) => self.server(number),
-            Who::Client(number) => self.client(number),
-        };
-        (host.0 < self.hosts.len()).then_some(host)
-    }
-
-    /// The host that is meant, if it is up.
-    fn up(&self, who: Who) -> Option<HostId> {
-        self.find(who).filter(|host| self.hosts[host.0].agent.is_some())
     }
 
     /// All that was asked of the plan's end: used by `heal`.

@@ -327,9 +327,14 @@ impl World {
         let fails_to_start = rng.chance(knobs.start_failure_permille) && !self.has_healed;
         let ends_badly = rng.chance(knobs.task_failure_permille) && !self.has_healed;
         let own_end_ms = rng.between(10, 40_000);
+        // Of an alloc that flaps every attempt does.
+        let mut alloc_rng = Rng::from_seed(self.plan.seed).fork("flap").fork_number(key.alloc.0);
+        let flaps = alloc_rng.chance(knobs.flapping_permille) && !self.has_healed;
+        let ends_badly = ends_badly || flaps;
+        let own_end_ms = if flaps { own_end_ms / 40 } else { own_end_ms };
         let ends = ends_badly || spec.kind == JobKind::Batch;
         Behaviour {
-            start_us: rng.between(500, 200_000),
+            start_us: rng.between(500, 1_000 * knobs.start_ms_max.max(1)),
             start_failure: fails_to_start.then_some(remedy),
             run_ms: ends.then_some(own_end_ms),
             exit_code: i32::from(ends_badly),
@@ -389,15 +394,5 @@ impl World {
         self.counters.allocs_lost += lost as u64;
         self.counters.evals_blocked += state.blocked_evals().count() as u64;
         named("node_not_oversubscribed", node_not_oversubscribed::check(state))
-    }
-
-    fn host_at(&self, address: &str) -> Option<HostId> {
-        let named = |host: &&crate::host::Host| crate::host::address_of(&host.name) == address;
-        self.hosts.iter().find(named).map(|host| host.id)
-    }
-
-    /// Whose name it is now: a server that lost its disk has no host any more.
-    pub(super) fn host_of(&self, peer: PeerId) -> Option<HostId> {
-        self.hosts.iter().find(|host| host.peer == peer).map(|host| host.id)
     }
 }

@@ -6,11 +6,22 @@ use drover_core::agent::{Agent, Effects};
 
 use super::World;
 use crate::checkers::Violation;
+use crate::compare::Stepped;
 
 impl World {
     /// Keep every agent's inputs from now on.
     pub fn keep_inputs(&mut self) {
         self.recording = Some(vec![Vec::new(); self.hosts.len()]);
+    }
+
+    /// Keep what every agent took and became from now on.
+    pub fn keep_history(&mut self) {
+        self.history = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub fn take_history(&mut self) -> Vec<Stepped> {
+        self.history.take().unwrap_or_default()
     }
 
     /// Step what was kept again.

@@ -94,6 +94,10 @@ impl World {
             | Act::Pause { .. }
             | Act::Isolate { .. }
             | Act::Split { .. }
+            | Act::Cut { .. }
+            | Act::SlowLinks { .. }
+            | Act::LoseMessages { .. }
+            | Act::SlowCpu { .. }
             | Act::SlowDisk { .. }
             | Act::FillDisk { .. }
             | Act::BreakDisk { .. }

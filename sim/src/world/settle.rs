@@ -37,10 +37,12 @@ impl World {
             loss_permille: 0,
             duplicate_permille: 0,
             reorder_permille: 0,
+            bytes_per_ms: 0,
         };
         self.network.mend_all(&mut self.queue);
         for host in (0..self.hosts.len()).map(HostId) {
             self.end(End::FastDisk(host));
+            self.end(End::FastCpu(host));
             self.end(End::RoomOnDisk(host));
             let healed = &mut self.hosts[host.0];
             healed.disk.is_broken = false;

@@ -52,6 +52,9 @@ fn whose(act: &Act) -> Vec<Who> {
         | Act::Power { who, .. }
         | Act::Pause { who, .. }
         | Act::Isolate { who, .. }
+        | Act::SlowLinks { who, .. }
+        | Act::LoseMessages { who, .. }
+        | Act::SlowCpu { who, .. }
         | Act::SlowDisk { who, .. }
         | Act::FillDisk { who, .. }
         | Act::BreakDisk { who }
@@ -60,6 +63,7 @@ fn whose(act: &Act) -> Vec<Who> {
         | Act::Rot { who, .. }
         | Act::Join { who } => vec![*who],
         Act::Split { side, .. } => side.clone(),
+        Act::Cut { from, to, .. } => vec![*from, *to],
         Act::SetEligible { client, .. } | Act::Refit { client, .. } => vec![Who::Client(*client)],
         Act::Register(_)
         | Act::StopJob { .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::agent::{
-    Agent, ClientConfig, Config, Effect, Effects, Event, Input, Recovered, ServerConfig,
+    Agent, ClientConfig, Config, Effect, Effects, Event, Input, LeadConfig, Recovered, ServerConfig,
 };
 use drover_core::api::{Rejection, Request, Response};
 use drover_core::time::{MonoTime, WallTime};
@@ -57,6 +57,7 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
             raft: raft::Config::new(server),
             gossip: gossip::Config { own, join: Vec::new(), timings: gossip::Timings::default() },
             heartbeat: heartbeat::Config::default(),
+            lead: LeadConfig::default(),
             cut_bytes: drover_core::limits::CUT_BYTES,
         }),
         client: Some(ClientConfig { client: client::Config::new(node), servers: Vec::new() }),

@@ -40,7 +40,7 @@ fn kinds_help() -> String {
 
 fn kind(text: &str) -> Result<Kind, String> {
     let known = Kind::ALL.iter().find(|kind| kind.word() == text);
-    known.copied().ok_or_else(|| kinds_help())
+    known.copied().ok_or_else(kinds_help)
 }
 
 impl WatchArgs {

@@ -1,0 +1,83 @@
+//! Which host is meant: by name, by address, by what it is now.
+//!
+//! Invariants
+//! - every host is known by the peer that it is now, and by no other.
+use std::collections::BTreeMap;
+
+use drover_core::raft::Role;
+use drover_core::wire::PeerId;
+
+use super::World;
+use crate::host::{Host, address_of};
+use crate::network::HostId;
+use crate::plan::Who;
+
+/// Hosts by what others call them.
+#[derive(Debug)]
+pub(super) struct Whereabouts {
+    pub(super) by_peer: BTreeMap<PeerId, HostId>,
+    by_address: BTreeMap<String, HostId>,
+    servers: Vec<HostId>,
+}
+
+impl Whereabouts {
+    pub(super) fn of(hosts: &[Host]) -> Self {
+        let named = |host: &Host| (address_of(&host.name), host.id);
+        let servers = hosts.iter().filter(|host| host.is_server());
+        Self {
+            by_peer: hosts.iter().map(|host| (host.peer, host.id)).collect(),
+            by_address: hosts.iter().map(named).collect(),
+            servers: servers.map(|host| host.id).collect(),
+        }
+    }
+}
+
+impl World {
+    /// The host that is meant, up or down.
+    pub(super) fn find(&self, who: Who) -> Option<HostId> {
+        let host = match who {
+            Who::Leader => self.leader()?,
+            Who::Server(number) => self.server(number),
+            Who::Client(number) => self.client(number),
+        };
+        (host.0 < self.hosts.len()).then_some(host)
+    }
+
+    /// The host that is meant, if it is up.
+    pub(super) fn up(&self, who: Who) -> Option<HostId> {
+        self.find(who).filter(|host| self.hosts[host.0].agent.is_some())
+    }
+
+    pub(super) fn host_at(&self, address: &str) -> Option<HostId> {
+        self.whereabouts.by_address.get(address).copied()
+    }
+
+    /// Whose name it is now: a server that lost its disk has no host any more.
+    pub(super) fn host_of(&self, peer: PeerId) -> Option<HostId> {
+        self.whereabouts.by_peer.get(&peer).copied()
+    }
+
+    fn client(&self, number: u64) -> HostId {
+        HostId(usize::try_from(self.plan.servers + number - 1).expect("invariant: few hosts"))
+    }
+
+    fn server(&self, number: u64) -> HostId {
+        let clients = if self.plan.servers < number { self.plan.clients } else { 0 };
+        HostId(usize::try_from(clients + number.max(1) - 1).expect("invariant: few hosts"))
+    }
+
+    /// The servers that are up.
+    pub(super) fn servers_up(&self) -> impl Iterator<Item = &Host> {
+        let servers = self.whereabouts.servers.iter().map(|server| &self.hosts[server.0]);
+        servers.filter(|host| host.agent.is_some())
+    }
+
+    /// Who leads, as far as servers know of themselves: of several the one with the latest term.
+    pub fn leader(&self) -> Option<HostId> {
+        let leading = self.servers_up().filter_map(|host| {
+            let raft = host.agent.as_ref()?.raft()?;
+            (raft.role() == Role::Leader).then(|| (raft.term(), host.id))
+        });
+        leading.max().map(|(_, host)| host)
+    }
+}
