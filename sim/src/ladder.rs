@@ -40,7 +40,7 @@ mod standing;
 mod watch;
 mod words;
 
-pub use faults::{Fault, FaultKind};
+pub use faults::{Aim, AtLeader, Fault, FaultKind};
 pub use filter::Filter;
 pub use names::Names;
 pub use rung::{Kind, Rung, RungId, Way};

@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - a fault ends when the plan says so, when its host starts again, or when all faults end.
+use std::sync::Arc;
+
 use drover_core::types::TaskKey;
 
 use super::rung::{Kind, Rung, Way};
@@ -65,6 +67,22 @@ pub struct Fault {
     pub text: String,
 }
 
+/// Whom a line of the plan is about.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    pub hosts: Vec<HostId>,
+    pub leader: AtLeader,
+    /// Whether they are all up, if that matters.
+    pub up: bool,
+}
+
+/// Whether a line of the plan is about whoever leads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtLeader {
+    No,
+    Yes,
+}
+
 /// Before a line of the plan that stands at the host that it is about.
 const PLANNED: &str = "plan: ";
 
@@ -76,29 +94,30 @@ impl Ladder {
         }
     }
 
-    /// A line of the plan is about to happen to `hosts`, of which `up` are up.
-    pub fn on_act(&mut self, at: Moment, act: &Act, hosts: &[HostId], up: bool) {
-        let whose = match hosts {
-            [host] if act.to_string().contains("leader") => {
-                format!("  (leader: {})", self.names.host(*host))
+    /// A line of the plan is about to happen.
+    pub fn on_act(&mut self, at: Moment, act: &Act, aim: &Aim) {
+        let Aim { hosts, leader, up } = aim;
+        let whose = match (leader, hosts.as_slice()) {
+            (AtLeader::No, _) => String::new(),
+            (AtLeader::Yes, []) => "  (nobody leads)".to_owned(),
+            (AtLeader::Yes, [host]) => format!("  (leader: {})", self.names.host(*host)),
+            (AtLeader::Yes, hosts) => {
+                let names: Vec<&str> = hosts.iter().map(|&host| self.names.host(host)).collect();
+                format!("  (namely {})", names.join(", "))
             }
-            [] if act.to_string().contains("leader") => "  (nobody leads)".to_owned(),
-            _ => String::new(),
         };
-        let void = if up { "" } else { "  (it is down already)" };
+        let void = if *up { "" } else { "  (it is down already)" };
+        let prefix = if hosts.len() == 1 { PLANNED } else { "" };
+        let text = format!("{prefix}{act}{whose}{void}");
         let kind = if is_request(act) { Kind::Request } else { Kind::Fault };
-        let text = match hosts {
-            [_] => format!("{PLANNED}{act}{whose}{void}"),
-            _ => format!("{act}{whose}{void}"),
-        };
         let id = self.push(Rung {
             at,
-            host: if let [host] = hosts { Some(*host) } else { None },
+            host: if let [host] = hosts[..] { Some(host) } else { None },
             peer: None,
             kind,
             sort: "plan",
             text: text.into(),
-            jobs: Vec::new(),
+            jobs: job_of(act).into_iter().collect(),
             allocs: Vec::new(),
             cause: None,
             way: Way::Whole,
@@ -107,7 +126,7 @@ impl Ladder {
         self.planned = Some((id, at));
         let Some((kind, for_ms)) = stretch_of(act) else { return };
         let needs_life = matches!(kind, FaultKind::Paused | FaultKind::Blow);
-        if needs_life && !up {
+        if needs_life && !*up {
             return;
         }
         let until = Some(at.plus_ms(for_ms));
@@ -173,7 +192,7 @@ impl Ladder {
     pub fn on_end(&mut self, at: Moment, broken: Option<(&str, &str)>) {
         self.ended_at = Some(at);
         if let Some((checker, message)) = broken {
-            let message = self.names.say(message);
+            let message = self.names.say(&message.split_whitespace().collect::<Vec<_>>().join(" "));
             let promise = promises::of(checker);
             self.tell(at, Kind::Checker, format!("✗ {checker}: {message}"));
             self.tell(at, Kind::Checker, format!("  promised: {promise}"));
@@ -219,6 +238,17 @@ impl Ladder {
         {
             life.until.get_or_insert(at);
         }
+    }
+}
+
+/// The job that the act is about.
+fn job_of(act: &Act) -> Option<Arc<str>> {
+    if let Act::Register(ask) = act {
+        Some(ask.job.as_str().into())
+    } else if let Act::StopJob { job, .. } | Act::Evaluate { job } = act {
+        Some(job.as_str().into())
+    } else {
+        None
     }
 }
 

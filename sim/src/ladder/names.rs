@@ -210,6 +210,7 @@ impl Names {
                 "HostId" => self.host(HostId(usize::try_from(small).ok()?)).to_owned(),
                 "Term" => format!("term {small}"),
                 "Index" => format!("index {small}"),
+                "Incarnation" => format!("start {small}"),
                 "RequestId" => format!("request {small}"),
                 "EvalId" => format!("eval {small}"),
                 _ => continue,

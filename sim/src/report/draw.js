@@ -2,7 +2,12 @@
 
 const field = document.getElementById("field");
 const overview = document.getElementById("overview");
-const AXIS_H = 28, PLAN_H = 26, SERVER_H = 56, CLIENT_H = 24;
+const AXIS_H = 28, PLAN_H = 26, SERVER_H = 56;
+/// Many clients get low lanes: a canvas has its bounds, and so has a reader's patience.
+const clients = isServer.filter((is) => !is).length;
+const CLIENT_H = clients <= 40 ? 24 : clients <= 150 ? 14 : clients <= 1000 ? 8 : 3;
+/// Of how many lanes one is named.
+const NAME_EVERY = Math.ceil(13 / CLIENT_H);
 /// Of a server's lane: the strip that says in which term it leads.
 const REIGN_H = 15;
 const FONT = (size, weight) => `${weight ?? 400} ${size}px ${getComputedStyle(document.documentElement).getPropertyValue("--sans")}`;
@@ -159,8 +164,9 @@ const drawFaults = (context) => {
     const isDisk = fault.word.endsWith("disk");
     const isGone = fault.word === "down" || fault.word === "power off";
     const strip = lane.kind === "server" ? REIGN_H : 0;
-    const top = isDisk ? lane.y + lane.h - 5 : lane.y + strip + 3;
-    const height = isDisk ? 4 : lane.h - strip - 6;
+    const pad = lane.h < 14 ? 0.5 : 3;
+    const height = isDisk ? Math.min(4, lane.h / 3) : lane.h - strip - 2 * pad;
+    const top = isDisk ? lane.y + lane.h - height - 1 : lane.y + strip + pad;
     context.save();
     context.beginPath();
     context.rect(at.x, top, at.w, height);
@@ -199,7 +205,9 @@ const drawLives = (context) => {
     const at = stretch(life.from, life.until, 1);
     if (at === null || !lane) continue;
     context.globalAlpha = 0.75;
-    context.fillRect(at.x, lane.y + 4 + life.row * 4, Math.max(1, at.w - 1), 3);
+    const pad = lane.h < 14 ? 1 : 4;
+    const row = (lane.h - 2 * pad) / LIFE_ROWS;
+    context.fillRect(at.x, lane.y + pad + life.row * row, Math.max(1, at.w - 1), Math.max(1, row - 1));
   }
   context.globalAlpha = 1;
 };
@@ -217,7 +225,7 @@ const writeBands = (context) => {
   for (const fault of faults) {
     const lane = laneOf.get(fault.host);
     const at = fault.until > fault.from ? stretch(fault.from, fault.until, 0) : null;
-    if (at === null || at.w < 54 || fault.word.endsWith("disk")) continue;
+    if (at === null || at.w < 54 || lane.h < 14 || fault.word.endsWith("disk")) continue;
     const x = Math.max(4, at.x + 5);
     const y = lane.kind === "server" ? lane.y + lane.h - 12 : lane.y + lane.h / 2;
     write(context, fault.word, x, y, { size: 10.5, most: at.x + at.w - x - 4, backed: true });
@@ -225,9 +233,9 @@ const writeBands = (context) => {
   for (const life of lives) {
     const lane = laneOf.get(life.host);
     const at = stretch(life.from, life.until, 0);
-    if (at === null || at.w < 96) continue;
+    if (at === null || at.w < 96 || lane.h < 20) continue;
     const x = Math.max(4, at.x + 12);
-    write(context, life.name.split(" ")[0], x, lane.y + 5.5 + life.row * 4, { size: 10, colour: colours.task, most: at.x + at.w - x - 4, backed: true });
+    write(context, life.name.split(" ")[0], x, lane.y + 5.5 + life.row * ((lane.h - 8) / LIFE_ROWS), { size: 10, colour: colours.task, most: at.x + at.w - x - 4, backed: true });
   }
 };
 

@@ -155,7 +155,8 @@ const choose = (events) => {
     let sum = 0;
     let weight = 0;
     while (weight < 7 && (sum += weights[weight]) <= most) weight += 1;
-    least.set(host, weight);
+    // Of the plan at least the faults: those that stand close are one mark.
+    least.set(host, host < 0 ? Math.max(2, weight) : weight);
   }
   return events.filter((i) => weightOf(i) < least.get(run.host[i]) || kindOf(i) === "checker");
 };

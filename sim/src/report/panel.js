@@ -81,8 +81,11 @@ const makeLanes = () => {
   const axis = element("li", { className: "axis" }, "time");
   axis.style.height = `${AXIS_H}px`;
   box.append(axis);
+  let unnamed = 0;
   for (const lane of lanes) {
-    const item = element("li", { className: lane.kind, id: `lane-${lane.name}` }, lane.name);
+    const isNamed = lane.kind !== "client" || unnamed % NAME_EVERY === 0;
+    unnamed += lane.kind === "client" ? 1 : 0;
+    const item = element("li", { className: lane.kind, id: `lane-${lane.name}`, ariaLabel: lane.name, title: lane.name }, isNamed ? element("span", {}, lane.name) : "");
     item.style.height = `${lane.h}px`;
     box.append(item);
   }

@@ -5,6 +5,7 @@
 use drover_core::types::TaskKey;
 
 use super::World;
+use crate::ladder::{Aim, AtLeader};
 use crate::network::HostId;
 use crate::plan::{Act, Who};
 
@@ -14,12 +15,14 @@ impl World {
         if self.ladder.is_none() {
             return;
         }
-        let hosts: Vec<HostId> = whose(act).into_iter().filter_map(|who| self.find(who)).collect();
+        let who = whose(act);
+        let leader = if who.contains(&Who::Leader) { AtLeader::Yes } else { AtLeader::No };
+        let hosts: Vec<HostId> = who.into_iter().filter_map(|who| self.find(who)).collect();
         let mut agents = hosts.iter().map(|host| &self.hosts[host.0].agent);
         let up = agents.all(Option::is_some) || matches!(act, Act::Split { .. } | Act::Join { .. });
-        let now = self.queue.now();
+        let (now, aim) = (self.queue.now(), Aim { hosts, leader, up });
         if let Some(ladder) = &mut self.ladder {
-            ladder.on_act(now, act, &hosts, up);
+            ladder.on_act(now, act, &aim);
         }
     }
 
