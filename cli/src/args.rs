@@ -7,8 +7,8 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, alloc, completions, eval, job, monitor, node, operator, replay};
-use crate::commands::{server, sim, status, system, tls};
+use crate::commands::{agent, alloc, completions, eval, job, monitor, node, operator, rehearse};
+use crate::commands::{replay, server, sim, status, system, tls};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Sim(sim::SimCommand),
     #[command(about = "Step through the recorded inputs of an agent")]
     Replay(replay::ReplayArgs),
+    #[command(about = "Say what this version would decide otherwise than a recorded one")]
+    Rehearse(rehearse::RehearseArgs),
 }
 
 /// What asks an agent.

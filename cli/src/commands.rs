@@ -19,6 +19,7 @@ pub(crate) mod job;
 pub(crate) mod monitor;
 pub(crate) mod node;
 pub(crate) mod operator;
+pub(crate) mod rehearse;
 pub(crate) mod replay;
 pub(crate) mod server;
 pub(crate) mod sim;
@@ -78,6 +79,7 @@ pub(crate) fn run(command: &Command, global: &Global, terminal: Terminal) -> End
         Command::Operator(command) => operator::run(command, global, terminal),
         Command::Sim(command) => sim::run(command, terminal),
         Command::Replay(args) => replay::run(args, terminal),
+        Command::Rehearse(args) => rehearse::run(args, terminal),
         Command::Remote(command) => remote(command, &mut Session::open(global, terminal)?),
     }
 }

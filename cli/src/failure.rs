@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Changes,
     /// `job plan`: there is no answer.
     Unplanned,
+    /// `replay`, `rehearse`: something is not as it was, or as it should be.
+    Found,
 }
 
 impl Exit {
@@ -24,7 +26,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed | Self::Changes => 1,
-            Self::Unplaced => 2,
+            Self::Unplaced | Self::Found => 2,
             Self::Unplanned => 255,
         }
     }

@@ -2,13 +2,26 @@
 //!
 //! Invariants
 //! - what is printed is UTC, so that lines of two machines can be compared.
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
+/// What `now_unix_ns` answers; zero: the time of this machine.
+static PRETENDED_UNIX_NS: AtomicI64 = AtomicI64::new(0);
+
+/// From here on it is `unix_ns`: what is shown is as of then.
+pub(crate) fn pretend_now(unix_ns: i64) {
+    PRETENDED_UNIX_NS.store(unix_ns, Ordering::Relaxed);
+}
+
 /// Now, in nanoseconds since 1970.
 pub(crate) fn now_unix_ns() -> i64 {
+    let pretended = PRETENDED_UNIX_NS.load(Ordering::Relaxed);
+    if pretended != 0 {
+        return pretended;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

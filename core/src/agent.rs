@@ -12,6 +12,7 @@
 //! | `agent/roster.rs`, `agent/operate.rs` | who votes and who leads: the leader's care, operators' orders |
 //! | `agent/journal.rs` | one disk log for two writers |
 //! | `agent/view.rs` | what people may look at |
+//! | `agent/recording.rs`, `agent/sum.rs` | the input log: what is in it, and what came of each input |
 //!
 //! Invariants
 //! - `pending` is empty between two steps;
@@ -39,7 +40,7 @@ use crate::rng::Rng;
 use crate::sightings::{self, Sightings};
 use crate::state::State;
 use crate::time::{MonoTime, WallTime};
-use crate::types::{Incarnation, NodeId, ServerId};
+use crate::types::{Incarnation, NodeId, Plan, ServerId};
 use crate::wal::{self, Wal};
 use crate::wire::{Message, PeerId};
 
@@ -51,10 +52,12 @@ mod event;
 mod journal;
 mod lead;
 mod operate;
+pub mod recording;
 mod roster;
 mod route;
 mod serve;
 pub mod snapshot;
+pub mod sum;
 mod view;
 
 pub use effect::{Effect, Effects, Wake};
@@ -110,6 +113,9 @@ pub struct Agent {
     pending: VecDeque<Output>,
     #[serde(skip)]
     guard: Guard,
+    /// In a rehearsal: what was planned, in place of what this version plans.
+    #[serde(skip)]
+    follows: Option<Box<Plan>>,
 }
 
 /// Runs what it is given, and says why if it panicked. The core cannot catch a panic; its shell can.
@@ -198,6 +204,7 @@ impl Agent {
             client: None,
             pending: VecDeque::new(),
             guard: Guard::default(),
+            follows: None,
         }
     }
 
@@ -206,12 +213,26 @@ impl Agent {
         self.guard = guard;
     }
 
+    /// If the next step plans for the same evaluation, this plan goes into the log instead of its own;
+    /// its own is told by the effects all the same. For rehearsals, which must stay on the path of
+    /// what happened.
+    pub fn follow(&mut self, plan: Option<Box<Plan>>) {
+        self.follows = plan;
+    }
+
+    /// What the agent is.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Take one input to its end.
     pub fn step(&mut self, input: Input, effects: &mut Effects) {
         assert!(self.now < input.now, "time moves forward between inputs");
         assert!(self.pending.is_empty(), "`pending` is empty between two steps");
         self.now = input.now;
         self.wall = input.wall;
+        effects.planned = None;
         self.deliver(input.event, effects);
         self.route_until_quiet(effects);
         self.advance_time();

@@ -41,6 +41,7 @@ mod misc;
 pub mod monitor;
 mod nodes;
 mod operator;
+pub mod past;
 mod plan;
 mod proxy;
 mod query;

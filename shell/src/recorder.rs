@@ -1,26 +1,38 @@
 //! The input log on disk: what the core was told, in order, so that any hour of it can be replayed.
 //!
 //! A segment starts with where it starts from: the configuration and seed of a fresh agent, or a frozen
-//! agent. Then follow records, each with its length: an input, or the agent's digest after so many
-//! inputs. The recorder writes on a thread of its own, many inputs at once: to wake it for each would
-//! cost more than all else that it does. A record that the process took to its grave is not missed,
-//! because a replay simply ends earlier; a core that panics leaves everything up to that input.
+//! agent. Then follow records, each with its length (`drover_core::agent::recording`): an input, what
+//! was decided about it, or the agent's digest after so many inputs. The recorder writes on a thread of
+//! its own, many inputs at once: to wake it for each would cost more than all else that it does. A
+//! record that the process took to its grave is not missed, because a replay simply ends earlier; a core
+//! that panics leaves everything up to that input.
 //!
 //! Invariants
-//! - the newest two segments are kept, and each is at most half of the bound;
+//! - a segment is at most a quarter of the bound, but for its start; when a new one begins, the oldest go
+//!   until all of them keep the bound, and never the one before the new one;
 //! - an input waits for the thread at most twice `LINGER_MS`, if the loop runs;
+//! - a segment that follows on a hole says so;
 //! - files are readable by their owner only.
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
-use drover_core::agent::{Config, Input};
+pub use drover_core::agent::recording::{Record, Start};
+use drover_core::agent::sum::Sum;
+use drover_core::agent::{Effects, Input};
 use drover_core::digest::Digest;
 use drover_core::time::MonoTime;
-use serde::{Deserialize, Serialize};
+use drover_core::types::Plan;
+use serde::Serialize;
+
+mod log;
+mod reader;
+
+pub use log::{Begins, Fault, Log, Segment};
+pub use reader::Reader;
 
 /// Inputs between two digests in the log.
 pub const INPUTS_PER_DIGEST: u64 = 1_024;
@@ -34,28 +46,10 @@ const LINGER_MS: u64 = 100;
 const BUFFERS_WAITING_MAX: usize = 256;
 /// Inputs that are let go before recording is tried again: a checkpoint is not cheap.
 const INPUTS_SKIPPED_MAX: u64 = 100_000;
-/// Longest record a reader accepts: an input that holds a whole snapshot.
-const RECORD_BYTES_MAX: usize = 1 << 30;
-
-/// Where a segment starts.
-#[derive(Debug, Deserialize, Serialize)]
-pub enum Start {
-    /// A fresh agent.
-    Boot { config: Box<Config>, seed: u64 },
-    /// The agent as it was, frozen.
-    Frozen(Vec<u8>),
-}
-
-/// One entry of the log.
-#[derive(Debug, Deserialize, Serialize)]
-pub enum Record {
-    Input(Box<Input>),
-    /// The agent's digest after the inputs so far of this segment.
-    Digest {
-        inputs: u64,
-        digest: Digest,
-    },
-}
+/// Segments that the bound is divided into.
+const SEGMENTS: u64 = 4;
+/// Steps whose sums are written together.
+const SUMS_MAX: usize = 256;
 
 /// The agent's end of the recorder: cheap to call from the loop.
 #[derive(Debug)]
@@ -65,6 +59,8 @@ pub struct Recorder {
     pending_since: MonoTime,
     latest: MonoTime,
     inputs: u64,
+    /// Of the inputs since the last record of sums.
+    sums: Vec<Sum>,
     segment_bytes: u64,
     segment_bytes_max: u64,
     writer: mpsc::SyncSender<Work>,
@@ -72,6 +68,8 @@ pub struct Recorder {
     broken: bool,
     /// Inputs that were not recorded since.
     skipped: u64,
+    /// Inputs of the segment that the writer has taken.
+    handed_over: u64,
 }
 
 enum Work {
@@ -91,17 +89,19 @@ impl Recorder {
         let dir = dir.to_owned();
         thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || Writer { dir, file: None }.run(&work))?;
+            .spawn(move || Writer { dir, bytes_max, file: None }.run(&work))?;
         Ok(Self {
             pending: Vec::with_capacity(BUFFER_BYTES),
             pending_since: MonoTime::default(),
             latest: MonoTime::default(),
             inputs: 0,
+            sums: Vec::with_capacity(SUMS_MAX),
             segment_bytes: 0,
-            segment_bytes_max: bytes_max / 2,
+            segment_bytes_max: bytes_max / SEGMENTS,
             writer,
             broken: true,
             skipped: 0,
+            handed_over: 0,
         })
     }
 
@@ -111,12 +111,25 @@ impl Recorder {
         let mut head = MAGIC.to_vec();
         push_record(&mut head, start);
         self.broken = self.writer.try_send(Work::Segment(head)).is_err();
+        self.sums.clear();
         self.inputs = 0;
         self.segment_bytes = 0;
         self.skipped = 0;
+        self.handed_over = 0;
     }
 
-    /// Whether `begin` should be called: the segment is full, or has a hole and the disk has had time.
+    /// Begin a new segment from the agent as it is, `frozen`.
+    pub fn go_on_from(&mut self, frozen: Vec<u8>) {
+        self.flush();
+        let inputs_missing = self.inputs - self.handed_over + self.skipped;
+        if self.broken {
+            self.begin(&Start::FrozenAfterHole { inputs_missing, frozen });
+        } else {
+            self.begin(&Start::Frozen(frozen));
+        }
+    }
+
+    /// Whether `go_on_from` should be called: the segment is full, or has a hole and the disk has had time.
     #[must_use]
     pub const fn wants_segment(&self) -> bool {
         self.segment_bytes_max < self.segment_bytes || INPUTS_SKIPPED_MAX < self.skipped
@@ -140,9 +153,31 @@ impl Recorder {
         self.inputs.is_multiple_of(INPUTS_PER_DIGEST)
     }
 
+    /// What came of the last input.
+    pub fn record_step(&mut self, effects: &Effects) {
+        if self.broken {
+            return;
+        }
+        if let Some(plan) = &effects.planned {
+            push_record(&mut self.pending, &RecordRef::Planned(plan));
+        }
+        self.sums.push(effects.sum());
+        if SUMS_MAX <= self.sums.len() {
+            self.push_sums();
+        }
+    }
+
+    fn push_sums(&mut self) {
+        if !self.sums.is_empty() {
+            push_record(&mut self.pending, &RecordRef::Sums(&self.sums));
+            self.sums.clear();
+        }
+    }
+
     /// The agent's digest after the last input.
     pub fn record_digest(&mut self, digest: Digest) {
         if !self.broken {
+            self.push_sums();
             let inputs = self.inputs;
             push_record(&mut self.pending, &RecordRef::Digest { inputs, digest });
         }
@@ -158,6 +193,7 @@ impl Recorder {
 
     /// Hand what is pending to the thread.
     fn flush(&mut self) {
+        self.push_sums();
         if self.pending.is_empty() {
             return;
         }
@@ -166,6 +202,8 @@ impl Recorder {
         if self.writer.try_send(Work::Bytes(bytes)).is_err() {
             tracing::warn!("the input log's disk is too slow: recording stops for a while");
             self.broken = true;
+        } else {
+            self.handed_over = self.inputs;
         }
     }
 
@@ -191,6 +229,8 @@ impl Drop for Recorder {
 enum RecordRef<'a> {
     Input(&'a Input),
     Digest { inputs: u64, digest: Digest },
+    Planned(&'a Plan),
+    Sums(&'a [Sum]),
 }
 
 fn push_record(into: &mut Vec<u8>, record: &impl Serialize) {
@@ -206,6 +246,7 @@ fn push_record(into: &mut Vec<u8>, record: &impl Serialize) {
 /// The writing thread.
 struct Writer {
     dir: PathBuf,
+    bytes_max: u64,
     file: Option<File>,
 }
 
@@ -235,8 +276,12 @@ impl Writer {
         let old = segments(&self.dir)?;
         let number = old.last().map_or(1, |(number, _)| number + 1);
         // The newest of the old ones stays: it leads up to this one.
-        for (_, path) in old.iter().rev().skip(1) {
-            fs::remove_file(path)?;
+        let mut kept = head.len() as u64 + self.bytes_max / SEGMENTS;
+        for (at, (_, path)) in old.iter().rev().enumerate() {
+            kept += fs::metadata(path)?.len();
+            if 0 < at && self.bytes_max < kept {
+                fs::remove_file(path)?;
+            }
         }
         let path = self.dir.join(format!("{number:08}.inputs"));
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
@@ -265,64 +310,6 @@ pub fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Reads one segment, record by record.
-#[derive(Debug)]
-pub struct Reader {
-    file: BufReader<File>,
-}
-
-impl Reader {
-    /// Opens a segment and reads where it starts.
-    ///
-    /// # Errors
-    /// When it cannot be read or is not an input log of this version.
-    pub fn open(path: &Path) -> io::Result<(Self, Start)> {
-        let mut file = BufReader::new(File::open(path)?);
-        let mut magic = [0; 8];
-        file.read_exact(&mut magic)?;
-        if &magic != MAGIC {
-            return Err(bad("this is not an input log of this version of Drover"));
-        }
-        let mut reader = Self { file };
-        let start = reader.read_next()?.ok_or_else(|| bad("the log ends before it starts"))?;
-        Ok((reader, start))
-    }
-
-    /// The next record; `None` at the end, and where the writer was cut off.
-    ///
-    /// # Errors
-    /// When the file cannot be read or a whole record does not decode.
-    pub fn read_next<T: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<T>> {
-        let mut length = [0; 4];
-        if !self.fill(&mut length)? {
-            return Ok(None);
-        }
-        let length = u32::from_le_bytes(length) as usize;
-        if RECORD_BYTES_MAX < length {
-            return Err(bad("a record is impossibly long: the file is damaged"));
-        }
-        let mut bytes = vec![0; length];
-        if !self.fill(&mut bytes)? {
-            return Ok(None);
-        }
-        postcard::from_bytes(&bytes)
-            .map(Some)
-            .map_err(|fault| bad(&format!("a record does not decode: {fault}")))
-    }
-
-    fn fill(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        match self.file.read_exact(into) {
-            Ok(()) => Ok(true),
-            Err(fault) if fault.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(fault) => Err(fault),
-        }
-    }
-}
-
-fn bad(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use drover_core::agent::Event;
@@ -338,11 +325,13 @@ mod tests {
             pending_since: MonoTime::default(),
             latest: MonoTime::default(),
             inputs: 0,
+            sums: Vec::new(),
             segment_bytes: 0,
             segment_bytes_max: u64::MAX,
             writer,
             broken: false,
             skipped: 0,
+            handed_over: 0,
         };
         let input =
             Input { now: MonoTime { ns: 1 }, wall: WallTime { unix_ms: 1 }, event: Event::Woken };

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::drivers::{DriverEvent, TaskStats};
 use crate::operator_log::LeaderLog;
-use crate::recorder::{Recorder, Start};
+use crate::recorder::Recorder;
 use crate::shadow::{self, News};
 use crate::storage::{Completion, Disk, Incoming, SnapshotName, Snapshots};
 use crate::tasks::Tasks;
@@ -337,11 +337,12 @@ impl Loop {
         self.agent.step(input, &mut self.effects);
         self.leader_log.on_step(&self.agent);
         if let Some(recorder) = &mut self.parts.recorder {
+            recorder.record_step(&self.effects);
             if digest_is_due {
                 recorder.record_digest(self.agent.digest());
             }
             if recorder.wants_segment() {
-                recorder.begin(&Start::Frozen(self.agent.freeze()));
+                recorder.go_on_from(self.agent.freeze());
             }
         }
         let mut list = std::mem::take(&mut self.effects.list);

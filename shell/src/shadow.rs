@@ -97,6 +97,14 @@ pub fn spawn(
 }
 
 impl Shadow {
+    /// A state that nothing happens to any more.
+    #[must_use]
+    pub fn still(state: State) -> Self {
+        let applied = AtomicU64::new(state.index().0);
+        let watchers = Mutex::new(BTreeMap::new());
+        Self { shared: Arc::new(Shared { state: RwLock::new(state), applied, watchers }) }
+    }
+
     /// The state as it is now. Do not hold it over an await.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.shared.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -197,7 +197,7 @@ fn begin(
 }
 
 /// Runs `work`; a panic in it becomes words, so that it fails one evaluation and not the server.
-fn guard(work: &mut dyn FnMut()) -> Result<(), String> {
+pub fn guard(work: &mut dyn FnMut()) -> Result<(), String> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied());

@@ -1,81 +1,32 @@
-//! Stepping a recorded input log: an agent that is told the same becomes the same.
+//! Recorded input logs, stepped again: an agent that is told the same becomes the same.
+//!
+//! | file | what |
+//! |---|---|
+//! | `replay/source.rs` | where segments come from |
+//! | `replay/tape.rs` | one input after the other, across segments; what was recorded beside each |
+//! | `replay/until.rs` | how far: an input, an index of the log, a moment |
+//! | `replay/verify.rs` | whether every segment leads to what was recorded |
+//! | `replay/words.rs`, `replay/ladder.rs` | what happened, line by line |
+//! | `replay/history.rs`, `replay/why.rs` | what became of an alloc, and because of what |
+//! | `replay/checks.rs`, `replay/bisect.rs` | the first input after which a property does not hold |
+//! | `replay/rehearse.rs` | what this version would have decided otherwise |
 //!
 //! Invariants
-//! - a digest in the log is compared at its place, so a replay that diverges says where.
-use std::fmt;
+//! - what is replayed is never changed by being looked at.
+//!
+//! It reads no files: `shell/recorder` does.
+pub mod bisect;
+pub mod checks;
+pub mod history;
+pub mod ladder;
+pub mod rehearse;
+pub mod source;
+pub mod tape;
+pub mod until;
+pub mod verify;
+pub mod why;
+pub mod words;
 
-use drover_core::agent::{Agent, Effects, Input};
-use drover_core::digest::Digest;
-
-/// One entry of an input log.
-#[derive(Clone, Debug)]
-pub enum Record {
-    Input(Box<Input>),
-    /// The agent's digest after `inputs` inputs of this log.
-    Digest {
-        inputs: u64,
-        digest: Digest,
-    },
-}
-
-/// What a replay came to.
-#[derive(Debug)]
-pub struct Replayed {
-    pub agent: Agent,
-    pub inputs: u64,
-    /// Digests that agreed.
-    pub digests: u64,
-}
-
-/// Why a replay ended early.
-#[derive(Debug)]
-pub enum Fault<E> {
-    /// The log cannot be read any further.
-    Unreadable { inputs: u64, fault: E },
-    /// The agent is not what it was.
-    Diverged { inputs: u64, recorded: Digest, replayed: Digest },
-}
-
-/// Steps `agent` through `records`; `watch` sees each input with what followed from it.
-///
-/// # Errors
-/// The first digest that differs, or the first record that cannot be read.
-pub fn replay<E>(
-    mut agent: Agent,
-    records: impl Iterator<Item = Result<Record, E>>,
-    mut watch: impl FnMut(&Input, &Effects, &Agent),
-) -> Result<Replayed, Fault<E>> {
-    let (mut inputs, mut digests) = (0, 0);
-    let mut effects = Effects::default();
-    for record in records {
-        match record.map_err(|fault| Fault::Unreadable { inputs, fault })? {
-            Record::Input(input) => {
-                inputs += 1;
-                effects.list.clear();
-                agent.step((*input).clone(), &mut effects);
-                watch(&input, &effects, &agent);
-            }
-            Record::Digest { digest: recorded, .. } => {
-                let replayed = agent.digest();
-                if recorded != replayed {
-                    return Err(Fault::Diverged { inputs, recorded, replayed });
-                }
-                digests += 1;
-            }
-        }
-    }
-    Ok(Replayed { agent, inputs, digests })
-}
-
-impl<E: fmt::Display> fmt::Display for Fault<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { inputs, fault } => {
-                write!(f, "after {inputs} inputs the log cannot be read: {fault}")
-            }
-            Self::Diverged { inputs, recorded, replayed } => {
-                write!(f, "after {inputs} inputs the agent was {recorded} and is {replayed} now")
-            }
-        }
-    }
-}
+pub use source::{Opened, Recorded, Records, Source};
+pub use tape::{Fault, Joint, Stepped, Tape, Turn};
+pub use until::{Moments, Until};

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drover_core::agent::Agent;
+use drover_core::agent::Guard;
 use drover_core::api::{Request, Response};
 use drover_core::types::{ClientStatus, Index, JobKind};
 use drover_shell::config::{Resolved, Surroundings, Written};
@@ -12,7 +12,7 @@ use drover_shell::recorder::{self, Reader, Record, Start};
 use drover_shell::run::AtStop;
 use drover_shell::shadow::{Key, Shadow};
 use drover_shell::start::{Running, start_with};
-use drover_sim::replay;
+use drover_sim::replay::{Recorded, Tape, Turn};
 use drover_tests::rig::agent::job_spec;
 
 /// Longer than anything here takes on a busy machine; only a hang lasts so long.
@@ -84,17 +84,30 @@ async fn what_a_dev_agent_was_told_replays_to_the_same_agent() {
 
     let (_, newest) = recorder::segments(&dir.path().join("inputs")).unwrap().pop().expect("a log");
     let (mut reader, start) = Reader::open(&newest).unwrap();
-    let Start::Boot { config, seed } = start else { panic!("a fresh log starts with a boot") };
-    let records = std::iter::from_fn(|| reader.read_next::<Record>().transpose()).map(|record| {
-        record.map(|record| match record {
-            Record::Input(input) => replay::Record::Input(input),
-            Record::Digest { inputs, digest } => replay::Record::Digest { inputs, digest },
-        })
-    });
-    let replayed = replay::replay(Agent::new(*config, seed), records, |_, _, _| ());
-    let replayed = replayed.unwrap_or_else(|fault| panic!("{fault}"));
-    assert!(1 <= replayed.digests, "the end at least was compared");
+    assert!(matches!(start, Start::Boot { .. }), "a fresh log starts with a boot");
+    let records = std::iter::from_fn(|| reader.read_next::<Record>().unwrap()).collect();
+    let recorded = Recorded { segments: vec![(start, records)] };
+    let mut tape = Tape::begin(&recorded, Guard::default(), 0).expect("the log begins");
+    let (mut digests, mut planned) = (0, 0);
+    loop {
+        match tape.turn().unwrap_or_else(|fault| panic!("{fault}")) {
+            Turn::Stepped(stepped) => {
+                planned += usize::from(stepped.planned.is_some());
+                let sum = stepped.sum.expect("what came of each input is recorded");
+                assert_eq!(sum, tape.effects().sum(), "input {}", stepped.number);
+                assert_eq!(stepped.planned, tape.effects().planned, "input {}", stepped.number);
+            }
+            Turn::Digest { recorded, replayed } => {
+                digests += 1;
+                assert_eq!(recorded, replayed);
+            }
+            Turn::Begun(joint) => panic!("{joint:?}"),
+            Turn::Over => break,
+        }
+    }
+    assert!(1 <= digests, "the end at least was compared");
+    assert!(2 <= planned, "each job was planned for");
     // How many there are depends on how busy the machine is; two registrations and four tasks are there.
-    assert!(20 < replayed.inputs, "{} inputs are no day's work", replayed.inputs);
-    assert_eq!(replayed.agent.state().expect("a server").digest(), end);
+    assert!(20 < tape.inputs(), "{} inputs are no day's work", tape.inputs());
+    assert_eq!(tape.agent().state().expect("a server").digest(), end);
 }

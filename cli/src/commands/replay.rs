@@ -1,83 +1,151 @@
-//! `drover replay`: a recorded input log, stepped again.
-use std::path::{Path, PathBuf};
+//! `drover replay`: the recorded inputs of an agent, stepped again.
+//!
+//! Invariants
+//! - nothing is written: neither to the log, nor to the agent that recorded it, nor to its cluster.
+use std::panic;
+use std::path::PathBuf;
 
-use clap::Args;
-use drover_core::agent::{Agent, Effects, Input};
-use drover_shell::recorder::{self, Reader, Record, Start};
-use drover_sim::replay;
+use clap::{Args, Subcommand};
+use drover_core::agent::Guard;
+use drover_sim::replay::checks;
 
+use self::files::Files;
+use self::when::When;
 use crate::commands::{Ended, Exit};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 
+mod bisect;
+pub(crate) mod files;
+mod ladder;
+mod past;
+mod state;
+mod verify;
+mod when;
+mod why;
+
+const HELP: &str = "\
+WHEN is one of
+  2026-11-01T12:00:00Z   the last input before this moment (or with an offset, +02:00)
+  +90s, -5m, -1h30m      so long after the first input, or before the last
+  index:4711, 4711       the input that applies this entry of the replicated log
+  input:4711             this input, counted from the first that is recorded
+  end                    the last input
+
+Examples
+  drover replay /var/lib/drover                                    what is recorded, and the cluster at its end
+  drover replay /var/lib/drover --verify                           whether it leads to what was recorded
+  drover replay /var/lib/drover --at 2026-11-01T12:00:00Z -- job status web
+  drover replay /var/lib/drover --from -5m --ladder                the last five minutes, line by line
+  drover replay /var/lib/drover why 3f2a                           why that alloc is where and what it is
+  drover replay /var/lib/drover bisect --checker invariants
+
+Exit codes
+  0  done; all digests agree; the property holds
+  1  an error: the log cannot be read, or the command failed
+  2  a digest differs, or a property does not hold";
+
 #[derive(Args, Debug)]
+#[command(after_help = HELP)]
 pub(crate) struct ReplayArgs {
-    #[arg(value_name = "FILE", help = "The recorded inputs of an agent, or their folder")]
-    pub(crate) file: PathBuf,
-    #[arg(long, value_name = "N", help = "Stop after so many records")]
-    pub(crate) until: Option<u64>,
-    #[arg(long, help = "Print every input")]
+    #[arg(value_name = "DIR", help = "A data directory, its folder `inputs`, or one file of it")]
+    pub(crate) dir: PathBuf,
+    #[arg(long, visible_alias = "until", value_name = "WHEN", default_value = "end")]
+    #[arg(allow_hyphen_values = true, value_parser = When::parse)]
+    #[arg(help = "Step no further; commands are answered as of then")]
+    pub(crate) at: When,
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = When::parse)]
+    #[arg(help = "The first rung of the ladder")]
+    pub(crate) from: Option<When>,
+    #[arg(long, help = "Compare every digest, and the start of every segment")]
+    pub(crate) verify: bool,
+    #[arg(long, help = "Print what happened, line by line")]
     pub(crate) ladder: bool,
+    #[arg(long, requires = "ladder", help = "Every input, also where nothing came of it")]
+    pub(crate) everything: bool,
+    #[arg(long, help = "Print JSON")]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) question: Option<Question>,
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        help = "A command of drover that reads, as in -- job status web"
+    )]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
-/// A segment, or the directory of an agent's segments: then its newest.
+/// What can be asked of a recorded log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Question {
+    #[command(about = "The cluster at that moment")]
+    State,
+    #[command(about = "Why an alloc is where and what it is: what made it, and what became of it")]
+    Why(WhyArgs),
+    #[command(about = "The first input after which a property does not hold")]
+    Bisect(BisectArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    #[arg(value_name = "ALLOC", help = "The alloc, or the beginning of its id")]
+    pub(crate) alloc: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BisectArgs {
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The property; help lists them",
+        default_value = "help"
+    )]
+    pub(crate) checker: String,
+    #[arg(long, value_name = "N", help = "Inputs between two looks", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(default_value_t = drover_sim::replay::bisect::INPUTS_PER_LOOK)]
+    pub(crate) every: u64,
+}
+
 pub(crate) fn run(args: &ReplayArgs, terminal: Terminal) -> Ended {
-    let path = if args.file.is_dir() { newest_in(&args.file)? } else { args.file.clone() };
-    let shown = path.display();
-    let unreadable =
-        |fault: std::io::Error| Failure::new(format!("{shown} cannot be replayed: {fault}"));
-    let (mut reader, start) = Reader::open(&path).map_err(unreadable)?;
-    let agent = match start {
-        Start::Boot { config, seed } => Agent::new(*config, seed),
-        Start::Frozen(bytes) => Agent::thaw(&bytes).map_err(|why| {
-            Failure::new(format!("{shown} starts with an agent of another version: {why}"))
-        })?,
-    };
-    let records = std::iter::from_fn(|| reader.read_next::<Record>().transpose()).map(|record| {
-        record.map(|record| match record {
-            Record::Input(input) => replay::Record::Input(input),
-            Record::Digest { inputs, digest } => replay::Record::Digest { inputs, digest },
-        })
-    });
-    let until = args.until.unwrap_or(u64::MAX);
-    let mut stepped = 0_u64;
-    let records = records.take_while(|_| {
-        stepped += 1;
-        stepped <= until
-    });
-    let replayed = replay::replay(agent, records, |input, effects, _| {
-        if args.ladder {
-            terminal.line(&ladder_line(input, effects));
+    if let Some(Question::Bisect(asked)) = &args.question
+        && asked.checker == "help"
+    {
+        for known in checks::ALL {
+            terminal.line(&format!("{:<26}{}", known.name, known.statement));
         }
-    });
-    match replayed {
-        Ok(replay::Replayed { agent, inputs, digests }) => {
-            terminal.line(&format!("{inputs} inputs stepped, {digests} digests agree"));
-            terminal.line(&format!("the agent ends as {}", agent.digest()));
-            Ok(Exit::Done)
-        }
-        Err(fault) => Err(Failure::new(format!("the replay of {shown} has diverged: {fault}"))),
+        return Ok(Exit::Done);
     }
-}
-
-fn newest_in(dir: &Path) -> Result<PathBuf, Failure> {
-    let segments = recorder::segments(dir);
-    let newest = segments.ok().and_then(|mut segments| segments.pop());
-    newest.map(|(_, path)| path).ok_or_else(|| {
-        Failure::new(format!(
-            "{} holds no input log: name a file `*.inputs`, or the folder `inputs` of a data directory",
-            dir.display()
-        ))
+    let files = Files::find(&args.dir)?;
+    if args.verify {
+        return quietly(|| verify::run(&files, args, terminal));
+    }
+    if !args.command.is_empty() {
+        if args.question.is_some() {
+            return Err(Failure::new(
+                "ask one thing at a time: a question, or a command behind --",
+            ));
+        }
+        return past::run(&files, args, terminal);
+    }
+    if args.ladder {
+        return quietly(|| ladder::run(&files, args, terminal));
+    }
+    quietly(|| match &args.question {
+        None => state::run(&files, args, state::Log::Shown, terminal),
+        Some(Question::State) => state::run(&files, args, state::Log::Left, terminal),
+        Some(Question::Why(asked)) => why::run(&files, args, asked, terminal),
+        Some(Question::Bisect(asked)) => bisect::run(&files, args, asked, terminal),
     })
 }
 
-/// One input and how much followed from it.
-fn ladder_line(input: &Input, effects: &Effects) -> String {
-    let mut event = format!("{:?}", input.event);
-    if let Some((at, _)) = event.char_indices().nth(160) {
-        event.truncate(at);
-        event.push('…');
-    }
-    let ms = input.now.ns / 1_000_000;
-    format!("{:>9}.{:03}s  {event}  -> {} effects", ms / 1_000, ms % 1_000, effects.list.len())
+/// A panic of a replayed agent is a result, told by whoever stepped it.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let loud = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let done = work();
+    panic::set_hook(loud);
+    done
 }
+
+/// As the recorded agent scheduled.
+pub(crate) const GUARD: Guard = Guard(drover_shell::start::guard);

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::raft::{Configuration, Frame, Position, SnapshotMark};
 use crate::time::MonoTime;
 use crate::types::{
-    AllocId, AllocSpec, ClusterId, Index, RequestId, ServerId, TaskKey, TaskStart, Uuid,
+    AllocId, AllocSpec, ClusterId, Index, Plan, RequestId, ServerId, TaskKey, TaskStart, Uuid,
 };
 use crate::wal;
 use crate::wire::{Message, PeerId};
@@ -114,6 +114,8 @@ pub struct Effects {
     pub list: Vec<Effect>,
     /// When to come back even if nothing happens. Set by every step.
     pub wake: Option<Wake>,
+    /// What the step has planned, for whoever records decisions. Set by every step.
+    pub planned: Option<Box<Plan>>,
 }
 
 /// A deadline and whose it is.

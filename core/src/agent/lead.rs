@@ -7,6 +7,7 @@
 //! - nothing is scheduled before the office is open;
 //! - one evaluation's quantum is scheduled per step, so that nothing else waits long;
 //! - every plan in flight is proposed, and so will be settled.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -270,7 +271,7 @@ impl Agent {
         self.route_until_quiet(effects);
         self.wake_evaluations();
         self.route_until_quiet(effects);
-        self.schedule_next();
+        self.schedule_next(effects);
         self.fulfil_orders();
         self.review_roster();
         self.collect_garbage();
@@ -296,7 +297,7 @@ impl Agent {
         }
     }
 
-    fn schedule_next(&mut self) {
+    fn schedule_next(&mut self, effects: &mut Effects) {
         let Some(server) = &mut self.server else { return };
         let Some(leader) = server.leader.as_mut().filter(|leader| leader.has_work()) else {
             return;
@@ -312,7 +313,10 @@ impl Agent {
             plan = Some(planner::check(&view, proposed));
         });
         let command = match (guarded, plan) {
-            (Ok(()), Some(plan)) => {
+            (Ok(()), Some(own)) => {
+                effects.planned = Some(Box::new(own.clone()));
+                let followed = self.follows.take().filter(|followed| followed.eval == id);
+                let plan = followed.map_or(own, |followed| *followed);
                 leader.in_flight.on_proposed(&server.state, &plan);
                 Command::ApplyPlan(plan)
             }

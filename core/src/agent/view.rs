@@ -71,6 +71,12 @@ impl Agent {
         self.server.as_ref().map(|server| &server.raft)
     }
 
+    /// Which start of the agent this is.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// Whether this server leads and has made sure of what it inherited.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -314,13 +314,15 @@ impl Agent {
         assert!(status.success(), "{} ended, {status}:\n{}", self.name, self.log());
     }
 
-    /// Steps through what its newest input log holds. It must have been stopped, as the last digest in
-    /// the log is that of the end.
+    /// Steps through its input log. It must have been stopped, as the last digest in the log is that of
+    /// the end.
     pub(crate) fn assert_replays(&self) {
-        let inputs = self.data_dir().join("inputs").display().to_string();
-        let said = drover(&self.dir, &["replay", &inputs]);
+        let data_dir = self.data_dir().display().to_string();
+        let said = drover(&self.dir, &["replay", &data_dir, "--verify", "--json"]);
         assert!(said.status.success(), "the inputs of {}: {}", self.name, said.text);
-        assert!(!said.text.contains(" 0 digests"), "nothing was compared: {}", said.text);
+        let whole: Value = serde_json::from_str(&said.text).expect("it is JSON");
+        let newest = whole["Segments"].as_array().and_then(|all| all.last()).expect("a segment");
+        assert!(0 < newest["Digests"].as_u64().unwrap_or(0), "nothing was compared: {whole:#}");
     }
 
     /// How it ended, if it did by itself.

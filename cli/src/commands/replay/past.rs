@@ -1,0 +1,124 @@
+//! `drover replay DIR --at WHEN -- COMMAND`: a command of the program, answered as of then.
+//!
+//! Invariants
+//! - only commands that read are run, and only the replayed agent is asked.
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+
+use clap::Parser as _;
+use drover_shell::api::time::{rfc3339, unix_ns};
+use drover_shell::http::past::Past;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use super::files::Files;
+use super::{GUARD, ReplayArgs, quietly};
+use crate::args::{self, Cli, Command, Remote};
+use crate::commands::{self, Ended, Exit, alloc, job, node, operator};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use crate::time;
+
+pub(super) fn run(files: &Files, args: &ReplayArgs, terminal: Terminal) -> Ended {
+    let argv = std::iter::once(OsString::from("drover")).chain(args.command.iter().cloned());
+    let mut inner = match Cli::try_parse_from(args::normalised(argv)) {
+        Ok(inner) => inner,
+        Err(told) => {
+            drop(told.print());
+            return Ok(if told.use_stderr() { Exit::Failed } else { Exit::Done });
+        }
+    };
+    check(&inner.command)?;
+    let until = args.at.within(files, terminal)?;
+    let reached = quietly(|| until.reach(files, GUARD));
+    let tape = reached.map_err(|fault| Failure::new(fault.to_string()))?;
+    let past = Past::of(tape.agent()).ok_or_else(|| {
+        Failure::new(
+            "at that moment this agent held no state of the cluster: it is only a client, or had not \
+             booted yet. Replay a server's log, or name a later moment",
+        )
+    })?;
+    let wall = tape.wall().unwrap_or_default();
+    terminal.complain(&format!("As of {}, input {}:", rfc3339(wall), tape.inputs()));
+    drop(tape);
+    let (runtime, address) = serve(past)?;
+    time::pretend_now(unix_ns(wall));
+    inner.global.address = Some(address);
+    let ended = commands::run(&inner.command, &inner.global, terminal);
+    runtime.shutdown_background();
+    ended
+}
+
+/// Answers on a port of this machine that the kernel picks.
+fn serve(past: Past) -> Result<(Runtime, String), Failure> {
+    let failed = |fault: std::io::Error| Failure::new(format!("cannot serve the replay: {fault}"));
+    let runtime =
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
+    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).map_err(failed)?;
+    let address = format!("http://{}", listener.local_addr().map_err(failed)?);
+    let _ends_with_the_runtime = runtime.spawn(past.serve(listener, std::future::pending()));
+    Ok((runtime, address))
+}
+
+/// Whether the past has an answer to the command.
+fn check(command: &Command) -> Result<(), Failure> {
+    const WRITES: &str = "changes the cluster, and what is past cannot be changed: run it without \
+                          `drover replay DIR --`";
+    const ELSEWHERE: &str = "asks for what is not in an input log (output and files of tasks, logs of \
+                             agents): look at the node itself";
+    const APART: &str = "asks no cluster: run it by itself";
+    let why = match command {
+        Command::Remote(remote) => match remote {
+            Remote::Job(command) => match command {
+                job::JobCommand::Run(_) | job::JobCommand::Stop(_) => WRITES,
+                job::JobCommand::Init(_) => APART,
+                job::JobCommand::Plan(_)
+                | job::JobCommand::Status(_)
+                | job::JobCommand::Inspect(_)
+                | job::JobCommand::Validate(_) => return Ok(()),
+            },
+            Remote::Node(command) => match command {
+                node::NodeCommand::Status(_) => return Ok(()),
+                node::NodeCommand::Eligibility(_) => WRITES,
+            },
+            Remote::Alloc(command) => match command {
+                alloc::AllocCommand::Status(_) => return Ok(()),
+                alloc::AllocCommand::Logs(_) | alloc::AllocCommand::Fs(_) => ELSEWHERE,
+                alloc::AllocCommand::Stop(_)
+                | alloc::AllocCommand::Restart(_)
+                | alloc::AllocCommand::Signal(_) => WRITES,
+            },
+            Remote::Run(_) | Remote::Stop(_) | Remote::System(_) => WRITES,
+            Remote::Logs(_) | Remote::Monitor(_) => ELSEWHERE,
+            Remote::Plan(_)
+            | Remote::Validate(_)
+            | Remote::Inspect(_)
+            | Remote::Status(_)
+            | Remote::Eval(_)
+            | Remote::Server(_) => return Ok(()),
+        },
+        Command::Operator(command) => match command {
+            operator::OperatorCommand::Raft(command) => match command {
+                operator::raft::RaftCommand::ListPeers(_)
+                | operator::raft::RaftCommand::Info(_) => return Ok(()),
+                operator::raft::RaftCommand::RemovePeer(_)
+                | operator::raft::RaftCommand::TransferLeadership(_)
+                | operator::raft::RaftCommand::Recover(_) => WRITES,
+            },
+            operator::OperatorCommand::Snapshot(command) => match command {
+                operator::snapshot::SnapshotCommand::Save(_) => return Ok(()),
+                operator::snapshot::SnapshotCommand::Inspect(_) => APART,
+                operator::snapshot::SnapshotCommand::Restore(_) => WRITES,
+            },
+        },
+        Command::Agent(_)
+        | Command::Init(_)
+        | Command::Version
+        | Command::Completions(_)
+        | Command::Tls(_)
+        | Command::Sim(_)
+        | Command::Rehearse(_)
+        | Command::Replay(_) => APART,
+    };
+    Err(Failure::new(format!("This command {why}")))
+}

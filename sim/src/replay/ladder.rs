@@ -1,0 +1,122 @@
+//! The ladder of a recorded log: for each input when it came, from whom, and what came of it.
+//!
+//! The words for events and effects are those of the simulator's ladder (`trace`); entries that are
+//! applied and plans that are made are told by their content.
+//!
+//! Invariants
+//! - an input that nothing came of, and that says nothing, has no line unless everything is wanted.
+use drover_core::agent::{Agent, Effect, Event};
+
+use super::tape::Stepped;
+use super::words;
+use crate::trace;
+
+/// Longest text of one line.
+const TEXT_CHARS_MAX: usize = 240;
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Detail {
+    /// What says something to a person.
+    Told,
+    /// Every input.
+    Everything,
+}
+
+/// One input and what came of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rung {
+    pub number: u64,
+    pub wall_ms: u64,
+    pub mono_ns: u64,
+    /// Who the input came from.
+    pub from: String,
+    pub event: String,
+    /// What followed: to whom, and what.
+    pub effects: Vec<(String, String)>,
+}
+
+/// The rung of an input that was just stepped; none if there is nothing to tell.
+#[must_use]
+pub fn rung(stepped: &Stepped, effects: &[Effect], agent: &Agent, detail: Detail) -> Option<Rung> {
+    let told: Vec<(String, String)> =
+        effects.iter().flat_map(|effect| of_effect(effect, agent)).collect();
+    let event = trace::of_event(&stepped.input.event);
+    let is_dull = event.is_none() || matches!(stepped.input.event, Event::DiskDone { .. });
+    if is_dull && told.is_empty() && detail == Detail::Told {
+        return None;
+    }
+    Some(Rung {
+        number: stepped.number,
+        wall_ms: stepped.input.wall.unix_ms,
+        mono_ns: stepped.input.now.ns,
+        from: from(&stepped.input.event).to_owned(),
+        event: shortened(&event.unwrap_or_else(|| silent(&stepped.input.event).to_owned())),
+        effects: told,
+    })
+}
+
+fn of_effect(effect: &Effect, agent: &Agent) -> Vec<(String, String)> {
+    if let (Effect::Committed { frame }, Some(state)) = (effect, agent.state()) {
+        let applied = words::entries(frame).into_iter().map(|(index, entry)| {
+            let what = words::of_command(state, &entry.command);
+            ("log".to_owned(), shortened(&format!("{}  {what}", index.0)))
+        });
+        return applied.collect();
+    }
+    let told = trace::of_effect(effect).map(|text| (to(effect).to_owned(), shortened(&text)));
+    told.into_iter().collect()
+}
+
+/// An event that the ladder of the simulator leaves out.
+const fn silent(event: &Event) -> &'static str {
+    match event {
+        Event::Woken => "wakes",
+        Event::Received { .. } => "hears",
+        _ => "goes on",
+    }
+}
+
+/// Who told the agent.
+const fn from(event: &Event) -> &'static str {
+    match event {
+        Event::Received { .. } | Event::LinkChanged { .. } => "network",
+        Event::Booted(_) | Event::DiskDone { .. } | Event::DiskFailed { .. } => "disk",
+        Event::Requested { .. } | Event::Abandoned { .. } | Event::TaskAsked { .. } => "caller",
+        Event::TaskChanged { .. } => "task",
+        Event::Fingerprinted(_) => "machine",
+        Event::SnapshotSaved(_)
+        | Event::ChunkRead { .. }
+        | Event::ChunkMissing { .. }
+        | Event::SnapshotLoaded { .. }
+        | Event::SnapshotRefused { .. } => "snapshot",
+        Event::Woken => "clock",
+    }
+}
+
+/// Whom an effect is for.
+const fn to(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Send { .. } | Effect::Dial { .. } | Effect::HangUp { .. } => "network",
+        Effect::Disk { .. } => "disk",
+        Effect::Reply { .. } => "caller",
+        Effect::StartTask { .. }
+        | Effect::ReattachTask { .. }
+        | Effect::StopTask { .. }
+        | Effect::SignalTask { .. }
+        | Effect::KillTask { .. }
+        | Effect::DestroyAlloc { .. } => "task",
+        Effect::Joined { .. } | Effect::Halt { .. } => "agent",
+        Effect::Committed { .. } | Effect::Cut { .. } => "log",
+        Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
+            "snapshot"
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
