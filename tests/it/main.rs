@@ -9,6 +9,7 @@ mod jobspec;
 mod ladder;
 mod orders;
 mod properties;
+mod replay;
 mod report;
 mod restores;
 mod scenarios;

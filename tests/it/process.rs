@@ -21,6 +21,8 @@ mod operator;
 mod refused;
 #[path = "process/replaced.rs"]
 mod replaced;
+#[path = "process/replay.rs"]
+mod replay;
 #[path = "process/restored.rs"]
 mod restored;
 #[path = "process/rig.rs"]

@@ -8,9 +8,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use drover_core::agent::Input;
 use drover_core::agent::recording::{Record, Start};
-use drover_core::time::WallTime;
+use drover_core::time::{MonoTime, WallTime};
 
 use super::reader::Reader;
 use super::segments;
@@ -118,15 +117,16 @@ impl Segment {
         };
         let bytes = fs::metadata(path)?.len();
         let (mut inputs, mut first, mut last, mut damage) = (0, None, None, None);
+        let (mut newest, mut before) = (Vec::new(), None);
         loop {
             match reader.read_bytes() {
                 Ok(None) => break,
                 Ok(Some(record)) if is_input(&record) => {
                     inputs += 1;
-                    if first.is_none() {
-                        first = wall_of(&record);
-                    }
-                    last = Some(record);
+                    before = last;
+                    last = wall_of(&record).or(last);
+                    first = first.or(last);
+                    newest = record;
                 }
                 Ok(Some(_)) => (),
                 Err(fault) => {
@@ -135,7 +135,10 @@ impl Segment {
                 }
             }
         }
-        let last = last.and_then(|record| wall_of(&record));
+        // What stands in a damaged record is no moment.
+        if postcard::from_bytes::<Record>(&newest).is_err() {
+            last = before;
+        }
         let torn_bytes = reader.torn_bytes();
         let path = path.to_owned();
         Ok(Self { path, begins, inputs, bytes, span: first.zip(last), torn_bytes, damage })
@@ -153,12 +156,26 @@ fn is_input(record: &[u8]) -> bool {
     record.first() == Some(&0)
 }
 
+/// What stands at the beginning of an input's record, without all that follows.
 fn wall_of(record: &[u8]) -> Option<WallTime> {
-    match postcard::from_bytes(record) {
-        Ok(Record::Input(input)) => {
-            let Input { wall, .. } = *input;
-            Some(wall)
-        }
-        Ok(Record::Digest { .. } | Record::Planned(_) | Record::Sums(_)) | Err(_) => None,
+    let head = postcard::take_from_bytes::<(u32, MonoTime, WallTime)>(record);
+    head.ok().map(|((_, _, wall), _)| wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use drover_core::agent::{Event, Input};
+
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_record_is_where_the_moment_is_looked_for() {
+        let (now, wall) = (MonoTime { ns: 1 << 40 }, WallTime { unix_ms: 1_790_000_000_123 });
+        let record = Record::Input(Box::new(Input { now, wall, event: Event::Woken }));
+        let bytes = postcard::to_allocvec(&record).expect("it encodes");
+        assert!(is_input(&bytes));
+        assert_eq!(wall_of(&bytes), Some(wall));
+        let other = postcard::to_allocvec(&Record::Sums(Vec::new())).expect("it encodes");
+        assert!(!is_input(&other));
     }
 }

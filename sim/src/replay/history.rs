@@ -168,11 +168,11 @@ impl History {
 
     fn note_work(&mut self, at: At, work: &Assignment, what: &str) {
         for run in &work.runs {
-            let what = format!("{what} (index {})", work.seq.0);
+            let what = what.to_owned();
             self.happened.push(Happened { at, alloc: run.id, what });
         }
         for &alloc in &work.tombstones {
-            let what = format!("its node is told to stop it (index {})", work.seq.0);
+            let what = "its node is told to stop it".to_owned();
             self.happened.push(Happened { at, alloc, what });
         }
     }

@@ -31,7 +31,7 @@ pub struct Tape<'s> {
     records: Records,
     ahead: VecDeque<Ahead>,
     /// Inputs of the segment that were read, and those of them whose sums were.
-    read: u64,
+    inputs_read: u64,
     summed: u64,
     agent: Agent,
     inputs: u64,
@@ -153,7 +153,7 @@ impl<'s> Tape<'s> {
             segment,
             records,
             ahead: VecDeque::new(),
-            read: 0,
+            inputs_read: 0,
             summed: 0,
             agent,
             inputs: source.inputs_before(segment),
@@ -238,10 +238,15 @@ impl<'s> Tape<'s> {
     /// As `turn`.
     pub fn wall_ahead(&mut self) -> Result<Option<WallTime>, Fault> {
         self.front()?;
-        Ok(self.ahead.iter().find_map(|ahead| match ahead {
-            Ahead::Input { input, .. } => Some(input.wall),
-            Ahead::Digest(_) => None,
-        }))
+        loop {
+            let wall = self.ahead.iter().find_map(|ahead| match ahead {
+                Ahead::Input { input, .. } => Some(input.wall),
+                Ahead::Digest(_) => None,
+            });
+            if wall.is_some() || !self.read() {
+                return Ok(wall);
+            }
+        }
     }
 
     /// Take the next record to its end.
@@ -334,19 +339,13 @@ impl<'s> Tape<'s> {
         self.segment = segment;
         self.inputs = self.source.inputs_before(segment);
         self.inputs_of_segment = 0;
-        (self.read, self.summed) = (0, 0);
+        (self.inputs_read, self.summed) = (0, 0);
         self.records = records;
     }
 
     /// The next record, with all that belongs to it.
     fn front(&mut self) -> Result<Option<&Ahead>, Fault> {
-        while !self.front_is_whole() && self.unreadable.is_none() {
-            match self.records.next() {
-                None => break,
-                Some(Ok(record)) => self.take(record),
-                Some(Err(why)) => self.unreadable = Some(why),
-            }
-        }
+        while !self.front_is_whole() && self.read() {}
         match (&self.unreadable, self.ahead.front()) {
             // What was read before it is stepped first.
             (Some(why), None) => {
@@ -355,6 +354,19 @@ impl<'s> Tape<'s> {
             }
             (_, front) => Ok(front),
         }
+    }
+
+    /// One more record of the segment. `false`: there is none.
+    fn read(&mut self) -> bool {
+        if self.unreadable.is_some() {
+            return false;
+        }
+        match self.records.next() {
+            None => return false,
+            Some(Ok(record)) => self.take(record),
+            Some(Err(why)) => self.unreadable = Some(why),
+        }
+        self.unreadable.is_none()
     }
 
     fn front_is_whole(&self) -> bool {
@@ -368,7 +380,7 @@ impl<'s> Tape<'s> {
     fn take(&mut self, record: Record) {
         match record {
             Record::Input(input) => {
-                self.read += 1;
+                self.inputs_read += 1;
                 self.ahead.push_back(Ahead::Input { input, planned: None, sum: None });
             }
             Record::Digest { digest, .. } => self.ahead.push_back(Ahead::Digest(digest)),
@@ -384,7 +396,7 @@ impl<'s> Tape<'s> {
     /// Sums are of the inputs read since the last sums, oldest first; some may have been stepped.
     fn spread(&mut self, sums: Vec<Sum>) {
         let waiting = self.ahead.iter().filter(|ahead| matches!(ahead, Ahead::Input { .. }));
-        let stepped = self.read - waiting.count() as u64;
+        let stepped = self.inputs_read - waiting.count() as u64;
         let too_late = stepped.saturating_sub(self.summed);
         let skip = usize::try_from(self.summed.saturating_sub(stepped)).unwrap_or(usize::MAX);
         self.summed += sums.len() as u64;

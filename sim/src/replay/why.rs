@@ -2,10 +2,12 @@
 //!
 //! Invariants
 //! - every link says when, and where in the log; nothing is guessed where the log does not tell.
+use std::collections::BTreeSet;
+
 use drover_core::agent::Guard;
 use drover_core::fsm::Command;
 use drover_core::state::State;
-use drover_core::types::{AllocId, EvalId, Index, NodeStatus, Plan};
+use drover_core::types::{AllocId, EvalId, Index, NodeId, NodeStatus, Plan};
 
 use super::history::{At, History, KnownAlloc, made_at};
 use super::source::Source;
@@ -102,10 +104,13 @@ impl Chain<'_> {
         // What followed comes from two places: the log, and what the client did.
         let until_placed = self.links.len();
         self.entries_about(alloc);
-        let happened = self.history.happened.iter().filter(|one| one.alloc == alloc.row.id);
-        let happened =
-            happened.map(|one| Link { at: Some(one.at), index: None, what: one.what.clone() });
-        self.links.extend(happened);
+        let mut said = BTreeSet::new();
+        for one in self.history.happened.iter().filter(|one| one.alloc == alloc.row.id) {
+            // Work is told again until it is acknowledged.
+            if said.insert(&one.what) {
+                self.links.push(Link { at: Some(one.at), index: None, what: one.what.clone() });
+            }
+        }
         self.links[until_placed..].sort_by_key(|link| link.at);
         self.end(alloc);
         self.links
@@ -159,19 +164,24 @@ impl Chain<'_> {
                 self.asked(at, job);
             }
             Command::SetNodeStatus { nodes, status: NodeStatus::Down, .. } => {
-                for node in nodes {
-                    if let Some(&heard) = self.history.last_heard.get(&(index, *node)) {
-                        let silent_ms = at.wall.ms_since(heard.wall);
-                        let name = words::node(self.state, *node);
-                        let what =
-                            format!("{name} is heard for the last time, {silent_ms} ms before");
-                        self.push(Some(heard), None, what);
-                    }
+                for &node in nodes {
+                    self.last_heard(at, index, node);
                 }
             }
             _ => (),
         }
         self.push(Some(at), Some(index), words::of_command(self.state, command));
+    }
+
+    /// A node was called down by the entry at `index`.
+    fn last_heard(&mut self, at: At, index: Index, node: NodeId) {
+        if let Some(&heard) = self.history.last_heard.get(&(index, node)) {
+            let silent_ms = at.wall.ms_since(heard.wall);
+            let name = words::node(self.state, node);
+            let what =
+                format!("{name} is heard for the last time, {silent_ms} ms before it is down");
+            self.push(Some(heard), None, what);
+        }
     }
 
     fn asked(&mut self, at: At, job: &str) {
@@ -271,6 +281,7 @@ impl Chain<'_> {
                 continue;
             }
             for (at, index, what) in around.drain(..) {
+                self.last_heard(at, index, alloc.row.node);
                 self.push(Some(at), Some(index), what);
             }
             self.push(Some(at), Some(index), what);

@@ -11,7 +11,7 @@ use drover_core::api::{Rejection, Request, Response};
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
     Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, LogLimits, NetworkAsk,
-    NodeId, NodeSpec, RequestId, ReschedulePolicy, RestartPolicy, ServerId, Task, TaskChange,
+    NodeId, NodeSpec, Plan, RequestId, ReschedulePolicy, RestartPolicy, ServerId, Task, TaskChange,
     TaskKey, TaskResources, UpdatePolicy,
 };
 use drover_core::wal::Tail;
@@ -29,6 +29,8 @@ pub struct DevAgent {
     pub running: BTreeMap<TaskKey, String>,
     /// Every input so far: the log.
     pub inputs: Vec<Input>,
+    /// What another version would have planned in place of this.
+    pub decide: fn(&Plan) -> Option<Plan>,
 }
 
 /// The configuration of a server and client in one.
@@ -126,6 +128,24 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
     }
 }
 
+/// Steps `agent`, whose plan, if it makes one, `decide` may replace.
+pub fn step_deciding(
+    agent: &mut Agent,
+    input: Input,
+    decide: impl Fn(&Plan) -> Option<Plan>,
+) -> Effects {
+    // What would be planned is asked of a twin.
+    let mut asked = Effects::default();
+    agent.clone().step(input.clone(), &mut asked);
+    let other = asked.planned.as_deref().and_then(decide);
+    agent.follow(other.clone().map(Box::new));
+    let mut effects = Effects::default();
+    agent.step(input, &mut effects);
+    // This is what that version would have said that it planned.
+    effects.planned = other.map(Box::new).or(effects.planned);
+    effects
+}
+
 impl Default for DevAgent {
     fn default() -> Self {
         Self::new()
@@ -151,6 +171,7 @@ impl DevAgent {
             answers: BTreeMap::new(),
             running: BTreeMap::new(),
             inputs: Vec::new(),
+            decide: |_| None,
         };
         let booted = Recovered {
             incarnation: Incarnation(1),
@@ -174,8 +195,7 @@ impl DevAgent {
             let wall = WallTime { unix_ms: 1_000_000 + self.now.ns / 1_000_000 };
             let input = Input { now: self.now, wall, event };
             self.inputs.push(input.clone());
-            let mut effects = Effects::default();
-            self.agent.step(input, &mut effects);
+            let effects = step_deciding(&mut self.agent, input, self.decide);
             self.agent.check_invariants();
             self.wake = effects.wake.map(|wake| wake.at);
             for effect in effects.list {

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use clap::Parser as _;
 use drover_shell::api::time::{rfc3339, unix_ns};
 use drover_shell::http::past::Past;
+use drover_sim::replay::Until;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,10 +40,15 @@ pub(super) fn run(files: &Files, args: &ReplayArgs, terminal: Terminal) -> Ended
         )
     })?;
     let wall = tape.wall().unwrap_or_default();
+    // Ages are counted from the moment that was asked about.
+    let now = match until {
+        Until::Time(at) => at,
+        Until::End | Until::Input(_) | Until::Index(_) => wall,
+    };
     terminal.complain(&format!("As of {}, input {}:", rfc3339(wall), tape.inputs()));
     drop(tape);
     let (runtime, address) = serve(past)?;
-    time::pretend_now(unix_ns(wall));
+    time::pretend_now(unix_ns(now));
     inner.global.address = Some(address);
     let ended = commands::run(&inner.command, &inner.global, terminal);
     runtime.shutdown_background();
