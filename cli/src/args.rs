@@ -14,7 +14,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    an error; job plan: the job would start or stop something
-  2    job run: not everything could be placed
+  2    job run: not everything could be placed; replay, rehearse: something was found
   255  job plan: an error
   130  interrupted while watching (what was submitted goes on)
 

@@ -55,7 +55,7 @@ pub(crate) struct ReplayArgs {
     #[arg(help = "Step no further; commands are answered as of then")]
     pub(crate) at: When,
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true, value_parser = When::parse)]
-    #[arg(help = "The first rung of the ladder")]
+    #[arg(requires = "ladder", help = "The ladder begins behind this")]
     pub(crate) from: Option<When>,
     #[arg(long, help = "Compare every digest, and the start of every segment")]
     pub(crate) verify: bool,
@@ -114,6 +114,10 @@ pub(crate) fn run(args: &ReplayArgs, terminal: Terminal) -> Ended {
             terminal.line(&format!("{:<26}{}", known.name, known.statement));
         }
         return Ok(Exit::Done);
+    }
+    let goes_to_the_end = args.verify || matches!(args.question, Some(Question::Bisect(_)));
+    if goes_to_the_end && args.at != When::End {
+        return Err(Failure::new("--verify and bisect look at the whole log: leave --at out"));
     }
     let files = Files::find(&args.dir)?;
     if args.verify {
