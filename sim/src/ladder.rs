@@ -28,6 +28,7 @@ use drover_core::wire::Message;
 use crate::clock::Moment;
 use crate::network::HostId;
 
+pub(crate) mod aside;
 mod command_words;
 pub mod faults;
 pub mod filter;

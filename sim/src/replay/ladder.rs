@@ -1,15 +1,16 @@
 //! The ladder of a recorded log: for each input when it came, from whom, and what came of it.
 //!
-//! The words for events and effects are those of the simulator's ladder (`trace`); entries that are
-//! applied and plans that are made are told by their content.
+//! The words for events and effects are those of the simulator's ladder (`ladder/aside.rs`); entries that
+//! are applied are told by their content.
 //!
 //! Invariants
 //! - an input that nothing came of, and that says nothing, has no line unless everything is wanted.
 use drover_core::agent::{Agent, Effect, Event};
+use drover_core::types::AllocId;
 
 use super::tape::Stepped;
 use super::words;
-use crate::trace;
+use crate::ladder::{Names, aside};
 
 /// Longest text of one line.
 const TEXT_CHARS_MAX: usize = 240;
@@ -39,11 +40,11 @@ pub struct Rung {
 /// The rung of an input that was just stepped; none if there is nothing to tell.
 #[must_use]
 pub fn rung(stepped: &Stepped, effects: &[Effect], agent: &Agent, detail: Detail) -> Option<Rung> {
+    let names = names(stepped, effects, agent);
     let told: Vec<(String, String)> =
-        effects.iter().flat_map(|effect| of_effect(effect, agent)).collect();
-    let event = trace::of_event(&stepped.input.event);
-    let is_dull = event.is_none() || matches!(stepped.input.event, Event::DiskDone { .. });
-    if is_dull && told.is_empty() && detail == Detail::Told {
+        effects.iter().flat_map(|effect| of_effect(effect, agent, &names)).collect();
+    let event = aside::of_event(&stepped.input.event, &names);
+    if event.is_none() && told.is_empty() && detail == Detail::Told {
         return None;
     }
     Some(Rung {
@@ -56,7 +57,39 @@ pub fn rung(stepped: &Stepped, effects: &[Effect], agent: &Agent, detail: Detail
     })
 }
 
-fn of_effect(effect: &Effect, agent: &Agent) -> Vec<(String, String)> {
+/// What the allocs are called that a step is about.
+fn names(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> Names {
+    let mut names = Names::default();
+    let mut learn = |alloc: AllocId| {
+        if let Some(state) = agent.state() {
+            names.learn_alloc(state, alloc);
+        }
+    };
+    match &stepped.input.event {
+        Event::TaskChanged { key, .. } => learn(key.alloc),
+        Event::TaskAsked { alloc, .. } => learn(*alloc),
+        _ => (),
+    }
+    for effect in effects {
+        match effect {
+            Effect::StartTask { key, .. }
+            | Effect::ReattachTask { key, .. }
+            | Effect::StopTask { key, .. }
+            | Effect::SignalTask { key, .. }
+            | Effect::KillTask { key } => learn(key.alloc),
+            Effect::DestroyAlloc { alloc, .. } => learn(*alloc),
+            _ => (),
+        }
+    }
+    for effect in effects {
+        if let Effect::StartTask { key, start } = effect {
+            names.learn_start(key.alloc, start);
+        }
+    }
+    names
+}
+
+fn of_effect(effect: &Effect, agent: &Agent, names: &Names) -> Vec<(String, String)> {
     if let (Effect::Committed { frame }, Some(state)) = (effect, agent.state()) {
         let applied = words::entries(frame).into_iter().map(|(index, entry)| {
             let what = words::of_command(state, &entry.command);
@@ -64,7 +97,8 @@ fn of_effect(effect: &Effect, agent: &Agent) -> Vec<(String, String)> {
         });
         return applied.collect();
     }
-    let told = trace::of_effect(effect).map(|text| (to(effect).to_owned(), shortened(&text)));
+    let told =
+        aside::of_effect(effect, names).map(|text| (to(effect).to_owned(), shortened(&text)));
     told.into_iter().collect()
 }
 
@@ -72,7 +106,7 @@ fn of_effect(effect: &Effect, agent: &Agent) -> Vec<(String, String)> {
 const fn silent(event: &Event) -> &'static str {
     match event {
         Event::Woken => "wakes",
-        Event::Received { .. } => "hears",
+        Event::DiskDone { .. } => "a write is safe",
         _ => "goes on",
     }
 }
