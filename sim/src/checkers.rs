@@ -12,7 +12,8 @@
 //! | `vote_is_kept` | one vote a term, on disk before it is said |
 //! | `alloc_runs_once` | no task runs twice at once |
 //! | `node_not_oversubscribed` | no node is given more than it has |
-//! | `no_lost_write` | acknowledged stays true, and is read |
+//! | `linearizable` | what callers asked and were told has an order |
+//! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `desired_is_running`, `eval_is_settled` | after healing: what is wanted runs, nothing waits |
 //!
@@ -31,6 +32,7 @@ use drover_core::raft::{Frame, Payload, Position, Raft, Role};
 use drover_core::types::{Incarnation, Index, NodeStatus, ServerId, Term};
 
 use crate::clock::Moment;
+use crate::plan::Plan;
 
 pub mod alloc_runs_once;
 pub mod committed_is_durable;
@@ -40,6 +42,7 @@ pub mod election_safety;
 pub mod eval_is_settled;
 pub mod leader_commits_own_term;
 pub mod leader_completeness;
+pub mod linearizable;
 pub mod log_matching;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
@@ -89,6 +92,7 @@ pub struct Checkers {
     pub terms_and_indexes_grow: terms_and_indexes_grow::TermsAndIndexesGrow,
     pub vote_is_kept: vote_is_kept::VoteIsKept,
     pub alloc_runs_once: alloc_runs_once::AllocRunsOnce,
+    pub linearizable: linearizable::Linearizable,
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
     /// How each server was last seen.
@@ -115,10 +119,11 @@ pub struct News {
 }
 
 impl Checkers {
-    /// Nothing was seen yet; nodes may be silent for `silence_ms`.
+    /// Nothing was seen yet of what `plan` will do; nodes may be silent for `silence_ms`.
     #[must_use]
-    pub fn new(silence_ms: u64) -> Self {
-        Self { silence_ms, ..Self::default() }
+    pub fn new(plan: &Plan, silence_ms: u64) -> Self {
+        let linearizable = linearizable::Linearizable::new(plan);
+        Self { linearizable, silence_ms, ..Self::default() }
     }
 
     /// Something happened to a server.

@@ -63,6 +63,7 @@ counters!(
     requests_unknown,
     requests_abandoned,
     reads,
+    reads_stale,
     tasks_started,
     tasks_failed,
     tasks_reattached,

@@ -6,8 +6,6 @@
 //! Invariants
 //! - a plan read back from its own text is the same plan;
 //! - lines are in the order of time.
-use drover_core::api::Consistency;
-
 use crate::clock::Moment;
 
 pub mod draw;
@@ -133,7 +131,8 @@ pub enum Act {
     },
     Collect,
     Read {
-        consistency: Consistency,
+        what: Subject,
+        how: Freshness,
     },
     /// An operator wants another to lead: whoever is readiest, or this server.
     HandOver {
@@ -183,6 +182,25 @@ pub enum Damage {
     LostWrite,
     /// A write arrived in another place.
     Misdirected,
+}
+
+/// What a read shows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Subject {
+    Job(String),
+    /// Whether the client's node may get new allocs.
+    Client(u64),
+}
+
+/// How new it must be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// What the server that is asked has now.
+    Stale,
+    /// By the leader's lease.
+    Default,
+    /// By a quorum.
+    Consistent,
 }
 
 /// Which messages are lost.

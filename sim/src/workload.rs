@@ -19,6 +19,8 @@ use crate::plan::{JobAsk, Spread};
 
 /// The namespace of all jobs.
 pub const NAMESPACE: &str = "default";
+/// The variable in which a registration's mark stands.
+const MARK: &str = "MARK";
 
 /// The specification that a plan's line stands for.
 #[must_use]
@@ -86,7 +88,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         user: String::new(),
         config_json: r#"{"command":"/bin/work"}"#.into(),
         // Two registrations differ, in a way that no update in place can hide.
-        env: BTreeMap::from([("MARK".to_owned(), ask.mark.to_string())]),
+        env: BTreeMap::from([(MARK.to_owned(), ask.mark.to_string())]),
         constraints: Vec::new(),
         resources: TaskResources {
             cpu_mhz: narrow(ask.cpu_mhz),
@@ -99,6 +101,14 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
     }
+}
+
+/// What tells the registration of `spec` from others.
+#[must_use]
+pub fn mark_of(spec: &JobSpec) -> u64 {
+    let task = spec.groups.first().and_then(|group| group.tasks.first());
+    let mark = task.and_then(|task| task.env.get(MARK)?.parse().ok());
+    mark.unwrap_or_default()
 }
 
 /// The machine of the client `number`.

@@ -27,6 +27,7 @@ use drover_core::types::{Incarnation, RequestId, TaskKey, Term};
 use drover_core::wal::OpId;
 use drover_core::wire::{Message, PeerId};
 
+use crate::checkers::linearizable::Saved;
 use crate::checkers::{Checkers, Looked, News, Violation};
 use crate::clock::Moment;
 use crate::compare::Stepped;
@@ -54,7 +55,7 @@ mod whereabouts;
 pub use settle::SETTLE_MS_MAX;
 
 use acts::{End, Strike};
-use requests::Asked;
+use requests::{Asked, Reading};
 use whereabouts::Whereabouts;
 
 /// One in so many messages goes through its encoding and back.
@@ -141,8 +142,11 @@ pub struct World {
     shadow: Shadow,
     asked: BTreeMap<RequestId, Asked>,
     last_request: u64,
+    /// Reads that know their point, and wait for their server to get there.
+    reading: Vec<Reading>,
     /// What an operator saved last.
     saved: Option<std::sync::Arc<[u8]>>,
+    saved_shown: std::sync::Arc<Saved>,
     last_leader: Option<HostId>,
     has_healed: bool,
     /// By line of the plan: crashes that wait for a write.
@@ -185,7 +189,7 @@ impl World {
             whereabouts: Whereabouts::of(&hosts),
             network: Network::new(hosts.len(), weather, rng.fork("network")),
             hosts,
-            checkers: Checkers::new(silence_ms),
+            checkers: Checkers::new(&plan, silence_ms),
             counters: Counters::default(),
             marks: Marks::default(),
             before: marking::Before::default(),
@@ -199,7 +203,9 @@ impl World {
             shadow: Shadow::default(),
             asked: BTreeMap::new(),
             last_request: 0,
+            reading: Vec::new(),
             saved: None,
+            saved_shown: std::sync::Arc::default(),
             last_leader: None,
             has_healed: false,
             strikes: BTreeMap::new(),
@@ -421,6 +427,7 @@ impl World {
     fn follow_up(&mut self, host: HostId, effects: &mut Vec<Effect>) -> Result<(), Violation> {
         self.look_at_commits(host, effects)?;
         self.look(host)?;
+        self.read_on(host)?;
         for effect in effects.drain(..) {
             self.mark_effect(&effect);
             self.carry_out(host, effect)?;

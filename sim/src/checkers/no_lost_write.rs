@@ -1,6 +1,9 @@
 //! ∀ request r answered `Applied { index }`: the entry committed at index is r, and what r made is in
-//! every later state unless a later request unmade it, or a restore; ∀ read asked after r was answered: its point
-//! ≥ index — linearizability of acknowledged writes (Herlihy, Wing 1990).
+//! every later state that anyone reads, stale reads too, unless a later request unmade it, or a restore;
+//! ∀ read asked after r was answered: its point ≥ index.
+//!
+//! Whether all that callers were told has one order is judged by `linearizable`, which knows nothing of
+//! the log.
 //!
 //! Invariants
 //! - an answer that says neither yes nor no (`Unknown`) binds nobody.
@@ -12,19 +15,20 @@ use drover_core::state::State;
 use drover_core::types::Index;
 
 use super::Verdict;
+use crate::workload::{NAMESPACE, mark_of};
 
 /// What was done to a job.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Change {
-    Registered,
+    Registered { mark: u64 },
     Stopped,
 }
 
 /// Acknowledged writes.
 #[derive(Debug, Default)]
 pub struct NoLostWrite {
-    /// By job: the last acknowledged change of it.
-    jobs: BTreeMap<String, (Index, Change)>,
+    /// By job: what was acknowledged of it.
+    jobs: BTreeMap<String, BTreeMap<Index, Change>>,
     /// The last acknowledged write of all.
     last: Index,
     /// What was done before the last restore may be undone, whether or not its state was taken.
@@ -53,7 +57,7 @@ impl NoLostWrite {
         }
         self.last = self.last.max(index);
         if let Request::RegisterJob { spec, .. } = request {
-            self.note_job(&spec.id, index, Change::Registered);
+            self.note_job(&spec.id, index, Change::Registered { mark: mark_of(spec) });
         }
         if let Request::DeregisterJob { job, .. } = request {
             self.note_job(job, index, Change::Stopped);
@@ -69,35 +73,38 @@ impl NoLostWrite {
         Err(format!("a read at {} misses the write acknowledged at {}", index.0, floor.0))
     }
 
-    /// The state at the end holds what was acknowledged last of each job, or what came after it.
-    pub fn check(&self, state: &State) -> Verdict {
-        for (name, &(index, change)) in &self.jobs {
-            // Stopped by a request whose answer was lost it may be collected by now, while an older one of
-            // that name, purged long ago, still waits for its last alloc.
-            let mut known = state.jobs().filter(|job| !job.purged);
-            let Some(job) = known.find(|job| job.newest().spec.id == *name) else { continue };
-            // To stop what is stopped changes nothing.
-            let is_kept = index <= job.spec_index || (change == Change::Stopped && job.stopped);
-            if !is_kept {
-                let (at, shown) = (index.0, job.spec_index.0);
-                return Err(format!("{name} was {change:?} at {at} and shows {shown}"));
-            }
+    /// Any server's state shows what was acknowledged of the job before, or what came after it.
+    pub fn check_job(&self, state: &State, name: &str) -> Verdict {
+        let changes = self.jobs.get(name);
+        let last = changes.and_then(|changes| changes.range(..=state.index()).next_back());
+        let Some((&index, &change)) = last else { return Ok(()) };
+        // Stopped by a request whose answer was lost it may be collected by now.
+        let Some(job) = state.job_named(NAMESPACE, name) else { return Ok(()) };
+        let is_shown = match change {
+            Change::Registered { mark } => !job.stopped && mark == mark_of(&job.newest().spec),
+            Change::Stopped => job.stopped,
+        };
+        // To ask for what is there already changes nothing.
+        if is_shown || index < job.spec_index {
+            return Ok(());
         }
-        Ok(())
+        let (at, shown) = (index.0, job.spec_index.0);
+        Err(format!("{name} was {change:?} at {at} and shows {shown} at {}", state.index().0))
     }
 
     /// The entry at `index` has put a saved state in force.
     pub fn on_restore(&mut self, index: Index) {
         self.restored_at = self.restored_at.max(index);
-        self.jobs.retain(|_, &mut (changed_at, _)| index < changed_at);
+        for changes in self.jobs.values_mut() {
+            *changes = changes.split_off(&index);
+        }
     }
 
     fn note_job(&mut self, name: &str, index: Index, change: Change) {
         if index < self.restored_at {
             return;
         }
-        let known = self.jobs.entry(name.to_owned()).or_insert((index, change));
-        *known = (index, change).max(*known);
+        self.jobs.entry(name.to_owned()).or_default().insert(index, change);
     }
 }
 
@@ -132,8 +139,10 @@ fn is_what_was_asked(request: &Request, command: &Command) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use drover_core::types::AllocId;
+
+    use super::*;
+    use crate::workload::register_in;
 
     #[test]
     fn it_fires_when_the_log_holds_something_else_than_was_acknowledged() {
@@ -159,37 +168,31 @@ mod tests {
     #[test]
     fn what_was_done_before_a_restore_binds_nobody() {
         let mut checker = NoLostWrite::default();
-        checker.note_job("a", Index(5), Change::Registered);
-        checker.note_job("b", Index(9), Change::Registered);
+        checker.note_job("a", Index(5), Change::Stopped);
+        checker.note_job("b", Index(9), Change::Stopped);
         checker.on_restore(Index(7));
-        checker.note_job("c", Index(6), Change::Registered);
-        let bound: Vec<&str> = checker.jobs.keys().map(String::as_str).collect();
+        checker.note_job("c", Index(6), Change::Stopped);
+        let bound = checker.jobs.iter().filter(|(_, changes)| !changes.is_empty());
+        let bound: Vec<&str> = bound.map(|(name, _)| name.as_str()).collect();
         assert_eq!(bound, ["b"], "an answer may come after the restore that undid it");
     }
 
     #[test]
-    fn it_fires_when_the_state_forgot_a_job_change() {
+    fn it_fires_when_a_state_lacks_what_was_acknowledged_before_it() {
         let mut checker = NoLostWrite::default();
-        assert_eq!(checker.check(&State::new()), Ok(()));
-        let job = "web".to_owned();
-        checker.note_job(&job, Index(5), Change::Registered);
         let mut state = State::new();
-        let spec = crate::workload::spec_of(&crate::plan::JobAsk {
-            job,
-            batch: false,
-            count: 1,
-            tasks: 1,
-            cpu_mhz: 1,
-            memory_mib: 1,
-            ports: 0,
-            fixed_port: 0,
-            spread: crate::plan::Spread::Anywhere,
-            mark: 1,
-        });
-        let command = Command::RegisterJob { spec, check_index: None };
-        let stamp = drover_core::time::WallTime::default();
-        let entry = drover_core::fsm::Entry { stamp, session: None, command };
-        drover_core::fsm::apply(&mut state, Index(4), &entry, &mut Vec::new());
-        assert!(checker.check(&state).is_err());
+        register_in(&mut state, 4, 1);
+        let named = |checker: &NoLostWrite, state: &State| checker.check_job(state, "job1");
+        assert_eq!(named(&checker, &state), Ok(()));
+        checker.note_job("job1", Index(3), Change::Registered { mark: 7 });
+        assert_eq!(named(&checker, &state), Ok(()), "something came after it");
+        checker.note_job("job1", Index(5), Change::Stopped);
+        assert_eq!(named(&checker, &state), Ok(()), "the state is older");
+        checker.note_job("job1", Index(4), Change::Registered { mark: 2 });
+        assert!(named(&checker, &state).is_err(), "another was acknowledged there");
+        checker.note_job("job1", Index(4), Change::Registered { mark: 1 });
+        assert_eq!(named(&checker, &state), Ok(()));
+        state.pass(Index(6));
+        assert!(named(&checker, &state).is_err(), "it was stopped since");
     }
 }

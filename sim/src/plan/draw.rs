@@ -5,11 +5,12 @@
 //!
 //! Invariants
 //! - the same seed and size give the same plan, for ever.
-use drover_core::api::Consistency;
 use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
 use drover_core::rng::Rng;
 
-use super::{Act, Damage, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+use super::{
+    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who,
+};
 
 /// Nothing breaks before the servers had time to meet.
 const QUIET_MS: u64 = 3_000;
@@ -33,6 +34,7 @@ impl Plan {
         draw_faults(&rng.fork("faults"), size, &mut lines);
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
+        draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
@@ -281,10 +283,29 @@ fn draw_request(rng: &mut Rng, size: Size, mark: u64) -> Act {
         87..=89 => Act::Refit { client: rng.between(1, size.clients.max(1)), mark },
         _ => {
             let is_strict = rng.chance(300);
-            let consistency =
-                if is_strict { Consistency::Consistent } else { Consistency::Default };
-            Act::Read { consistency }
+            let how = if is_strict { Freshness::Consistent } else { Freshness::Default };
+            Act::Read { what: Subject::Job(job), how }
         }
+    }
+}
+
+/// Whoever writes is read by others meanwhile.
+fn draw_reads(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+    let gap_ms = rng.between(300, 8_000);
+    let mut at_ms = 1_000 + rng.between(0, gap_ms);
+    while at_ms < size.fault_ms {
+        let what = if rng.chance(850) {
+            Subject::Job(format!("job{}", rng.between(1, JOBS)))
+        } else {
+            Subject::Client(rng.between(1, size.clients.max(1)))
+        };
+        let how = match rng.between(0, 9) {
+            0..=3 => Freshness::Default,
+            4..=6 => Freshness::Consistent,
+            _ => Freshness::Stale,
+        };
+        lines.push(Line { at_ms, act: Act::Read { what, how } });
+        at_ms += rng.between(1, 2 * gap_ms);
     }
 }
 

@@ -15,9 +15,9 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
-use drover_core::api::Consistency;
-
-use super::{Act, Damage, JobAsk, Knobs, Line, Plan, Spread, Way, Who};
+use super::{
+    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who,
+};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,8 +87,17 @@ impl fmt::Display for Act {
             Self::SetEligible { client, eligible: true } => write!(f, "admit c{client}"),
             Self::SetEligible { client, eligible: false } => write!(f, "bar c{client}"),
             Self::Collect => write!(f, "collect"),
-            Self::Read { consistency: Consistency::Default } => write!(f, "read"),
-            Self::Read { consistency: Consistency::Consistent } => write!(f, "read consistent"),
+            Self::Read { what, how } => {
+                let how = match how {
+                    Freshness::Stale => " stale",
+                    Freshness::Default => "",
+                    Freshness::Consistent => " consistent",
+                };
+                match what {
+                    Subject::Job(job) => write!(f, "read {job}{how}"),
+                    Subject::Client(client) => write!(f, "read-node c{client}{how}"),
+                }
+            }
             Self::HandOver { to } => write!(f, "hand-over {to}"),
             Self::RemoveServer { who } => write!(f, "remove {who}"),
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
@@ -239,8 +248,12 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["admit", client] => Act::SetEligible { client: read_client(client)?, eligible: true },
         ["bar", client] => Act::SetEligible { client: read_client(client)?, eligible: false },
         ["collect"] => Act::Collect,
-        ["read"] => Act::Read { consistency: Consistency::Default },
-        ["read", "consistent"] => Act::Read { consistency: Consistency::Consistent },
+        ["read", job] => read_of(Subject::Job(job.into()), Freshness::Default),
+        ["read", job, how] => read_of(Subject::Job(job.into()), read_freshness(how)?),
+        ["read-node", client] => read_of(Subject::Client(read_client(client)?), Freshness::Default),
+        ["read-node", client, how] => {
+            read_of(Subject::Client(read_client(client)?), read_freshness(how)?)
+        }
         ["hand-over", to] => Act::HandOver { to: read_who(to)? },
         ["remove", who] => Act::RemoveServer { who: read_who(who)? },
         ["restart-alloc", nth] => Act::RestartAlloc { nth: nth.parse().ok()? },
@@ -259,6 +272,18 @@ fn read_act(words: &[&str]) -> Option<Act> {
         }
         _ => return None,
     })
+}
+
+const fn read_of(what: Subject, how: Freshness) -> Act {
+    Act::Read { what, how }
+}
+
+fn read_freshness(word: &str) -> Option<Freshness> {
+    match word {
+        "stale" => Some(Freshness::Stale),
+        "consistent" => Some(Freshness::Consistent),
+        _ => None,
+    }
 }
 
 fn isolate(who: &str, way: Way, ms: &str) -> Option<Act> {

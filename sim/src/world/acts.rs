@@ -7,7 +7,7 @@ use drover_core::types::Incarnation;
 use drover_core::wire::PeerId;
 
 use super::{Happening, World};
-use crate::checkers::{Violation, named};
+use crate::checkers::Violation;
 use crate::drivers::Turn;
 use crate::host::Kept;
 use crate::marks::Mark;
@@ -116,13 +116,13 @@ impl World {
             }
             Act::Save => self.save(),
             Act::Restore => return self.restore(),
+            Act::Read { what, how } => return self.read(what, how),
             Act::Register(_)
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect
-            | Act::Read { .. }
             | Act::HandOver { .. }
             | Act::RemoveServer { .. } => return self.ask(&act),
         }
@@ -169,7 +169,7 @@ impl World {
         let mut rng = gone.rng.fork("keepers").fork_number(after.0);
         let begun = gone.drivers.on_agent_gone(&mut rng);
         self.network.on_gone(&mut self.queue, host);
-        self.forget_asked(host);
+        self.forget_asked(host)?;
         self.queue.push(self.queue.now().plus_ms(for_ms), Happening::Start { host, after });
         for key in begun {
             self.turn_task(host, key, Turn::Begins)?;
@@ -357,13 +357,6 @@ impl World {
             End::FastDisk(host) => self.hosts[host.0].disk_is_slow = false,
             End::RoomOnDisk(host) => self.hosts[host.0].disk.is_full = false,
         }
-    }
-
-    /// All that was asked of the plan's end: used by `heal`.
-    pub(super) fn check_no_loss(&self) -> Result<(), Violation> {
-        let leader = self.leader().and_then(|leader| self.hosts[leader.0].agent.as_ref());
-        let Some(state) = leader.and_then(|agent| agent.state()) else { return Ok(()) };
-        named("no_lost_write", self.checkers.no_lost_write.check(state))
     }
 }
 

@@ -5,18 +5,26 @@
 use std::sync::Arc;
 
 use drover_core::agent::Event;
-use drover_core::api::{Heir, Order, Rejection, Request, Response};
+use drover_core::api::{Consistency, Heir, Order, Rejection, Request, Response};
 use drover_core::types::{AllocId, DesiredStatus, Index, RequestId};
 use drover_core::wire::PeerId;
 
 use super::World;
 use crate::checkers::{Verdict, Violation, named};
 use crate::network::HostId;
-use crate::plan::{Act, Who};
+use crate::plan::{Act, Freshness, Subject, Who};
 use crate::workload::{NAMESPACE, node_id, spec_of};
 
 /// Callers that go away at once.
 const ABANDONED_PERMILLE: u64 = 30;
+
+/// A read that was told from where on it sees every earlier write.
+#[derive(Debug)]
+pub(super) struct Reading {
+    host: HostId,
+    id: RequestId,
+    point: Index,
+}
 
 /// A request that waits for its answer.
 #[derive(Clone, Debug)]
@@ -53,10 +61,52 @@ impl World {
         let is_abandoned = self.rng.chance(ABANDONED_PERMILLE);
         let asked = Asked { host, request: Arc::new(request.clone()), floor, is_abandoned };
         self.asked.insert(id, asked);
+        self.checkers.linearizable.on_asked(id, &request, &self.saved_shown);
         self.step(host, Event::Requested { id, request })?;
         if is_abandoned {
             self.counters.requests_abandoned += 1;
+            named("linearizable", self.checkers.linearizable.on_gone(id))?;
             return self.step(host, Event::Abandoned { id });
+        }
+        Ok(())
+    }
+
+    /// Read from some server: what it has, or what is true by now.
+    pub(super) fn read(&mut self, what: Subject, how: Freshness) -> Result<(), Violation> {
+        let Some(host) = self.some_server() else { return Ok(()) };
+        let consistency = match how {
+            Freshness::Stale => return self.read_stale(host, &what),
+            Freshness::Default => Consistency::Default,
+            Freshness::Consistent => Consistency::Consistent,
+        };
+        let id = RequestId(self.last_request + 1);
+        self.checkers.linearizable.on_read_asked(id, what);
+        self.ask_of(host, Request::ReadPoint { consistency })
+    }
+
+    fn read_stale(&mut self, host: HostId, what: &Subject) -> Result<(), Violation> {
+        let agent = self.hosts[host.0].agent.as_ref();
+        let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
+        self.counters.reads_stale += 1;
+        match what {
+            Subject::Job(job) => {
+                named("no_lost_write", self.checkers.no_lost_write.check_job(state, job))
+            }
+            Subject::Client(_) => Ok(()),
+        }
+    }
+
+    /// The server may have got to the point of reads that wait for it.
+    pub(super) fn read_on(&mut self, host: HostId) -> Result<(), Violation> {
+        if self.reading.is_empty() {
+            return Ok(());
+        }
+        let agent = self.hosts[host.0].agent.as_ref();
+        let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
+        let is_there = |read: &mut Reading| read.host == host && read.point <= state.index();
+        for read in self.reading.extract_if(.., is_there) {
+            self.counters.reads += 1;
+            named("linearizable", self.checkers.linearizable.on_read(read.id, state))?;
         }
         Ok(())
     }
@@ -74,7 +124,6 @@ impl World {
                 Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }
             }
             Act::Collect => Request::CollectGarbage,
-            Act::Read { consistency } => Request::ReadPoint { consistency: *consistency },
             Act::HandOver { to: Who::Leader } => {
                 let PeerId::Server(former) = self.hosts[self.leader()?.0].peer else { return None };
                 Request::Order(Order::TransferLead { heir: Heir::AnyBut(former) })
@@ -106,6 +155,7 @@ impl World {
             | Act::Rot { .. }
             | Act::RestartAlloc { .. }
             | Act::Refit { .. }
+            | Act::Read { .. }
             | Act::Save
             | Act::Restore
             | Act::Join { .. } => return None,
@@ -130,6 +180,7 @@ impl World {
             let message = format!("{id:?} is answered and nobody waits: {answer:?}");
             return Err(Violation { checker: "answered_once", message });
         };
+        named("linearizable", self.checkers.linearizable.on_answered(id, &answer))?;
         match answer {
             Ok(Response::Applied { index, .. }) if let Request::Order(order) = *asked.request => {
                 self.counters.orders_done += 1;
@@ -145,9 +196,10 @@ impl World {
                 self.go_on_restoring(&asked.request)
             }
             Ok(Response::ReadPoint { index }) => {
-                self.counters.reads += 1;
                 let fresh = self.checkers.no_lost_write.on_read(asked.floor, index);
-                named("no_lost_write", fresh)
+                named("no_lost_write", fresh)?;
+                self.reading.push(Reading { host: asked.host, id, point: index });
+                self.read_on(asked.host)
             }
             Err(Rejection::Unknown) => {
                 self.counters.requests_unknown += 1;
@@ -183,10 +235,23 @@ impl World {
     }
 
     /// The server that was asked is gone: what became of it nobody will say.
-    pub(super) fn forget_asked(&mut self, host: HostId) {
-        let before = self.asked.len();
-        self.asked.retain(|_, asked| asked.host != host);
-        self.counters.requests_unknown += (before - self.asked.len()) as u64;
+    pub(super) fn forget_asked(&mut self, host: HostId) -> Result<(), Violation> {
+        let asked = self.asked.extract_if(.., |_, asked| asked.host == host).map(|(id, _)| id);
+        let asked: Vec<RequestId> = asked.collect();
+        self.counters.requests_unknown += asked.len() as u64;
+        let reading = self.reading.extract_if(.., |read| read.host == host).map(|read| read.id);
+        for id in asked.into_iter().chain(reading) {
+            named("linearizable", self.checkers.linearizable.on_gone(id))?;
+        }
+        Ok(())
+    }
+
+    /// Everything has come to rest: what the leader has is what came of all that was asked.
+    pub(super) fn check_no_loss(&mut self) -> Result<(), Violation> {
+        let leader = self.leader().and_then(|leader| self.hosts[leader.0].agent.as_ref());
+        let Some(state) = leader.and_then(|agent| agent.state()) else { return Ok(()) };
+        let id = RequestId(self.last_request + 1);
+        named("linearizable", self.checkers.linearizable.on_end(id, state))
     }
 
     /// Requests that wait for an answer.

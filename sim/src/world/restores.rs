@@ -28,7 +28,10 @@ impl World {
         let Some(host) = self.some_server() else { return };
         let agent = self.hosts[host.0].agent.as_ref();
         let state = agent.and_then(|agent| agent.state()).filter(|state| Index(0) < state.index());
-        self.saved = state.map(|state| state.encode().into()).or(self.saved.take());
+        if let Some(state) = state {
+            self.saved = Some(state.encode().into());
+            self.saved_shown = Arc::new(self.checkers.linearizable.saved(state));
+        }
     }
 
     /// Begin to go back to what was saved.
