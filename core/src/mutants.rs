@@ -106,6 +106,8 @@ mutants!(
     LearnerRefusesVote,
     /// A read is answered before the leader's term has committed anything.
     ReadBeforeCommit,
+    /// A read is answered by whoever believes to lead.
+    ReadUnproven,
     /// A read is answered by a round that was sent before it was asked.
     ReadByOldRound,
     /// A lease is as long as the shortest election, as if no clock drifted.
