@@ -60,6 +60,7 @@ impl Filter {
             | "state_machine_safety"
             | "terms_and_indexes_grow"
             | "vote_is_kept"
+            | "linearizable"
             | "no_lost_write"
             | "one_leader"
             | "states_equal"

@@ -27,7 +27,14 @@ pub const PROMISES: &[(&str, &str)] = &[
         "no task runs twice at the same time, and an alloc never moves to another node",
     ),
     ("node_not_oversubscribed", "no node is given more than it has, and no port twice"),
-    ("no_lost_write", "what was acknowledged to a caller stays true, and later reads see it"),
+    (
+        "linearizable",
+        "all that callers asked and were told has one order in which it could have happened",
+    ),
+    (
+        "no_lost_write",
+        "what was acknowledged to a caller is in the log and stays true, and later reads see it",
+    ),
     (
         "down_only_after_ttl",
         "a node is called down only after it was silent for its time-to-live and grace",
