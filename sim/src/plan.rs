@@ -9,6 +9,7 @@
 use crate::clock::Moment;
 
 pub mod draw;
+mod entropy;
 pub mod text;
 
 /// A run.

@@ -1,16 +1,16 @@
-//! A plan drawn from a seed.
+//! A plan drawn from a seed, or from bytes.
 //!
 //! Swarm testing (Groce et al. 2012): each seed switches some kinds of faults off, because a run in which
 //! everything breaks at once never gets far enough to break in an interesting way.
 //!
 //! Invariants
 //! - the same seed and size give the same plan, for ever.
-use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
-use drover_core::rng::Rng;
+use std::cell::Cell;
 
-use super::{
-    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who,
-};
+use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
+
+use super::entropy::Entropy;
+use super::{Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who};
 
 /// Nothing breaks before the servers had time to meet.
 const QUIET_MS: u64 = 3_000;
@@ -29,7 +29,20 @@ impl Plan {
     /// The plan of `seed`.
     #[must_use]
     pub fn draw(seed: u64, size: Size) -> Self {
-        let rng = Rng::from_seed(seed).fork("plan");
+        Self::draw_by(seed, &Entropy::from_seed(seed), size)
+    }
+
+    /// The plan that `bytes` stand for: each choice takes some, and when none are left, chance decides.
+    #[must_use]
+    pub fn draw_from(bytes: &[u8], size: Size) -> Self {
+        let bytes = Cell::new(bytes);
+        let mut entropy = Entropy::from_bytes(&bytes);
+        let seed = entropy.between(0, u64::MAX);
+        Self::draw_by(seed, &entropy, size)
+    }
+
+    fn draw_by(seed: u64, entropy: &Entropy<'_>, size: Size) -> Self {
+        let rng = entropy.fork("plan");
         let mut lines = Vec::new();
         draw_faults(&rng.fork("faults"), size, &mut lines);
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
@@ -61,7 +74,7 @@ impl Plan {
     }
 }
 
-fn draw_knobs(rng: &mut Rng) -> Knobs {
+fn draw_knobs(rng: &mut Entropy<'_>) -> Knobs {
     let calm = Knobs::default();
     let mut maybe = |permille: u64, max: u64, calm: u64| {
         let is_on = rng.chance(permille);
@@ -98,7 +111,7 @@ fn draw_knobs(rng: &mut Rng) -> Knobs {
     }
 }
 
-type Fault = fn(&mut Rng, Size) -> Act;
+type Fault = fn(&mut Entropy<'_>, Size) -> Act;
 
 /// Every kind of fault, each switched off in about half of the seeds.
 const FAULTS: [Fault; 22] = [
@@ -142,7 +155,7 @@ const FAULTS: [Fault; 22] = [
     },
 ];
 
-fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_faults(rng: &Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     for (kind, fault) in FAULTS.iter().enumerate() {
         let mut rng = rng.fork_number(kind as u64);
         let (is_off, gap_ms) = (rng.chance(500), rng.between(6_000, 60_000));
@@ -159,7 +172,7 @@ fn draw_faults(rng: &Rng, size: Size, lines: &mut Vec<Line>) {
 
 /// In a third of the clusters leaders follow each other fast, for a while and again: each is struck soon
 /// after it wrote something that the others have not got. Raft's figure 8 needs three such in a row.
-fn draw_unrest(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_unrest(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     if rng.chance(670) {
         return;
     }
@@ -187,7 +200,7 @@ fn draw_unrest(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
 
 /// In half of the clusters operators have wishes about the servers. Whom they strike off has mostly just
 /// failed.
-fn draw_orders(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_orders(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     if rng.chance(500) {
         return;
     }
@@ -213,7 +226,7 @@ fn draw_orders(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
 }
 
 /// In a third of the clusters operators go back to what they saved, now and then.
-fn draw_restores(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_restores(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     if rng.chance(670) {
         return;
     }
@@ -227,7 +240,7 @@ fn draw_restores(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
 }
 
 /// A third of the clusters grow.
-fn draw_spares(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) -> u64 {
+fn draw_spares(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) -> u64 {
     let spares = if rng.chance(330) { rng.between(1, 2) } else { 0 };
     for spare in 1..=spares {
         let at_ms = rng.between(QUIET_MS.min(size.fault_ms), size.fault_ms);
@@ -236,7 +249,7 @@ fn draw_spares(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) -> u64 {
     spares
 }
 
-fn draw_requests(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_requests(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     let gap_ms = rng.between(200, 8_000);
     let mut at_ms = 1_000;
     let mut mark = 0;
@@ -255,7 +268,7 @@ fn draw_requests(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
     }
 }
 
-fn draw_request(rng: &mut Rng, size: Size, mark: u64) -> Act {
+fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
     let number = rng.between(1, JOBS);
     let job = format!("job{number}");
     match rng.between(0, 99) {
@@ -290,7 +303,7 @@ fn draw_request(rng: &mut Rng, size: Size, mark: u64) -> Act {
 }
 
 /// Whoever writes is read by others meanwhile.
-fn draw_reads(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
+fn draw_reads(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     let gap_ms = rng.between(300, 8_000);
     let mut at_ms = 1_000 + rng.between(0, gap_ms);
     while at_ms < size.fault_ms {
@@ -309,7 +322,7 @@ fn draw_reads(rng: &mut Rng, size: Size, lines: &mut Vec<Line>) {
     }
 }
 
-fn draw_spread(rng: &mut Rng) -> Spread {
+fn draw_spread(rng: &mut Entropy<'_>) -> Spread {
     match rng.between(0, 9) {
         0 => Spread::OneDatacenter,
         1 => Spread::DistinctHosts,
@@ -317,46 +330,46 @@ fn draw_spread(rng: &mut Rng) -> Spread {
     }
 }
 
-fn server(rng: &mut Rng, size: Size) -> Who {
+fn server(rng: &mut Entropy<'_>, size: Size) -> Who {
     if rng.chance(400) { Who::Leader } else { Who::Server(rng.between(1, size.servers)) }
 }
 
-fn client(rng: &mut Rng, size: Size) -> Who {
+fn client(rng: &mut Entropy<'_>, size: Size) -> Who {
     if size.clients == 0 { Who::Leader } else { Who::Client(rng.between(1, size.clients)) }
 }
 
-fn anyone(rng: &mut Rng, size: Size) -> Who {
+fn anyone(rng: &mut Entropy<'_>, size: Size) -> Who {
     if rng.chance(600) { server(rng, size) } else { client(rng, size) }
 }
 
-fn side(rng: &mut Rng, size: Size) -> Vec<Who> {
+fn side(rng: &mut Entropy<'_>, size: Size) -> Vec<Who> {
     let servers = (1..=size.servers).map(Who::Server);
     let everyone = servers.chain((1..=size.clients).map(Who::Client));
     everyone.filter(|_| rng.chance(500)).collect()
 }
 
-fn one_way(rng: &mut Rng) -> Way {
+fn one_way(rng: &mut Entropy<'_>) -> Way {
     if rng.chance(500) { Way::Deaf } else { Way::Mute }
 }
 
-fn rot(rng: &mut Rng, size: Size, damage: Damage) -> Act {
+fn rot(rng: &mut Entropy<'_>, size: Size, damage: Damage) -> Act {
     Act::Rot { who: server(rng, size), damage, for_ms: short(rng) }
 }
 
 /// Up to what makes a leader's word come later than an election.
-fn slow(rng: &mut Rng) -> u64 {
+fn slow(rng: &mut Entropy<'_>) -> u64 {
     if rng.chance(700) { rng.between(1, 100) } else { rng.between(100, 1_500) }
 }
 
-fn short(rng: &mut Rng) -> u64 {
+fn short(rng: &mut Entropy<'_>) -> u64 {
     rng.between(100, 5_000)
 }
 
-fn short_or_long(rng: &mut Rng) -> u64 {
+fn short_or_long(rng: &mut Entropy<'_>) -> u64 {
     if rng.chance(300) { rng.between(5_000, 60_000) } else { short(rng) }
 }
 
-fn jump(rng: &mut Rng) -> i64 {
+fn jump(rng: &mut Entropy<'_>) -> i64 {
     let max_ms = if rng.chance(300) { 400 * 24 * 3_600_000 } else { 120_000 };
     let by_ms = i64::try_from(rng.between(0, max_ms)).expect("invariant: below 2^63");
     if rng.chance(500) { by_ms } else { -by_ms }

@@ -15,9 +15,7 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
-use super::{
-    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who,
-};
+use super::{Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
