@@ -27,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drover_core::types::{AllocId, LogLimits};
+use drover_core::types::{AllocId, LogLimits, Uuid};
 use rustix::fd::OwnedFd;
 use rustix::process::Signal;
 use tokio::runtime::Handle;
@@ -119,6 +119,33 @@ pub const STARTS_MAX: usize = 64;
 /// Threads that spawn at once: it is work for the processor, not waiting.
 const SPAWNS_MAX: usize = 4;
 
+/// Whoever runs tasks. Nothing here waits: what comes of it is told as `DriverEvent`s.
+pub trait Driver: Send {
+    /// Starts a task. A key that is known already is left alone: its events are under way.
+    fn start(&self, key: TaskKey, start: TaskStart);
+
+    /// Finds a task that an earlier agent has started. The answer is `Started`, `Exited`, `Lost` or `Absent`.
+    fn reattach(&self, key: TaskKey, dirs: &TaskDirs);
+
+    /// Sends a signal to the task's first process.
+    ///
+    /// # Errors
+    /// For a name that is none, and for a task that is not there.
+    fn signal(&self, key: &TaskKey, name: &str) -> Result<(), String>;
+
+    /// Kills the task and everything that descends from it; `Exited` follows. Nothing there is fine.
+    fn kill(&self, key: &TaskKey);
+
+    /// Forgets the task: no more events of it. What runs is not touched.
+    fn forget(&self, key: &TaskKey);
+
+    /// Removes the files of an alloc beneath `root`; its attempts have ended.
+    fn remove_files(&self, root: PathBuf, alloc: Uuid);
+
+    /// What the task uses now; `None` when it is not running.
+    fn stats(&self, key: &TaskKey) -> Option<TaskStats>;
+}
+
 /// All tasks of this machine that the agent knows of.
 pub struct Drivers {
     shared: Arc<Shared>,
@@ -176,47 +203,6 @@ impl Drivers {
         Ok(Self { shared: Arc::new(shared), runtime: Handle::current() })
     }
 
-    /// Starts a task. A key that is known already is left alone: its events are under way.
-    pub fn start(&self, key: TaskKey, start: TaskStart) {
-        self.follow_up(key, |shared, key| run(shared, key, start));
-    }
-
-    /// Finds a task that an earlier agent has started. The answer is `Started`, `Exited`, `Lost` or `Absent`.
-    pub fn reattach(&self, key: TaskKey, dirs: &TaskDirs) {
-        let record = dirs.record(key.attempt);
-        self.follow_up(key, |shared, key| recover(shared, key, record));
-    }
-
-    /// Sends a signal to the task's first process. `Err` for a name that is none, and for a task that is not there.
-    pub fn signal(&self, key: &TaskKey, name: &str) -> Result<(), String> {
-        let signal = signal::parse(name)?;
-        self.ask(key, Ask::Signal(signal))
-            .then_some(())
-            .ok_or_else(|| "the task is not running".into())
-    }
-
-    /// Kills the task and everything that descends from it; `Exited` follows. Nothing there is fine.
-    pub fn kill(&self, key: &TaskKey) {
-        self.ask(key, Ask::Kill);
-    }
-
-    /// Forgets the task: no more events of it. What runs is not touched.
-    pub fn forget(&self, key: &TaskKey) {
-        if let Some(entry) = self.shared.tasks().remove(key) {
-            entry.watcher.abort();
-        }
-    }
-
-    /// What the task uses now; `None` when it is not running.
-    #[must_use]
-    pub fn stats(&self, key: &TaskKey) -> Option<TaskStats> {
-        let run = match &self.shared.tasks().get(key)?.phase {
-            Phase::Running(run) => Arc::clone(run),
-            Phase::Starting(_) | Phase::Ended => return None,
-        };
-        Some(stats::read(&run))
-    }
-
     fn follow_up<F>(&self, key: TaskKey, work: impl FnOnce(Arc<Shared>, TaskKey) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -242,6 +228,50 @@ impl Drivers {
             Phase::Running(run) => tell(run, ask),
             Phase::Ended => false,
         }
+    }
+}
+
+impl Driver for Drivers {
+    fn start(&self, key: TaskKey, start: TaskStart) {
+        self.follow_up(key, |shared, key| run(shared, key, start));
+    }
+
+    fn reattach(&self, key: TaskKey, dirs: &TaskDirs) {
+        let record = dirs.record(key.attempt);
+        self.follow_up(key, |shared, key| recover(shared, key, record));
+    }
+
+    fn signal(&self, key: &TaskKey, name: &str) -> Result<(), String> {
+        let signal = signal::parse(name)?;
+        self.ask(key, Ask::Signal(signal))
+            .then_some(())
+            .ok_or_else(|| "the task is not running".into())
+    }
+
+    fn kill(&self, key: &TaskKey) {
+        self.ask(key, Ask::Kill);
+    }
+
+    fn forget(&self, key: &TaskKey) {
+        if let Some(entry) = self.shared.tasks().remove(key) {
+            entry.watcher.abort();
+        }
+    }
+
+    fn remove_files(&self, root: PathBuf, alloc: Uuid) {
+        let _in_the_background = self.runtime.spawn_blocking(move || {
+            if let Err(fault) = dirs::destroy_alloc(&root, alloc) {
+                tracing::warn!("the files of alloc {alloc} in {} stay: {fault}", root.display());
+            }
+        });
+    }
+
+    fn stats(&self, key: &TaskKey) -> Option<TaskStats> {
+        let run = match &self.shared.tasks().get(key)?.phase {
+            Phase::Running(run) => Arc::clone(run),
+            Phase::Starting(_) | Phase::Ended => return None,
+        };
+        Some(stats::read(&run))
     }
 }
 

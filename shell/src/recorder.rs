@@ -22,7 +22,7 @@ use std::thread;
 
 pub use drover_core::agent::recording::{Record, Start};
 use drover_core::agent::sum::Sum;
-use drover_core::agent::{Effects, Input};
+use drover_core::agent::{Agent, Effects, Input};
 use drover_core::digest::Digest;
 use drover_core::time::MonoTime;
 use drover_core::types::Plan;
@@ -51,6 +51,18 @@ const SEGMENTS: u64 = 4;
 /// Steps whose sums are written together.
 const SUMS_MAX: usize = 256;
 
+/// Looks on while the loop steps the agent; the loop waits for it, and it must not be slow.
+pub trait InputLog: Send {
+    /// What is going to be stepped.
+    fn on_input(&mut self, input: &Input);
+    /// The agent after the step, and what it wants done, of which nothing has been done yet.
+    fn on_step(&mut self, agent: &Agent, effects: &Effects);
+    /// The loop has done what there was, and may sleep until `wake`.
+    fn on_rest(&mut self, wake: Option<MonoTime>);
+    /// The loop has ended.
+    fn on_end(self: Box<Self>, agent: &Agent);
+}
+
 /// The agent's end of the recorder: cheap to call from the loop.
 #[derive(Debug)]
 pub struct Recorder {
@@ -70,6 +82,7 @@ pub struct Recorder {
     skipped: u64,
     /// Inputs of the segment that the writer has taken.
     handed_over: u64,
+    digest_is_due: bool,
 }
 
 enum Work {
@@ -102,6 +115,7 @@ impl Recorder {
             broken: true,
             skipped: 0,
             handed_over: 0,
+            digest_is_due: false,
         })
     }
 
@@ -119,7 +133,7 @@ impl Recorder {
     }
 
     /// Begin a new segment from the agent as it is, `frozen`.
-    pub fn go_on_from(&mut self, frozen: Vec<u8>) {
+    fn go_on_from(&mut self, frozen: Vec<u8>) {
         self.flush();
         let inputs_missing = self.inputs - self.handed_over + self.skipped;
         if self.broken {
@@ -131,12 +145,12 @@ impl Recorder {
 
     /// Whether `go_on_from` should be called: the segment is full, or has a hole and the disk has had time.
     #[must_use]
-    pub const fn wants_segment(&self) -> bool {
+    const fn wants_segment(&self) -> bool {
         self.segment_bytes_max < self.segment_bytes || INPUTS_SKIPPED_MAX < self.skipped
     }
 
     /// One input, before it is stepped. `true`: the digest is due after this step.
-    pub fn record(&mut self, input: &Input) -> bool {
+    fn record(&mut self, input: &Input) -> bool {
         if self.broken {
             self.skipped += 1;
             return false;
@@ -154,7 +168,7 @@ impl Recorder {
     }
 
     /// What came of the last input.
-    pub fn record_step(&mut self, effects: &Effects) {
+    fn record_step(&mut self, effects: &Effects) {
         if self.broken {
             return;
         }
@@ -175,19 +189,11 @@ impl Recorder {
     }
 
     /// The agent's digest after the last input.
-    pub fn record_digest(&mut self, digest: Digest) {
+    fn record_digest(&mut self, digest: Digest) {
         if !self.broken {
             self.push_sums();
             let inputs = self.inputs;
             push_record(&mut self.pending, &RecordRef::Digest { inputs, digest });
-        }
-    }
-
-    /// The loop has done what there was, and may sleep until `wake`.
-    pub fn on_rest(&mut self, wake: Option<MonoTime>) {
-        let sleeps_long = wake.is_none_or(|wake| self.latest.plus_ms(LINGER_MS) < wake);
-        if sleeps_long || self.pending_since.plus_ms(LINGER_MS) <= self.latest {
-            self.flush();
         }
     }
 
@@ -206,10 +212,33 @@ impl Recorder {
             self.handed_over = self.inputs;
         }
     }
+}
 
-    /// The last digest, and everything to the disk.
-    pub fn finish(mut self, digest: Digest) {
-        self.record_digest(digest);
+impl InputLog for Recorder {
+    fn on_input(&mut self, input: &Input) {
+        self.digest_is_due = self.record(input);
+    }
+
+    fn on_step(&mut self, agent: &Agent, effects: &Effects) {
+        self.record_step(effects);
+        if std::mem::take(&mut self.digest_is_due) {
+            self.record_digest(agent.digest());
+        }
+        if self.wants_segment() {
+            self.go_on_from(agent.freeze());
+        }
+    }
+
+    fn on_rest(&mut self, wake: Option<MonoTime>) {
+        let sleeps_long = wake.is_none_or(|wake| self.latest.plus_ms(LINGER_MS) < wake);
+        if sleeps_long || self.pending_since.plus_ms(LINGER_MS) <= self.latest {
+            self.flush();
+        }
+    }
+
+    /// Returns when the disk has everything.
+    fn on_end(mut self: Box<Self>, agent: &Agent) {
+        self.record_digest(agent.digest());
     }
 }
 
@@ -332,6 +361,7 @@ mod tests {
             broken: false,
             skipped: 0,
             handed_over: 0,
+            digest_is_due: false,
         };
         let input =
             Input { now: MonoTime { ns: 1 }, wall: WallTime { unix_ms: 1 }, event: Event::Woken };

@@ -1,38 +1,42 @@
 //! THE loop: collect inputs, record them, step the agent, carry out its effects.
 //!
 //! It shares its thread with the transport and with nobody else. Everything else (disk threads, drivers,
-//! HTTP) sends it `Inbox` items and takes what comes out; nothing here waits for any of them.
+//! HTTP) sends it `Inbox` items and takes what comes out; nothing here waits for any of them. What it
+//! works with comes as `Parts`: whoever simulates a machine brings others.
 //!
 //! Invariants
 //! - between two turns whoever shares the thread has one, and no turn is much longer than its longest step;
 //! - an input is recorded before it is stepped, with the clocks read after it arrived;
 //! - effects are carried out before the next input is taken.
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use bytes::Bytes;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
-use drover_core::raft::Chunk;
 use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
-
 use drover_core::wire::{Lane, Message, PeerId};
+use quinn::{AsyncTimer, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::drivers::{DriverEvent, TaskStats};
 use crate::operator_log::LeaderLog;
-use crate::recorder::Recorder;
+use crate::recorder::InputLog;
 use crate::shadow::{self, News};
-use crate::storage::{Completion, Disk, Incoming, SnapshotName, Snapshots};
+use crate::storage::{Completion, Disk};
 use crate::tasks::Tasks;
 use crate::transport::{Transport, TransportEvent};
 
 mod received;
+mod snapshots;
 
 pub use received::Received;
+pub use snapshots::{Background, SnapshotStore};
 
 /// Items of one turn, after which the network has one.
 pub const INPUTS_PER_TURN: usize = 256;
@@ -90,13 +94,16 @@ pub struct Core {
 
 /// What the loop works with.
 pub struct Parts {
+    /// Whose timers wake the loop; its time goes as `clock`'s does.
+    pub runtime: Arc<dyn Runtime>,
     pub clock: Arc<Clock>,
     pub transport: Transport,
     pub disk: Box<dyn Disk>,
-    pub snapshots: Snapshots,
+    pub snapshots: Box<dyn SnapshotStore>,
     pub tasks: Option<Tasks>,
-    pub shadow: Option<blocking::Sender<shadow::Work>>,
-    pub recorder: Option<Recorder>,
+    /// Takes what the shadow must do, and returns at once.
+    pub shadow: Option<Box<dyn FnMut(shadow::Work) + Send>>,
+    pub inputs: Option<Box<dyn InputLog>>,
     /// Told once the cluster is known: to be written down.
     pub joined: Box<dyn FnMut(ClusterId) + Send>,
 }
@@ -136,6 +143,13 @@ impl Core {
         wait.await.ok()
     }
 
+    /// Passes on what the network tells, until it ends.
+    pub async fn hear(self, mut network: mpsc::Receiver<TransportEvent>) {
+        while let Some(event) = network.recv().await {
+            self.tell(Inbox::Network(event)).await;
+        }
+    }
+
     /// What each running task of an alloc uses.
     pub async fn stats(&self, alloc: AllocId) -> Vec<(String, TaskStats)> {
         let (answer, wait) = oneshot::channel();
@@ -155,10 +169,10 @@ pub struct Loop {
     effects: Effects,
     parts: Parts,
     inbox: mpsc::Receiver<Inbox>,
-    core: Core,
-    waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Rejection>>>,
+    waiting: BTreeMap<RequestId, oneshot::Sender<Result<Response, Rejection>>>,
     request_last: RequestId,
-    incoming: Option<Incoming>,
+    /// Wakes the loop when nothing else does; made when it is first needed.
+    timer: Option<Pin<Box<dyn AsyncTimer>>>,
     leader_log: LeaderLog,
     /// The message that was sent last.
     encoded: Option<(Message, Bytes)>,
@@ -167,16 +181,15 @@ pub struct Loop {
 impl Loop {
     /// `first` are the events that come before all others: `Booted`, and the fingerprint.
     #[must_use]
-    pub fn new(agent: Agent, parts: Parts, core: Core, inbox: mpsc::Receiver<Inbox>) -> Self {
+    pub fn new(agent: Agent, parts: Parts, inbox: mpsc::Receiver<Inbox>) -> Self {
         Self {
             agent,
             effects: Effects::default(),
             parts,
             inbox,
-            core,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             request_last: RequestId(0),
-            incoming: None,
+            timer: None,
             leader_log: LeaderLog::default(),
             encoded: None,
         }
@@ -196,14 +209,14 @@ impl Loop {
                 Some(item) => self.turn(item),
                 None => self.step(Event::Woken),
             };
-            if let Some(recorder) = &mut self.parts.recorder {
-                recorder.on_rest(self.effects.wake.map(|wake| wake.at));
+            if let Some(inputs) = &mut self.parts.inputs {
+                inputs.on_rest(self.effects.wake.map(|wake| wake.at));
             }
             if let ControlFlow::Break(end) = end {
                 // Whoever waits for room gives up: the disk's threads are waited for when they are dropped.
                 self.inbox.close();
-                if let Some(recorder) = self.parts.recorder.take() {
-                    recorder.finish(self.agent.digest());
+                if let Some(inputs) = self.parts.inputs.take() {
+                    inputs.on_end(&self.agent);
                 }
                 return end;
             }
@@ -212,17 +225,27 @@ impl Loop {
 
     /// The next item; `None` when the agent's deadline comes first.
     async fn next(&mut self) -> Option<Inbox> {
+        let the_end = Inbox::Stop(AtStop::LeaveTasks);
+        match self.inbox.try_recv() {
+            Ok(item) => return Some(item),
+            Err(mpsc::error::TryRecvError::Disconnected) => return Some(the_end),
+            Err(mpsc::error::TryRecvError::Empty) => (),
+        }
         let Some(wake) = self.effects.wake else {
-            return self.inbox.recv().await.or(Some(Inbox::Stop(AtStop::LeaveTasks)));
+            return self.inbox.recv().await.or(Some(the_end));
         };
         let left_ns = wake.at.ns.saturating_sub(self.parts.clock.mono().ns);
         if left_ns == 0 {
-            return self.inbox.try_recv().ok();
+            return None;
         }
-        let left = std::time::Duration::from_nanos(left_ns);
-        match tokio::time::timeout(left, self.inbox.recv()).await {
-            Ok(item) => Some(item.unwrap_or(Inbox::Stop(AtStop::LeaveTasks))),
-            Err(_) => None,
+        let runtime = &self.parts.runtime;
+        let deadline = runtime.now() + Duration::from_nanos(left_ns);
+        let timer = self.timer.get_or_insert_with(|| runtime.new_timer(deadline));
+        timer.as_mut().reset(deadline);
+        tokio::select! {
+            biased;
+            item = self.inbox.recv() => item.or(Some(the_end)),
+            () = poll_fn(|context| timer.as_mut().poll(context)) => None,
         }
     }
 
@@ -332,18 +355,13 @@ impl Loop {
 
     fn step(&mut self, event: Event) -> ControlFlow<End> {
         let input = Input { now: self.parts.clock.mono(), wall: self.parts.clock.wall(), event };
-        let digest_is_due =
-            self.parts.recorder.as_mut().is_some_and(|recorder| recorder.record(&input));
+        if let Some(inputs) = &mut self.parts.inputs {
+            inputs.on_input(&input);
+        }
         self.agent.step(input, &mut self.effects);
         self.leader_log.on_step(&self.agent);
-        if let Some(recorder) = &mut self.parts.recorder {
-            recorder.record_step(&self.effects);
-            if digest_is_due {
-                recorder.record_digest(self.agent.digest());
-            }
-            if recorder.wants_segment() {
-                recorder.go_on_from(self.agent.freeze());
-            }
+        if let Some(inputs) = &mut self.parts.inputs {
+            inputs.on_step(&self.agent, &self.effects);
         }
         let mut list = std::mem::take(&mut self.effects.list);
         for effect in list.drain(..) {
@@ -411,46 +429,15 @@ impl Loop {
         refused.map_or(ControlFlow::Continue(()), |told| self.step_task(told))
     }
 
-    /// Snapshots are read on threads of their own; what comes of it is an input.
     fn carry_out_snapshot(&mut self, effect: Effect) {
         match effect {
             Effect::ReadChunk { to, snapshot, offset, bytes_max } => {
-                let (snapshots, core) = (self.parts.snapshots.clone(), self.core.clone());
-                let _in_the_background = tokio::task::spawn_blocking(move || {
-                    let name = snapshots
-                        .names()
-                        .ok()
-                        .and_then(|names| names.into_iter().find(|name| name.index == snapshot));
-                    let length = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-                    let read =
-                        name.and_then(|name| snapshots.read_chunk(name, offset, length).ok());
-                    let event = match read {
-                        Some(bytes) => {
-                            let chunk = Chunk { snapshot, offset, bytes: Arc::from(bytes) };
-                            Event::ChunkRead { to, chunk }
-                        }
-                        None => Event::ChunkMissing { to, snapshot },
-                    };
-                    core.tell_blocking(Inbox::Event(event));
-                });
+                self.parts.snapshots.read(to, snapshot, offset, bytes_max);
             }
             Effect::StoreChunk { mark, offset, bytes } => {
-                if offset == 0 {
-                    let name = SnapshotName { index: mark.index, digest: mark.digest };
-                    self.incoming = self.parts.snapshots.receive(name, mark.bytes).ok();
-                }
-                let stored =
-                    self.incoming.as_mut().is_some_and(|i| i.store(offset, &bytes).is_ok());
-                if !stored {
-                    self.incoming = None;
-                }
+                self.parts.snapshots.store(&mark, offset, &bytes);
             }
-            Effect::LoadSnapshot { mark } => {
-                let (incoming, core) = (self.incoming.take(), self.core.clone());
-                let _in_the_background = tokio::task::spawn_blocking(move || {
-                    core.tell_blocking(Inbox::Snapshot(Received::read(*mark, incoming)));
-                });
-            }
+            Effect::LoadSnapshot { mark } => self.parts.snapshots.load(*mark),
             _ => (),
         }
     }
@@ -468,9 +455,9 @@ impl Loop {
         self.parts.transport.send(to, lane, bytes.clone());
     }
 
-    fn tell_shadow(&self, work: shadow::Work) {
-        if let Some(shadow) = &self.parts.shadow {
-            let _the_shadow_outlives_the_loop = shadow.send(work);
+    fn tell_shadow(&mut self, work: shadow::Work) {
+        if let Some(shadow) = &mut self.parts.shadow {
+            shadow(work);
         }
     }
 }

@@ -21,7 +21,7 @@ use drover_core::types::{Index, JobId, NodeId};
 use tokio::sync::Notify;
 
 use crate::operator_log::NodeLog;
-use crate::storage::Snapshots;
+use crate::storage::{self, SnapshotName, Snapshots};
 
 /// Frames applied under one lock: readers wait no longer than this many take.
 const FRAMES_PER_LOCK: usize = 64;
@@ -86,14 +86,40 @@ pub fn spawn(
     snapshots: Snapshots,
     news: impl Fn(News) + Send + 'static,
 ) -> std::io::Result<(Shadow, mpsc::Sender<Work>)> {
+    let (shadow, mut folder) = begin(state, snapshots, news);
+    let (sender, work) = mpsc::channel();
+    let run = move || {
+        while let Ok(first) = work.recv() {
+            folder.take(std::iter::once(first).chain(work.try_iter().take(FRAMES_PER_LOCK)));
+        }
+    };
+    thread::Builder::new().name("shadow".into()).spawn(run)?;
+    Ok((shadow, sender))
+}
+
+/// A shadow that begins at `state`, and who folds it wherever the caller likes.
+pub fn begin<K: Keep, N: Fn(News)>(state: State, keep: K, news: N) -> (Shadow, Folder<K, N>) {
     let applied = AtomicU64::new(state.index().0);
     let nodes = NodeLog::new(&state);
     let watchers = Mutex::new(BTreeMap::new());
     let shared = Arc::new(Shared { state: RwLock::new(state), applied, watchers });
-    let (sender, work) = mpsc::channel();
-    let folder = Folder { shared: Arc::clone(&shared), snapshots, nodes, news };
-    thread::Builder::new().name("shadow".into()).spawn(move || folder.run(&work))?;
-    Ok((Shadow { shared }, sender))
+    let folder = Folder { shared: Arc::clone(&shared), keep, nodes, news };
+    (Shadow { shared }, folder)
+}
+
+/// Where snapshots are kept.
+pub trait Keep {
+    /// Keep `bytes` as the snapshot at `index`.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn keep(&self, index: Index, bytes: &[u8]) -> Result<SnapshotName, storage::Failure>;
+}
+
+impl Keep for Snapshots {
+    fn keep(&self, index: Index, bytes: &[u8]) -> Result<SnapshotName, storage::Failure> {
+        self.write(index, bytes)
+    }
 }
 
 impl Shadow {
@@ -168,32 +194,32 @@ impl Shared {
     }
 }
 
-struct Folder<N> {
+/// The one writer of a shadow.
+pub struct Folder<K, N> {
     shared: Arc<Shared>,
-    snapshots: Snapshots,
+    keep: K,
     nodes: NodeLog,
     news: N,
 }
 
-impl<N: Fn(News)> Folder<N> {
-    fn run(mut self, work: &mpsc::Receiver<Work>) {
-        while let Ok(first) = work.recv() {
-            let mut frames = Vec::new();
-            for work in std::iter::once(first).chain(work.try_iter().take(FRAMES_PER_LOCK)) {
-                match work {
-                    Work::Frame(frame) => frames.push(frame),
-                    Work::Cut { position, configuration, digest } => {
-                        self.fold(std::mem::take(&mut frames));
-                        self.cut(position, configuration, digest);
-                    }
-                    Work::Replace(state) => {
-                        self.fold(std::mem::take(&mut frames));
-                        self.replace(*state);
-                    }
+impl<K: Keep, N: Fn(News)> Folder<K, N> {
+    /// Does what the loop told; frames that lie side by side are applied under one lock.
+    pub fn take(&mut self, work: impl IntoIterator<Item = Work>) {
+        let mut frames = Vec::new();
+        for work in work {
+            match work {
+                Work::Frame(frame) => frames.push(frame),
+                Work::Cut { position, configuration, digest } => {
+                    self.fold(std::mem::take(&mut frames));
+                    self.cut(position, configuration, digest);
+                }
+                Work::Replace(state) => {
+                    self.fold(std::mem::take(&mut frames));
+                    self.replace(*state);
                 }
             }
-            self.fold(frames);
         }
+        self.fold(frames);
     }
 
     fn fold(&mut self, frames: Vec<Arc<Frame>>) {
@@ -231,7 +257,7 @@ impl<N: Fn(News)> Folder<N> {
         let body = state.encode();
         drop(state);
         let bytes = snapshot::pack(position, &configuration, &body);
-        match self.snapshots.write(position.index, &bytes) {
+        match self.keep.keep(position.index, &bytes) {
             Ok(name) => (self.news)(News::Saved(SnapshotMark {
                 index: position.index,
                 term: position.term,

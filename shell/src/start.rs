@@ -24,8 +24,8 @@ use crate::drivers::DriversConfig;
 use crate::fingerprint::{FingerprintConfig, fingerprint};
 use crate::identity::{self, Identity};
 use crate::open_files;
-use crate::recorder::{Recorder, Start};
-use crate::run::{AtStop, Core, End, Inbox, Loop, Parts};
+use crate::recorder::{InputLog, Recorder, Start};
+use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
 use crate::storage;
 use crate::tasks::{Tasks, TasksConfig};
@@ -142,7 +142,7 @@ fn begin(
     let transport = {
         let _within = thread.runtime.enter();
         let transport = start_transport(resolved, &identity, &clock, network)?;
-        forward(network_events, core.clone());
+        let _ends_with_the_transport = tokio::spawn(core.clone().hear(network_events));
         transport
     };
     let tasks = start_tasks(resolved, drivers, &core)?;
@@ -152,7 +152,10 @@ fn begin(
             let news = move |news| core.tell_blocking(Inbox::Shadow(news));
             let (shadow, work) = shadow::spawn(state, snapshots.clone(), news)
                 .map_err(|source| Failure::Io { what: "cannot start the shadow".into(), source })?;
-            (Some(shadow), Some(work))
+            let tell = move |told| {
+                let _the_shadow_outlives_the_loop = work.send(told);
+            };
+            (Some(shadow), Some(Box::new(tell) as Box<dyn FnMut(shadow::Work) + Send>))
         }
         None => (None, None),
     };
@@ -164,6 +167,7 @@ fn begin(
         snapshot,
     };
     let recorder = start_recorder(resolved, &config, seed)?;
+    let inputs = recorder.map(|recorder| Box::new(recorder) as Box<dyn InputLog>);
     let disk = {
         let core = core.clone();
         storage.spawn(move |completion| core.tell_blocking(Inbox::Disk(completion)))?
@@ -178,19 +182,20 @@ fn begin(
         }
     });
     let parts = Parts {
+        runtime: Arc::new(quinn::TokioRuntime),
         clock,
         transport: transport.clone(),
         disk: Box::new(disk),
-        snapshots,
+        snapshots: Box::new(Background::new(snapshots, core.clone())),
         tasks,
         shadow: shadow_work,
-        recorder,
+        inputs,
         joined,
     };
     let mut agent = Agent::new(config, seed);
     agent.set_guard(Guard(guard));
     announce(&view);
-    let agent = Loop::new(agent, parts, core.clone(), inbox);
+    let agent = Loop::new(agent, parts, inbox);
     let _it_waits = thread.begin.send((agent, transport.clone(), first));
     let ended = thread.ended;
     Ok(Running { core, shadow, transport, identity: view, ended })
@@ -244,14 +249,6 @@ impl CoreThread {
     }
 }
 
-fn forward(mut events: mpsc::Receiver<TransportEvent>, core: Core) {
-    let _ends_with_the_transport = tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            core.tell(Inbox::Network(event)).await;
-        }
-    });
-}
-
 fn start_transport(
     resolved: &Resolved,
     identity: &Identity,
@@ -298,9 +295,8 @@ fn start_tasks(
     let Some(client) = &resolved.client else { return Ok(None) };
     let (events, mut arriving) = mpsc::channel(EVENTS_MAX);
     let place = client.alloc_dir.display().to_string();
-    let config =
-        TasksConfig { alloc_dir: client.alloc_dir.clone(), drivers, raw_exec: client.raw_exec };
-    let tasks = Tasks::new(config, events)
+    let config = TasksConfig { alloc_dir: client.alloc_dir.clone(), raw_exec: client.raw_exec };
+    let tasks = Tasks::new(config, drivers, events)
         .map_err(|source| Failure::Io { what: format!("no task can be run in {place}"), source })?;
     let core = core.clone();
     let _ends_with_the_drivers = tokio::spawn(async move {

@@ -12,22 +12,21 @@ use drover_core::types::{AllocId, AllocSpec, Remedy, Task, TaskChange, TaskKey, 
 use tokio::sync::mpsc;
 
 use crate::config::RawExec;
-use crate::drivers::dirs::{TaskDirs, destroy_alloc};
-use crate::drivers::{self, DriverEvent, Drivers, DriversConfig, TaskStats, raw_exec};
+use crate::drivers::dirs::TaskDirs;
+use crate::drivers::{self, Driver, DriverEvent, Drivers, DriversConfig, TaskStats, raw_exec};
 
 /// What this node may do.
 #[derive(Clone, Debug)]
 pub struct TasksConfig {
     /// `client.alloc_dir`.
     pub alloc_dir: PathBuf,
-    pub drivers: DriversConfig,
     pub raw_exec: RawExec,
 }
 
 /// The tasks of this node.
 pub struct Tasks {
     config: TasksConfig,
-    drivers: Drivers,
+    driver: Box<dyn Driver>,
     /// The core's key of each attempt that the drivers know by name.
     keys: BTreeMap<drivers::TaskKey, TaskKey>,
 }
@@ -40,10 +39,19 @@ impl Tasks {
     ///
     /// # Errors
     /// When `alloc_dir` cannot be made, or the machine's boot id cannot be read.
-    pub fn new(config: TasksConfig, events: mpsc::Sender<DriverEvent>) -> io::Result<Self> {
+    pub fn new(
+        config: TasksConfig,
+        drivers: DriversConfig,
+        events: mpsc::Sender<DriverEvent>,
+    ) -> io::Result<Self> {
         fs::create_dir_all(&config.alloc_dir)?;
-        let drivers = Drivers::new(config.drivers.clone(), events)?;
-        Ok(Self { config, drivers, keys: BTreeMap::new() })
+        Ok(Self::run_by(Box::new(Drivers::new(drivers, events)?), config))
+    }
+
+    /// Tasks that `driver` runs.
+    #[must_use]
+    pub const fn run_by(driver: Box<dyn Driver>, config: TasksConfig) -> Self {
+        Self { config, driver, keys: BTreeMap::new() }
     }
 
     /// Start an attempt. `Some`: it was refused.
@@ -59,7 +67,7 @@ impl Tasks {
         match self.driver_start(task, start, dirs) {
             Ok(start) => {
                 let name = self.remember(key, task);
-                self.drivers.start(name, start);
+                self.driver.start(name, start);
                 None
             }
             Err(why) => refuse(why),
@@ -72,14 +80,14 @@ impl Tasks {
         let dirs = task.and_then(|task| TaskDirs::new(&self.config.alloc_dir, uuid, &task.name));
         let Some((task, dirs)) = task.zip(dirs) else { return Some((key, TaskChange::Lost)) };
         let name = self.remember(key, task);
-        self.drivers.reattach(name, &dirs);
+        self.driver.reattach(name, &dirs);
         None
     }
 
     /// Send a signal. A task that has ended meanwhile needs none.
     pub fn signal(&self, key: TaskKey, signal: &str) {
         if let Some(name) = self.name_of(key)
-            && let Err(why) = self.drivers.signal(name, signal)
+            && let Err(why) = self.driver.signal(name, signal)
         {
             tracing::debug!(alloc = key.alloc.0, attempt = key.attempt, "no signal: {why}");
         }
@@ -88,14 +96,14 @@ impl Tasks {
     /// Kill whatever is left of an attempt.
     pub fn kill(&self, key: TaskKey) {
         if let Some(name) = self.name_of(key) {
-            self.drivers.kill(name);
+            self.driver.kill(name);
         }
     }
 
     /// Kill everything that runs here.
     pub fn kill_all(&self) {
         for name in self.keys.keys() {
-            self.drivers.kill(name);
+            self.driver.kill(name);
         }
     }
 
@@ -103,14 +111,9 @@ impl Tasks {
     pub fn destroy(&mut self, alloc: AllocId, uuid: Uuid) {
         for name in self.names_of(alloc) {
             self.keys.remove(&name);
-            self.drivers.forget(&name);
+            self.driver.forget(&name);
         }
-        let root = self.config.alloc_dir.clone();
-        let _in_the_background = tokio::task::spawn_blocking(move || {
-            if let Err(fault) = destroy_alloc(&root, uuid) {
-                tracing::warn!("the files of alloc {uuid} in {} stay: {fault}", root.display());
-            }
-        });
+        self.driver.remove_files(self.config.alloc_dir.clone(), uuid);
     }
 
     /// What a driver said, in the core's words.
@@ -139,7 +142,7 @@ impl Tasks {
             TaskChange::Started { .. } => (),
             TaskChange::StartFailed { .. } | TaskChange::Exited { .. } | TaskChange::Lost => {
                 self.keys.remove(&name);
-                self.drivers.forget(&name);
+                self.driver.forget(&name);
             }
         }
         Some((key, change))
@@ -149,7 +152,7 @@ impl Tasks {
     #[must_use]
     pub fn stats(&self, alloc: AllocId) -> BTreeMap<String, TaskStats> {
         let names = self.names_of(alloc).into_iter();
-        names.filter_map(|name| Some((name.task.clone(), self.drivers.stats(&name)?))).collect()
+        names.filter_map(|name| Some((name.task.clone(), self.driver.stats(&name)?))).collect()
     }
 
     fn driver_start(

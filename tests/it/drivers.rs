@@ -7,7 +7,7 @@ use std::time::Duration;
 use drover_core::types::{AllocId, LogLimits, Uuid};
 use drover_shell::drivers::dirs::TaskDirs;
 use drover_shell::drivers::{
-    Cgroups, DriverEvent, Drivers, DriversConfig, ExitRecord, TaskKey, TaskStart,
+    Cgroups, Driver, DriverEvent, Drivers, DriversConfig, ExitRecord, TaskKey, TaskStart,
 };
 use drover_shell::shim::record::Record;
 use tokio::sync::mpsc::{Receiver, channel};

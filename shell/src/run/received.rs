@@ -1,9 +1,9 @@
 //! A snapshot that came from another server, read beside the loop.
+use std::sync::Arc;
+
 use drover_core::agent::snapshot::Loaded;
 use drover_core::raft::SnapshotMark;
 use drover_core::state::State;
-
-use crate::storage::Incoming;
 
 /// What came of a snapshot from another server.
 #[derive(Debug)]
@@ -21,12 +21,11 @@ pub enum Received {
 }
 
 impl Received {
-    /// Reads it: for a thread that may take its time.
-    pub(super) fn read(mark: SnapshotMark, incoming: Option<Incoming>) -> Self {
-        let Some(bytes) = incoming.and_then(|incoming| incoming.finish().ok()) else {
-            return Self::Damaged(mark);
-        };
-        match Loaded::read(bytes.into()) {
+    /// Reads it: for a thread that may take its time. Without `bytes` it was not what its name says.
+    #[must_use]
+    pub fn read(mark: SnapshotMark, bytes: Option<Arc<[u8]>>) -> Self {
+        let Some(bytes) = bytes else { return Self::Damaged(mark) };
+        match Loaded::read(bytes) {
             Ok(snapshot) => {
                 let twin = Box::new(snapshot.state().clone());
                 Self::Whole { mark, snapshot, twin }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use drover_core::agent::Agent;
 use drover_core::wal::{self, OpId, Operation};
 use drover_shell::clock::Clock;
-use drover_shell::run::{AtStop, Core, INBOX_MAX, INPUTS_PER_TURN, Inbox, Loop, Parts};
+use drover_shell::run::{AtStop, Background, Core, INBOX_MAX, INPUTS_PER_TURN, Inbox, Loop, Parts};
 use drover_shell::storage::{Disk, Storage};
-use drover_shell::transport::{Role, Transport};
+use drover_shell::transport::{Env, Role, Transport};
 use tokio::sync::{mpsc, oneshot};
 
 use super::rig::{authority, certificates, config, server};
@@ -37,19 +37,24 @@ fn whoever_shares_the_loops_thread_has_a_turn_between_two_of_its_own() {
         };
         let nobody = drover_core::agent::Config { wal, server: None, client: None };
         let (events, _nobody_listens) = mpsc::channel(1);
-        let transport = Transport::start(config(server(1)), &identity, events);
+        let config = config(server(1));
+        let env = Env::tokio(config.bind).expect("the port is free");
+        let runtime = Arc::clone(&env.runtime);
+        let transport = Transport::start_on(env, config, &identity, events);
         let transport = transport.expect("it starts");
+        let snapshots = Storage::open(dir.path()).unwrap().0.snapshots();
         let parts = Parts {
+            runtime,
             clock: Arc::new(Clock::new()),
             transport,
             disk: Box::new(NoDisk),
-            snapshots: Storage::open(dir.path()).unwrap().0.snapshots(),
+            snapshots: Box::new(Background::new(snapshots, core.clone())),
             tasks: None,
             shadow: None,
-            recorder: None,
+            inputs: None,
             joined: Box::new(|_| ()),
         };
-        let agent = Loop::new(Agent::new(nobody, 1), parts, core.clone(), inbox);
+        let agent = Loop::new(Agent::new(nobody, 1), parts, inbox);
         for _ in 1..INBOX_MAX {
             core.tell(Inbox::View(oneshot::channel().0)).await;
         }
