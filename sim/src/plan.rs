@@ -282,6 +282,8 @@ knobs!(
     loss_permille = 0,
     duplicate_permille = 0,
     reorder_permille = 0,
+    /// Packets of which a bit changes. The world, which has messages and no packets, knows none.
+    corrupt_permille = 0,
     disk_us_min = 100,
     disk_us_max = 3_000,
     /// Of a disk while it is slow.

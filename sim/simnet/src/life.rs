@@ -1,0 +1,201 @@
+//! One start of one agent: as `start.rs` links the parts of production, so here those of a simulated machine.
+//!
+//! Invariants
+//! - nothing of a life goes on after its last poll but what lies on the machine.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use drover_core::agent::{Agent, Event, Recovered, snapshot};
+use drover_core::rng::Rng;
+use drover_core::state::State;
+use drover_core::types::ClusterId;
+use drover_shell::clock::Clock;
+use drover_shell::config::RawExec;
+use drover_shell::run::{Core, End, Loop, Parts};
+use drover_shell::shadow;
+use drover_shell::tasks::{Tasks, TasksConfig};
+use drover_shell::transport::{self, HELLO_VERSION, Hello, PeerId, Role, Transport};
+use drover_sim::host::address_of;
+use drover_sim::network::HostId;
+use tokio::sync::mpsc;
+
+use crate::machine::{Life, LifeClock, LifeDisk, LifeSnapshots};
+use crate::site::Site;
+use crate::stage::{Machine, Stage, ToAgent};
+use crate::tasks::LifeDriver;
+use crate::tls::{REGION, certificates};
+use crate::watch::Watch;
+
+/// Events of the network that wait for the loop: as in production.
+const EVENTS_MAX: usize = 4_096;
+/// Names of starts that are remembered: as in production.
+const STARTS_MAX: usize = 32;
+
+/// Starts the agent of `host` on `site`, and returns when it has ended by itself.
+pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
+    let (core, inbox) = Core::channel();
+    let born = match begin(&mut stage.machine(host)) {
+        Ok(born) => born,
+        Err(message) => return stage.fail("recovery", message),
+    };
+    stage.book().counters.torn_writes += u64::from(born.is_torn);
+    let life = Life { stage: Arc::clone(&stage), host, site: site.clone(), core: core.clone() };
+    let clock = Arc::new(Clock::of(LifeClock::new(&stage, host, &site)));
+    let transport = match start_transport(&stage, &site, &born, &core, &clock) {
+        Ok(transport) => transport,
+        Err(failure) => return stage.fail("transport", failure.to_string()),
+    };
+    open_mailbox(&life);
+    let peer = born.hello.agent;
+    let snapshots = LifeSnapshots::new(life.clone());
+    let shadow = matches!(peer, PeerId::Server(_)).then(|| begin_shadow(&born, &snapshots));
+    let tasks = matches!(peer, PeerId::Client(_)).then(|| {
+        let driver = LifeDriver { stage: Arc::clone(&stage), host, site: site.clone() };
+        let alloc_dir = PathBuf::from(format!("/simulated/{}", born.hello.name));
+        Tasks::run_by(Box::new(driver), TasksConfig { alloc_dir, raw_exec: RawExec::On })
+    });
+    let watch =
+        Watch::new(Arc::clone(&stage), host, (peer, born.hello.incarnation), Arc::clone(&site.now));
+    let joined = Arc::clone(&stage);
+    let parts = Parts {
+        runtime: Arc::clone(&site.env.runtime),
+        clock,
+        transport,
+        disk: Box::new(LifeDisk(life)),
+        snapshots: Box::new(snapshots),
+        tasks,
+        shadow,
+        inputs: Some(Box::new(watch)),
+        joined: Box::new(move |cluster| join(&joined, host, cluster)),
+    };
+    let mut first = vec![Event::Booted(born.recovered)];
+    first.extend(born.node.map(Event::Fingerprinted));
+    let end = Loop::new(*born.agent, parts, inbox).run(first).await;
+    stage.machine(host).ended = Some(end);
+}
+
+/// What a start finds on its machine.
+struct Born {
+    agent: Box<Agent>,
+    recovered: Recovered,
+    is_torn: bool,
+    node: Option<drover_core::types::NodeSpec>,
+    hello: Hello,
+    rng: Rng,
+}
+
+fn begin(machine: &mut Machine) -> Result<Born, String> {
+    let next = drover_core::types::Incarnation(machine.host.incarnation.0 + 1);
+    let cluster = machine.host.cluster;
+    if let Some(server) = &mut machine.host.config.server {
+        server.gossip.own.incarnation = next;
+        server.gossip.own.cluster = cluster;
+    }
+    let (recovered, is_torn) = machine.host.start()?;
+    let host = &mut machine.host;
+    let mut rng = host.rng.fork("life").fork_number(next.0);
+    machine.starts.insert(0, rng.next_u64());
+    machine.starts.truncate(STARTS_MAX);
+    let hello = Hello {
+        version: HELLO_VERSION,
+        agent: host.peer,
+        cluster,
+        incarnation: next,
+        starts: machine.starts.clone(),
+        name: host.name.clone(),
+        region: REGION.into(),
+        address: address_of(&host.name),
+        http_address: String::new(),
+    };
+    // The loop owns it from now on.
+    let agent = host.agent.take().expect("invariant: a start makes an agent");
+    Ok(Born { agent, recovered, is_torn, node: host.node.clone(), hello, rng })
+}
+
+fn start_transport(
+    stage: &Arc<Stage>,
+    site: &Site,
+    born: &Born,
+    core: &Core,
+    clock: &Arc<Clock>,
+) -> Result<Transport, transport::Failure> {
+    let mut rng = born.rng.fork("transport");
+    let wall = {
+        let clock = Arc::clone(clock);
+        Arc::new(move || clock.wall())
+    };
+    let bind = site.env.socket.local_addr().expect("invariant: a simulated socket has an address");
+    let mut config = transport::Config::new(bind, born.hello.clone(), rng.next_u64(), wall);
+    // As in production it outlives the start.
+    config.reset_key = Some(bytes_of(&mut Rng::from_seed(stage.plan.seed).fork(&born.hello.name)));
+    config.quinn_seed = Some(bytes_of(&mut rng));
+    let (events, network) = mpsc::channel(EVENTS_MAX);
+    let certificates = certificates(Role::of(born.hello.agent));
+    let transport = Transport::start_on(site.env.clone(), config, &certificates, events)?;
+    site.env.runtime.spawn(Box::pin(core.clone().hear(network)));
+    Ok(transport)
+}
+
+fn bytes_of(rng: &mut Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&rng.next_u64().to_le_bytes());
+    }
+    bytes
+}
+
+fn begin_shadow(born: &Born, snapshots: &LifeSnapshots) -> Box<dyn FnMut(shadow::Work) + Send> {
+    let state = match &born.recovered.snapshot {
+        Some((_, bytes)) => {
+            let (_, state) = snapshot::unpack(bytes).expect("invariant: a server wrote it");
+            State::decode(state).expect("invariant: a server wrote it")
+        }
+        None => State::new(),
+    };
+    let news = {
+        let snapshots = snapshots.clone();
+        move |news| snapshots.on_news(news)
+    };
+    let (_nobody_reads, mut folder) = shadow::begin(state, snapshots.clone(), news);
+    Box::new(move |work| folder.take([work]))
+}
+
+/// Passes on what comes from outside of the host; whoever asks is answered by a task of the host.
+fn open_mailbox(life: &Life) {
+    let (sender, mut mailbox) = mpsc::unbounded_channel();
+    life.stage.machine(life.host).inbox = Some(sender);
+    let (stage, core) = (Arc::clone(&life.stage), life.core.clone());
+    let runtime = Arc::clone(&life.site.env.runtime);
+    life.site.env.runtime.spawn(Box::pin(async move {
+        while let Some(letter) = mailbox.recv().await {
+            match letter {
+                ToAgent::Tell(item) => core.tell(item).await,
+                ToAgent::Ask(id, request) => {
+                    let (stage, core) = (Arc::clone(&stage), core.clone());
+                    runtime.spawn(Box::pin(async move {
+                        let answer = core.request(request).await;
+                        stage.on_answer((id, answer));
+                    }));
+                }
+            }
+        }
+    }));
+}
+
+fn join(stage: &Stage, host: HostId, cluster: ClusterId) {
+    let mut machine = stage.machine(host);
+    let before = std::mem::replace(&mut machine.host.cluster, cluster);
+    if before != ClusterId::default() && before != cluster {
+        let message = format!("{} left {before:?} for {cluster:?}", machine.host.name);
+        stage.fail("one_cluster", message);
+    }
+}
+
+/// Why the agent that ended by itself did so.
+#[must_use]
+pub fn words(end: &End) -> String {
+    match end {
+        End::Asked => "it was asked to".into(),
+        End::Halted(why) => why.clone(),
+    }
+}

@@ -1,0 +1,479 @@
+//! A plan, played: everything may break until a moment; then all faults end, and everything must come right.
+//!
+//! Invariants
+//! - the same plan on the same ground gives the same report;
+//! - what a ground cannot do is counted, and left out.
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use drover_core::agent::{Event, TaskAsk};
+use drover_core::digest::Digest;
+use drover_core::rng::Rng;
+use drover_core::types::{Incarnation, TaskKey};
+use drover_shell::run::{End as AgentEnd, Inbox};
+use drover_sim::checkers::Violation;
+use drover_sim::clock::Moment;
+use drover_sim::counters::Counters;
+use drover_sim::drivers::Turn;
+use drover_sim::network::HostId;
+use drover_sim::plan::{Act, Plan, Way, Who};
+use drover_sim::queue::Queue;
+use drover_sim::trace::Ladder;
+
+use crate::life::words;
+use crate::lock;
+use crate::requests::Asked;
+use crate::stage::{Stage, ToAgent};
+use crate::substrate::{Ground, Simnet, Substrate};
+use crate::tasks;
+use crate::tls;
+use crate::witness::Turmoil;
+
+/// How often it is looked what came: a task's turn is at most so much late.
+const LOOK_US: u64 = 20_000;
+/// How often a crash waits a tenth of a millisecond for a write.
+const CRASH_PUT_OFF_MAX: u32 = 2_000;
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub seed: u64,
+    /// Of everything that agents were told and wanted done, in order.
+    pub digest: Digest,
+    pub counters: Counters,
+    /// Acts that this ground cannot do.
+    pub left_out: u64,
+    pub steps: u64,
+    pub packets: u64,
+    pub polls: u64,
+    pub lasted: Moment,
+    pub failure: Option<Failure>,
+}
+
+/// A property that did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub checker: &'static str,
+    pub at: Moment,
+    pub message: String,
+    /// What happened last, oldest first.
+    pub ladder: Vec<String>,
+}
+
+/// What is to happen.
+#[derive(Debug)]
+enum Todo {
+    /// A host starts, unless it did since.
+    Start(HostId, Incarnation),
+    Line(usize),
+    End(End),
+    Turn(HostId, TaskKey, Turn),
+    /// See what came.
+    Look,
+}
+
+/// What ends when a fault ends.
+#[derive(Debug)]
+enum End {
+    Mend(Vec<(HostId, HostId)>),
+    FastDisk(HostId),
+    RoomOnDisk(HostId),
+}
+
+/// A plan that is being played.
+pub struct Scenario {
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) ground: Box<dyn Substrate>,
+    pub(crate) rng: Rng,
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) last_request: u64,
+    todo: Queue<Todo>,
+    crash_put_off: u32,
+    left_out: u64,
+}
+
+/// Plays `plan` on `ground`. With `ladder_lines`, a failure shows what happened last.
+#[must_use]
+pub fn play(plan: &Plan, ground: Ground, ladder_lines: usize) -> Report {
+    let ladder = (ladder_lines != 0).then(|| Ladder::new(ladder_lines));
+    let mut scenario = Scenario::new(plan.clone(), ground, ladder);
+    let outcome = catch_unwind(AssertUnwindSafe(|| scenario.play()));
+    let violation = match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = text.unwrap_or("without words").to_owned();
+            Some(Violation { checker: "panic", message })
+        }
+    };
+    scenario.into_report(violation)
+}
+
+impl Scenario {
+    fn new(plan: Plan, ground: Ground, ladder: Option<Ladder>) -> Self {
+        let rng = Rng::from_seed(plan.seed).fork("scenario");
+        tls::set_chance(rng.fork("tls"));
+        let stage = Arc::new(Stage::new(plan, ladder));
+        let ground: Box<dyn Substrate> = match ground {
+            Ground::Simnet => Box::new(Simnet::new(Arc::clone(&stage))),
+            Ground::Turmoil => Box::new(Turmoil::new(Arc::clone(&stage))),
+        };
+        Self {
+            stage,
+            ground,
+            rng,
+            asked: BTreeMap::new(),
+            last_request: 0,
+            todo: Queue::default(),
+            crash_put_off: 0,
+            left_out: 0,
+        }
+    }
+
+    fn into_report(self, violation: Option<Violation>) -> Report {
+        let (polls, packets) = self.ground.counts();
+        let lasted = self.todo.now();
+        let mut book = self.stage.book();
+        let ladder = book.ladder.take().map(Ladder::into_lines).unwrap_or_default();
+        let failure = violation.map(|Violation { checker, message }| Failure {
+            checker,
+            at: lasted,
+            message,
+            ladder,
+        });
+        Report {
+            seed: self.stage.plan.seed,
+            digest: book.chain,
+            counters: book.counters.clone(),
+            left_out: self.left_out,
+            steps: book.steps,
+            packets,
+            polls,
+            lasted,
+            failure,
+        }
+    }
+
+    fn play(&mut self) -> Result<(), Violation> {
+        self.plan_everything();
+        let until = self.stage.plan.faults_until();
+        self.run_until(until)?;
+        self.heal();
+        self.settle()
+    }
+
+    fn plan_everything(&mut self) {
+        let plan = &self.stage.plan;
+        let joins = plan.lines.iter().filter_map(|line| match line.act {
+            Act::Join { who } => Some(who),
+            _ => None,
+        });
+        let late: Vec<HostId> = joins.filter_map(|who| self.find(who)).collect();
+        for host in self.stage.hosts().filter(|host| !late.contains(host)) {
+            let at = Moment::default().plus_us(self.rng.between(1_000, 300_000));
+            self.todo.push(at, Todo::Start(host, Incarnation(0)));
+        }
+        for (at, line) in plan.lines.iter().enumerate() {
+            self.todo.push(Moment::at_ms(line.at_ms), Todo::Line(at));
+        }
+        self.todo.push(Moment::default().plus_us(LOOK_US), Todo::Look);
+    }
+
+    /// The moment that it is.
+    pub(crate) fn now(&self) -> Moment {
+        self.todo.now()
+    }
+
+    /// Let everything happen that happens before `end`.
+    pub(crate) fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
+        while let Some(todo) = self.todo.pop_before(end) {
+            self.ground.run_until(self.todo.now());
+            self.happen(todo)?;
+        }
+        self.ground.run_until(end);
+        self.look()
+    }
+
+    fn happen(&mut self, todo: Todo) -> Result<(), Violation> {
+        match todo {
+            Todo::Start(host, after) => self.start(host, after),
+            Todo::Line(at) => self.act(at),
+            Todo::End(end) => self.end(end),
+            Todo::Turn(host, key, turn) => tasks::turn(&self.stage, self.now(), host, key, turn),
+            Todo::Look => {
+                self.todo.push(self.now().plus_us(LOOK_US), Todo::Look);
+                return self.look();
+            }
+        }
+        Ok(())
+    }
+
+    /// What came since the last look.
+    fn look(&mut self) -> Result<(), Violation> {
+        for (at, host, key, turn) in self.stage.take_turns() {
+            self.todo.push(at, Todo::Turn(host, key, turn));
+        }
+        for answer in self.stage.take_answers() {
+            self.take_answer(answer)?;
+        }
+        for host in self.stage.hosts() {
+            let ended = self.stage.machine(host).ended.take();
+            if let Some(end) = ended {
+                self.on_ended(host, &end)?;
+            }
+        }
+        self.stage.book().violation.take().map_or(Ok(()), Err)
+    }
+
+    fn on_ended(&mut self, host: HostId, end: &AgentEnd) -> Result<(), Violation> {
+        let may_halt = self.stage.machine(host).host.may_halt;
+        if !may_halt {
+            let name = self.stage.machine(host).host.name.clone();
+            let message = format!("{name} stops itself: {}", words(end));
+            return Err(Violation { checker: "halt", message });
+        }
+        self.stage.book().counters.halts += 1;
+        let for_ms = self.rng.between(500, 8_000);
+        self.take_down(host, for_ms);
+        Ok(())
+    }
+
+    fn note(&self, text: impl FnOnce() -> String) {
+        let now = self.now();
+        if let Some(ladder) = &mut self.stage.book().ladder {
+            ladder.push(now, "plan", &text());
+        }
+    }
+
+    fn act(&mut self, at: usize) {
+        let Some(act) = self.stage.plan.lines.get(at).map(|line| line.act.clone()) else { return };
+        if self.puts_off(&act) {
+            return self.todo.push(self.now().plus_us(100), Todo::Line(at));
+        }
+        self.note(|| act.to_string());
+        match act {
+            Act::Crash { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.stage.book().counters.crashes += 1;
+                    self.take_down(host, for_ms);
+                }
+            }
+            Act::Power { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.stage.book().counters.power_failures += 1;
+                    self.lose_power(host);
+                    self.take_down(host, for_ms);
+                }
+            }
+            Act::Pause { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    let is_done = self.ground.pause(host, for_ms);
+                    self.stage.book().counters.pauses += u64::from(is_done);
+                    self.left_out += u64::from(!is_done);
+                }
+            }
+            Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
+            Act::Split { side, for_ms } => self.split(&side, for_ms),
+            Act::SlowDisk { who, for_ms } => {
+                if let Some(host) = self.find(who) {
+                    self.stage.machine(host).host.disk_is_slow = true;
+                    self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::FastDisk(host)));
+                }
+            }
+            Act::FillDisk { who, for_ms } => {
+                if let Some(host) = self.find(who) {
+                    let mut machine = self.stage.machine(host);
+                    machine.host.disk.is_full = true;
+                    machine.host.may_halt = true;
+                    self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::RoomOnDisk(host)));
+                }
+            }
+            Act::BreakDisk { who } => {
+                if let Some(host) = self.up(who) {
+                    self.stage.machine(host).host.disk.is_broken = true;
+                }
+            }
+            Act::JumpClock { who, by_ms } => {
+                if let Some(host) = self.find(who) {
+                    self.stage.book().counters.clock_jumps += 1;
+                    lock(&self.stage.clock(host)).jump_wall(by_ms);
+                }
+            }
+            Act::Join { who } => {
+                if let Some(host) = self.find(who) {
+                    self.start(host, Incarnation(0));
+                }
+            }
+            Act::RestartAlloc { nth } => self.restart_alloc(nth),
+            Act::Refit { client, mark } => self.refit(client, mark),
+            Act::Register(_)
+            | Act::StopJob { .. }
+            | Act::Evaluate { .. }
+            | Act::StopAlloc { .. }
+            | Act::SetEligible { .. }
+            | Act::Collect
+            | Act::Read { .. }
+            | Act::HandOver { .. }
+            | Act::RemoveServer { .. } => self.ask(&act),
+            // What a start finds damaged is set aside by file operations, which are not simulated.
+            Act::Wipe { .. } | Act::Rot { .. } | Act::Save | Act::Restore => self.left_out += 1,
+        }
+    }
+
+    /// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
+    fn puts_off(&mut self, act: &Act) -> bool {
+        let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
+        let Some(host) = self.up(*who) else { return false };
+        let is_late = CRASH_PUT_OFF_MAX <= self.crash_put_off;
+        if is_late || self.stage.machine(host).host.disk.is_writing() {
+            self.crash_put_off = 0;
+            return false;
+        }
+        self.crash_put_off += 1;
+        true
+    }
+
+    /// Start, unless it did since `after`.
+    fn start(&mut self, host: HostId, after: Incarnation) {
+        let machine = self.stage.machine(host);
+        if machine.inbox.is_some() || machine.host.incarnation != after {
+            return;
+        }
+        drop(machine);
+        self.stage.book().counters.restarts += u64::from(after != Incarnation(0));
+        self.ground.start(host);
+    }
+
+    /// The agent is gone, and starts again after `for_ms`.
+    fn take_down(&mut self, host: HostId, for_ms: u64) {
+        self.ground.crash(host);
+        let mut machine = self.stage.machine(host);
+        machine.inbox = None;
+        machine.ended = None;
+        machine.writes_free_at = Moment::default();
+        let after = machine.host.incarnation;
+        machine.host.forget_agent();
+        let mut rng = machine.host.rng.fork("keepers").fork_number(after.0);
+        let begun = machine.host.drivers.on_agent_gone(&mut rng);
+        drop(machine);
+        self.stage.book().standings[host.0] = None;
+        self.forget_asked(host);
+        self.todo.push(self.now().plus_ms(for_ms), Todo::Start(host, after));
+        for key in begun {
+            tasks::turn(&self.stage, self.now(), host, key, Turn::Begins);
+        }
+    }
+
+    fn lose_power(&self, host: HostId) {
+        let mut machine = self.stage.machine(host);
+        machine.host.has_lost_power = true;
+        let ended = machine.host.drivers.on_power_lost();
+        drop(machine);
+        for key in ended {
+            self.stage.book().checkers.alloc_runs_once.on_ended(key);
+        }
+    }
+
+    fn isolate(&mut self, who: Who, way: Way, for_ms: u64) {
+        let Some(host) = self.find(who) else { return };
+        let others = self.stage.hosts().filter(|&other| other != host);
+        let cuts = others.flat_map(|other| match way {
+            Way::Both => vec![(host, other), (other, host)],
+            Way::Deaf => vec![(other, host)],
+            Way::Mute => vec![(host, other)],
+        });
+        self.cut(cuts.collect(), for_ms);
+    }
+
+    fn split(&mut self, side: &[Who], for_ms: u64) {
+        let side: Vec<HostId> = side.iter().filter_map(|&who| self.find(who)).collect();
+        let pairs = self.stage.hosts().flat_map(|a| self.stage.hosts().map(move |b| (a, b)));
+        let cuts = pairs.filter(|(a, b)| side.contains(a) != side.contains(b)).collect();
+        self.cut(cuts, for_ms);
+    }
+
+    fn cut(&mut self, cuts: Vec<(HostId, HostId)>, for_ms: u64) {
+        self.stage.book().counters.partitions += 1;
+        for &(from, to) in &cuts {
+            self.ground.cut(from, to);
+        }
+        self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::Mend(cuts)));
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Mend(cuts) => cuts.into_iter().for_each(|(from, to)| self.ground.mend(from, to)),
+            End::FastDisk(host) => self.stage.machine(host).host.disk_is_slow = false,
+            End::RoomOnDisk(host) => self.stage.machine(host).host.disk.is_full = false,
+        }
+    }
+
+    /// Every fault that still lasts ends now, and every host that is down starts.
+    pub(crate) fn end_all_faults(&mut self) {
+        // What was planned falls due; only what concerns tasks stays as it is.
+        let mut rest = Vec::new();
+        let now = self.now();
+        let mut left = std::mem::take(&mut self.todo);
+        while let Some(todo) = left.pop_before(Moment { ns: u64::MAX }) {
+            rest.push((left.now(), todo));
+        }
+        let _now_again = self.todo.pop_before(now);
+        for (at, todo) in rest {
+            match todo {
+                Todo::End(end) => self.end(end),
+                Todo::Start(host, after) => self.start(host, after),
+                Todo::Turn(..) | Todo::Look => self.todo.push(at, todo),
+                Todo::Line(_) => (),
+            }
+        }
+    }
+
+    fn restart_alloc(&self, nth: u64) {
+        let book = self.stage.book();
+        let live: Vec<_> = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
+        let at = usize::try_from(nth).ok().and_then(|nth| nth.checked_rem(live.len()));
+        let Some(alloc) = at.and_then(|at| live.get(at).copied()) else { return };
+        let home = book.checkers.alloc_runs_once.home(alloc);
+        drop(book);
+        if let Some(host) = home {
+            self.tell(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart });
+        }
+    }
+
+    fn refit(&self, client: u64, mark: u64) {
+        let Some(host) = self.find(Who::Client(client)) else { return };
+        let mut machine = self.stage.machine(host);
+        let Some(node) = &mut machine.host.node else { return };
+        node.meta.insert("mark".into(), mark.to_string());
+        let node = node.clone();
+        drop(machine);
+        self.tell(host, Event::Fingerprinted(node));
+    }
+
+    fn tell(&self, host: HostId, event: Event) {
+        if let Some(inbox) = &self.stage.machine(host).inbox {
+            let _the_agent_may_have_ended = inbox.send(ToAgent::Tell(Inbox::Event(event)));
+        }
+    }
+
+    /// The host that is meant, up or down.
+    pub(crate) fn find(&self, who: Who) -> Option<HostId> {
+        let plan = &self.stage.plan;
+        let number = match who {
+            Who::Leader => return self.stage.book().leader(),
+            Who::Server(number) if plan.servers < number => plan.clients + number,
+            Who::Server(number) => number.max(1),
+            Who::Client(number) => plan.servers + number.max(1),
+        };
+        let host = HostId(usize::try_from(number - 1).ok()?);
+        self.stage.hosts().find(|&known| known == host)
+    }
+
+    /// The host that is meant, if it is up.
+    pub(crate) fn up(&self, who: Who) -> Option<HostId> {
+        self.find(who).filter(|&host| self.stage.machine(host).inbox.is_some())
+    }
+}

@@ -1,0 +1,161 @@
+//! A driver whose tasks are simulated: they belong to the machine and outlive the agent, as with shims.
+//!
+//! Invariants
+//! - what a task does is a function of the seed and its key, and of whether all faults have ended.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use drover_core::rng::Rng;
+use drover_core::types::{AllocId, Capacity, Remedy, TaskChange, TaskKey, Uuid};
+use drover_shell::drivers::{
+    self, Driver, DriverEvent, ExitRecord, TaskStart, TaskStats, dirs::TaskDirs, dirs::alloc_dir,
+};
+use drover_shell::run::Inbox;
+use drover_sim::checkers::named;
+use drover_sim::drivers::{Behaviour, Turn};
+use drover_sim::network::HostId;
+use drover_sim::plan::Act;
+
+use crate::site::Site;
+use crate::stage::{Machine, Stage, ToAgent};
+
+/// The driver of one life of a machine.
+pub struct LifeDriver {
+    pub stage: Arc<Stage>,
+    pub host: HostId,
+    pub site: Site,
+}
+
+/// The core's name of a task: jobs of a plan number theirs.
+fn key_of(name: &drivers::TaskKey) -> TaskKey {
+    let number = name.task.trim_start_matches(|c: char| !c.is_ascii_digit());
+    TaskKey { alloc: name.alloc, task: number.parse().unwrap_or(0), attempt: name.attempt }
+}
+
+fn name_of(key: TaskKey) -> drivers::TaskKey {
+    drivers::TaskKey { alloc: key.alloc, task: format!("work{}", key.task), attempt: key.attempt }
+}
+
+fn event_of(key: TaskKey, change: TaskChange) -> DriverEvent {
+    let key = name_of(key);
+    match change {
+        TaskChange::Started { pid } => DriverEvent::Started { key, pid },
+        TaskChange::StartFailed { why, remedy } => {
+            DriverEvent::StartFailed { key, why, recoverable: remedy == Remedy::Retry }
+        }
+        TaskChange::Exited { exit_code, signal } => {
+            let exit = ExitRecord { code: exit_code, signal, ..ExitRecord::default() };
+            DriverEvent::Exited { key, exit }
+        }
+        TaskChange::Lost => DriverEvent::Lost { key, why: "as the plan says".into() },
+    }
+}
+
+fn tell(machine: &Machine, key: TaskKey, change: TaskChange) {
+    if let Some(inbox) = &machine.inbox {
+        let _the_agent_may_have_ended =
+            inbox.send(ToAgent::Tell(Inbox::Driver(event_of(key, change))));
+    }
+}
+
+impl LifeDriver {
+    fn behaviour(&self, key: TaskKey, job: Option<&str>) -> Behaviour {
+        let (plan, has_healed) = (&self.stage.plan, self.stage.has_healed());
+        let rng = Rng::from_seed(plan.seed).fork("task").fork_number(key.alloc.0);
+        let mut rng = rng.fork_number((u64::from(key.task) << 32) | u64::from(key.attempt));
+        let remedy = if rng.chance(800) { Remedy::Retry } else { Remedy::None };
+        let fails_to_start = rng.chance(plan.knobs.start_failure_permille) && !has_healed;
+        let ends_badly = rng.chance(plan.knobs.task_failure_permille) && !has_healed;
+        let is_batch = plan.lines.iter().any(|line| {
+            matches!(&line.act, Act::Register(ask) if ask.batch && Some(ask.job.as_str()) == job)
+        });
+        let own_end_ms = rng.between(10, 40_000);
+        Behaviour {
+            start_us: rng.between(500, 200_000),
+            start_failure: fails_to_start.then_some(remedy),
+            run_ms: (ends_badly || is_batch).then_some(own_end_ms),
+            exit_code: i32::from(ends_badly),
+            is_stubborn: rng.chance(plan.knobs.stubborn_permille),
+            stop_ms: rng.between(1, 800),
+        }
+    }
+
+    fn own_files(&self, machine: &mut Machine, dirs: &TaskDirs, alloc: AllocId) {
+        if machine.dirs.iter().all(|(_, known)| *known != alloc) {
+            machine.dirs.push((dirs.alloc.clone(), alloc));
+        }
+    }
+}
+
+impl Driver for LifeDriver {
+    fn start(&self, name: drivers::TaskKey, start: TaskStart) {
+        let key = key_of(&name);
+        let behaviour = self.behaviour(key, start.env.get("NOMAD_JOB_ID").map(String::as_str));
+        let mut machine = self.stage.machine(self.host);
+        self.own_files(&mut machine, &start.dirs, key.alloc);
+        match machine.host.drivers.start(key, Capacity::default(), behaviour) {
+            Ok(turn) => self.stage.plan_turn((self.site.now)(), self.host, key, Some(turn)),
+            Err(message) => self.stage.fail("alloc_runs_once", message),
+        }
+    }
+
+    fn reattach(&self, name: drivers::TaskKey, dirs: &TaskDirs) {
+        let key = key_of(&name);
+        let mut machine = self.stage.machine(self.host);
+        self.own_files(&mut machine, dirs, key.alloc);
+        let change = machine.host.drivers.reattach(key);
+        self.stage.book().counters.tasks_reattached += 1;
+        tell(&machine, key, change);
+    }
+
+    fn signal(&self, name: &drivers::TaskKey, _: &str) -> Result<(), String> {
+        let key = key_of(name);
+        let turn = self.stage.machine(self.host).host.drivers.stop(key);
+        self.stage.plan_turn((self.site.now)(), self.host, key, turn);
+        Ok(())
+    }
+
+    fn kill(&self, name: &drivers::TaskKey) {
+        let key = key_of(name);
+        let turn = self.stage.machine(self.host).host.drivers.kill(key);
+        self.stage.plan_turn((self.site.now)(), self.host, key, turn);
+    }
+
+    fn forget(&self, _: &drivers::TaskKey) {}
+
+    fn remove_files(&self, root: PathBuf, alloc: Uuid) {
+        let dir = alloc_dir(&root, alloc);
+        let mut machine = self.stage.machine(self.host);
+        let Some(at) = machine.dirs.iter().position(|(known, _)| *known == dir) else { return };
+        let (_, alloc) = machine.dirs.swap_remove(at);
+        if let Err(message) = machine.host.drivers.destroy(alloc) {
+            self.stage.fail("alloc_runs_once", message);
+        }
+    }
+
+    fn stats(&self, _: &drivers::TaskKey) -> Option<TaskStats> {
+        None
+    }
+}
+
+/// A task's turn has come, whether or not an agent is there to hear of it.
+pub fn turn(stage: &Stage, now: drover_sim::clock::Moment, host: HostId, key: TaskKey, turn: Turn) {
+    let mut machine = stage.machine(host);
+    let came = machine.host.drivers.come(key, turn);
+    let mut book = stage.book();
+    if came.has_begun {
+        book.counters.tasks_started += 1;
+        let once = book.checkers.alloc_runs_once.on_begun(host, key);
+        if let Err(violation) = named("alloc_runs_once", once) {
+            book.fail(violation);
+        }
+    }
+    if came.has_ended {
+        book.checkers.alloc_runs_once.on_ended(key);
+    }
+    drop(book);
+    stage.plan_turn(now, host, key, came.next);
+    if let Some(change) = came.told {
+        tell(&machine, key, change);
+    }
+}

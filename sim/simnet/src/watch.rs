@@ -1,0 +1,208 @@
+//! Looks on at every step of every agent: writes the chain of all that happened, and checks.
+//!
+//! Invariants
+//! - it only looks: an agent steps the same with it and without it.
+use std::sync::Arc;
+
+use drover_core::agent::{Agent, Effect, Event, Input};
+use drover_core::client;
+use drover_core::digest::Digest;
+use drover_core::raft::{Ballot, Body, Campaign};
+use drover_core::time::MonoTime;
+use drover_core::types::{Incarnation, ServerId};
+use drover_core::wire::{Message, PeerId};
+use drover_shell::recorder::InputLog;
+use drover_sim::checkers::state_machine_safety::Seen;
+use drover_sim::checkers::{
+    Looked, Violation, committed_is_durable, desired_is_running, eval_is_settled, named,
+    node_not_oversubscribed,
+};
+use drover_sim::network::HostId;
+use drover_sim::trace;
+
+use crate::site::Now;
+use crate::stage::{Book, Stage, Standing};
+
+/// Agents check themselves whole every so many steps.
+const CHECK_EVERY: u64 = 500;
+
+/// The onlooker of one life.
+pub struct Watch {
+    stage: Arc<Stage>,
+    host: HostId,
+    peer: PeerId,
+    incarnation: Incarnation,
+    now: Now,
+    /// What is one link of the chain: the input, and what came of it.
+    link: Vec<u8>,
+}
+
+impl Watch {
+    /// Of the life that `peer` begins on `host`.
+    #[must_use]
+    pub fn new(
+        stage: Arc<Stage>,
+        host: HostId,
+        (peer, incarnation): (PeerId, Incarnation),
+        now: Now,
+    ) -> Self {
+        Self { stage, host, peer, incarnation, now, link: Vec::new() }
+    }
+
+    fn note(&self, book: &mut Book, text: Option<String>) {
+        if let (Some(ladder), Some(text)) = (&mut book.ladder, text) {
+            let name = self.stage.machine(self.host).host.name.clone();
+            ladder.push((self.now)(), &name, &text);
+        }
+    }
+
+    fn look(&self, book: &mut Book, agent: &Agent, effects: &[Effect]) -> Result<(), Violation> {
+        if book.steps.is_multiple_of(CHECK_EVERY) {
+            agent.check_invariants();
+        }
+        let PeerId::Server(server) = self.peer else { return Ok(()) };
+        let Some((raft, state)) = agent.raft().zip(agent.state()) else { return Ok(()) };
+        for effect in effects {
+            if let Effect::Committed { frame } = effect
+                && book.checkers.on_committed(raft.term(), frame)? == Seen::First
+            {
+                book.counters.entries_committed += u64::from(frame.count());
+            }
+        }
+        let durable = self.durable();
+        let looked = Looked {
+            at: (self.now)(),
+            server,
+            incarnation: self.incarnation,
+            agent,
+            durable_term: durable.term,
+        };
+        let has_won = book.checkers.look(looked)?;
+        book.counters.leader_changes += u64::from(has_won);
+        for effect in effects {
+            if let Effect::Send { to: PeerId::Server(to), message: Message::Raft(said) } = effect {
+                self.look_at_promise(book, (server, *to), &said.body)?;
+            }
+        }
+        let configuration = raft.configuration();
+        book.standings[self.host.0] = Some(Standing {
+            server,
+            role: raft.role(),
+            term: raft.term(),
+            leader: raft.leader(),
+            applied: (state.index(), state.digest()),
+            is_open: agent.is_open(),
+            is_joint: configuration.is_joint(),
+            voters: configuration.voters.clone(),
+        });
+        if book.wants_verdict && agent.is_open() {
+            book.wants_verdict = false;
+            book.verdict = Some(verdict(book, agent));
+        }
+        Ok(())
+    }
+
+    fn durable(&self) -> drover_core::raft::HardState {
+        self.stage.machine(self.host).host.disk.log.hard_state
+    }
+
+    /// A vote or an acknowledgement is about to be said: what it rests on must be on the disk.
+    fn look_at_promise(
+        &self,
+        book: &mut Book,
+        (server, to): (ServerId, ServerId),
+        body: &Body,
+    ) -> Result<(), Violation> {
+        match body {
+            Body::Vote { campaign, asked, ballot: Ballot::Granted }
+                if *campaign != Campaign::PreVote =>
+            {
+                let kept = &mut book.checkers.vote_is_kept;
+                named("vote_is_kept", kept.on_granted(server, *asked, to, self.durable()))
+            }
+            Body::AppendAck { mark, .. } => {
+                let durable = self.stage.machine(self.host).host.disk.log.last_index();
+                let safe = committed_is_durable::check_acknowledged(mark.index, durable);
+                named("committed_is_durable", safe)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether everything has come to rest, by the tables of whoever leads.
+fn verdict(book: &Book, agent: &Agent) -> Result<(), Violation> {
+    let Some(state) = agent.state() else { return Ok(()) };
+    named("node_not_oversubscribed", node_not_oversubscribed::check(state))?;
+    named("eval_is_settled", eval_is_settled::check(state))?;
+    let live = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
+    named("desired_is_running", desired_is_running::check(state, &live))?;
+    named("no_lost_write", book.checkers.no_lost_write.check(state))
+}
+
+impl InputLog for Watch {
+    fn on_input(&mut self, input: &Input) {
+        self.link.clear();
+        self.link.extend_from_slice(&(self.host.0 as u64).to_le_bytes());
+        let link = std::mem::take(&mut self.link);
+        self.link = postcard::to_extend(input, link).expect("invariant: inputs encode");
+        let mut book = self.stage.book();
+        self.note(&mut book, trace::of_event(&input.event));
+        if let (
+            PeerId::Server(server),
+            Event::Received {
+                from: PeerId::Client(node),
+                message: Message::FromNode(client::NodeMessage::Heartbeat { .. }),
+            },
+        ) = (self.peer, &input.event)
+        {
+            book.checkers.down_only_after_ttl.on_heartbeat((self.now)(), server, *node);
+        }
+    }
+
+    fn on_step(&mut self, agent: &Agent, effects: &[Effect]) {
+        for effect in effects {
+            push_effect(&mut self.link, effect);
+        }
+        self.link.extend_from_slice(&agent.digest().0.to_le_bytes());
+        let stage = Arc::clone(&self.stage);
+        let mut book = stage.book();
+        self.link.extend_from_slice(&book.chain.0.to_le_bytes());
+        book.chain = Digest::of(&self.link);
+        book.steps += 1;
+        for effect in effects {
+            self.note(&mut book, trace::of_effect(effect));
+        }
+        if let Err(violation) = self.look(&mut book, agent, effects) {
+            book.fail(violation);
+        }
+    }
+
+    fn on_rest(&mut self, _: Option<MonoTime>) {}
+
+    fn on_end(self: Box<Self>, _: &Agent) {}
+}
+
+/// What tells effects apart; what is sent is an input elsewhere, and there it is taken whole.
+fn push_effect(link: &mut Vec<u8>, effect: &Effect) {
+    match effect {
+        Effect::Send { to, message } => {
+            link.push(1);
+            let number = match to {
+                PeerId::Server(server) => u128::from(server.0),
+                PeerId::Client(node) => node.0,
+            };
+            link.extend_from_slice(&number.to_le_bytes());
+            link.extend_from_slice(&message.encode());
+        }
+        Effect::Disk { op, .. } => {
+            link.push(2);
+            link.extend_from_slice(&op.0.to_le_bytes());
+        }
+        other => {
+            // Seldom: its form for people says all of it.
+            link.push(3);
+            link.extend_from_slice(format!("{other:?}").as_bytes());
+        }
+    }
+}
