@@ -49,8 +49,10 @@ impl Watch {
         Self { stage, host, peer, incarnation, now, link: Vec::new() }
     }
 
-    fn note(&self, book: &mut Book, text: Option<String>) {
-        if let (Some(ladder), Some(text)) = (&mut book.ladder, text) {
+    fn note(&self, book: &mut Book, text: impl FnOnce() -> Option<String>) {
+        if let Some(ladder) = &mut book.ladder
+            && let Some(text) = text()
+        {
             let name = self.stage.machine(self.host).host.name.clone();
             ladder.push((self.now)(), &name, &text);
         }
@@ -147,7 +149,7 @@ impl InputLog for Watch {
         let link = std::mem::take(&mut self.link);
         self.link = postcard::to_extend(input, link).expect("invariant: inputs encode");
         let mut book = self.stage.book();
-        self.note(&mut book, trace::of_event(&input.event));
+        self.note(&mut book, || trace::of_event(&input.event));
         if let (
             PeerId::Server(server),
             Event::Received {
@@ -171,7 +173,7 @@ impl InputLog for Watch {
         book.chain = Digest::of(&self.link);
         book.steps += 1;
         for effect in effects {
-            self.note(&mut book, trace::of_effect(effect));
+            self.note(&mut book, || trace::of_effect(effect));
         }
         if let Err(violation) = self.look(&mut book, agent, effects) {
             book.fail(violation);

@@ -1,6 +1,6 @@
 //! turmoil's hosts and sockets: another executor, clock and network, written by others.
 //!
-//! Its clock goes on in ticks of a millisecond. Packets are lost and doubled here, one by one, since its
+//! Its clock goes on in ticks. Packets are lost and doubled here, one by one, since its
 //! own loss breaks whole links; what it cannot do at all is not done.
 //!
 //! Invariants
@@ -29,7 +29,8 @@ use crate::site::{self, Now, Site};
 use crate::stage::Stage;
 use crate::substrate::{Substrate, life_of};
 
-const TICK: Duration = Duration::from_millis(1);
+/// Packets arrive at its end; half the ticks cost half as much.
+const TICK: Duration = Duration::from_millis(2);
 /// By default turmoil loses what is beyond 64 datagrams.
 const DATAGRAMS_WAITING_MAX: usize = 4_096;
 
