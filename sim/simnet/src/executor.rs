@@ -174,7 +174,7 @@ impl Executor {
                 Woken::Nobody => (),
                 Woken::Task(waker) => waker.wake(),
                 Woken::Held(tasks) => {
-                    tasks.into_iter().for_each(|task| self.shared.ready.push(task))
+                    tasks.into_iter().for_each(|task| self.shared.ready.push(task));
                 }
             }
         }

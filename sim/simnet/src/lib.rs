@@ -12,7 +12,7 @@
 //! | `stage`, `machine`, `tasks`, `tls` | the machines around the agents |
 //! | `life` | one start of one agent, linked as production links it |
 //! | `watch` | what is checked at every step |
-//! | `scenario`, `requests`, `settle` | a plan, played |
+//! | `scenario`, `faults`, `requests`, `settle` | a plan, played |
 //!
 //! Invariants
 //! - two runs of one plan on one substrate are the same run, also in another process or build profile;
@@ -20,13 +20,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub mod executor;
+mod faults;
 pub mod life;
 pub mod machine;
 pub mod network;
-pub mod requests;
+mod requests;
 pub mod runtime;
 pub mod scenario;
-pub mod settle;
+mod settle;
 pub mod site;
 pub mod stage;
 pub mod substrate;

@@ -7,24 +7,22 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use drover_core::agent::{Event, TaskAsk};
 use drover_core::digest::Digest;
 use drover_core::rng::Rng;
 use drover_core::types::{Incarnation, TaskKey};
-use drover_shell::run::{End as AgentEnd, Inbox};
+use drover_shell::run::End as AgentEnd;
 use drover_sim::checkers::Violation;
 use drover_sim::clock::Moment;
 use drover_sim::counters::Counters;
 use drover_sim::drivers::Turn;
+use drover_sim::ladder::{Filter, Ladder};
 use drover_sim::network::HostId;
-use drover_sim::plan::{Act, Plan, Way, Who};
+use drover_sim::plan::{Act, Plan, Who};
 use drover_sim::queue::Queue;
-use drover_sim::trace::Ladder;
 
 use crate::life::words;
-use crate::lock;
 use crate::requests::Asked;
-use crate::stage::{Stage, ToAgent};
+use crate::stage::Stage;
 use crate::substrate::{Ground, Simnet, Substrate};
 use crate::tasks;
 use crate::tls;
@@ -32,8 +30,8 @@ use crate::witness::Turmoil;
 
 /// How often it is looked what came: a task's turn is at most so much late.
 const LOOK_US: u64 = 20_000;
-/// How often a crash waits a tenth of a millisecond for a write.
-const CRASH_PUT_OFF_MAX: u32 = 2_000;
+/// Rungs of a run that are kept.
+const RUNGS_MAX: usize = 200_000;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -63,7 +61,7 @@ pub struct Failure {
 
 /// What is to happen.
 #[derive(Debug)]
-enum Todo {
+pub(crate) enum Todo {
     /// A host starts, unless it did since.
     Start(HostId, Incarnation),
     Line(usize),
@@ -75,7 +73,7 @@ enum Todo {
 
 /// What ends when a fault ends.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
     Mend(Vec<(HostId, HostId)>),
     FastDisk(HostId),
     RoomOnDisk(HostId),
@@ -88,15 +86,15 @@ pub struct Scenario {
     pub(crate) rng: Rng,
     pub(crate) asked: BTreeMap<u64, Asked>,
     pub(crate) last_request: u64,
-    todo: Queue<Todo>,
-    crash_put_off: u32,
-    left_out: u64,
+    pub(crate) todo: Queue<Todo>,
+    pub(crate) crash_put_off: u32,
+    pub(crate) left_out: u64,
 }
 
 /// Plays `plan` on `ground`. With `ladder_lines`, a failure shows what happened last.
 #[must_use]
 pub fn play(plan: &Plan, ground: Ground, ladder_lines: usize) -> Report {
-    let ladder = (ladder_lines != 0).then(|| Ladder::new(ladder_lines));
+    let ladder = (ladder_lines != 0).then(|| Ladder::new(RUNGS_MAX));
     let mut scenario = Scenario::new(plan.clone(), ground, ladder);
     let outcome = catch_unwind(AssertUnwindSafe(|| scenario.play()));
     let violation = match outcome {
@@ -109,7 +107,7 @@ pub fn play(plan: &Plan, ground: Ground, ladder_lines: usize) -> Report {
             Some(Violation { checker: "panic", message })
         }
     };
-    scenario.into_report(violation)
+    scenario.into_report(violation, ladder_lines)
 }
 
 impl Scenario {
@@ -133,16 +131,19 @@ impl Scenario {
         }
     }
 
-    fn into_report(self, violation: Option<Violation>) -> Report {
+    fn into_report(self, violation: Option<Violation>, ladder_lines: usize) -> Report {
         let (polls, packets) = self.ground.counts();
         let lasted = self.todo.now();
         let mut book = self.stage.book();
-        let ladder = book.ladder.take().map(Ladder::into_lines).unwrap_or_default();
-        let failure = violation.map(|Violation { checker, message }| Failure {
-            checker,
-            at: lasted,
-            message,
-            ladder,
+        let ladder = book.ladder.take();
+        let failure = violation.map(|Violation { checker, message }| {
+            let lines = ladder.map(|mut ladder| {
+                ladder.on_end(lasted, Some((checker, &message)));
+                let mut lines = ladder.lines(&Filter::of_checker(checker), Some(ladder_lines));
+                lines.extend(ladder.summary());
+                lines
+            });
+            Failure { checker, at: lasted, message, ladder: lines.unwrap_or_default() }
         });
         Report {
             seed: self.stage.plan.seed,
@@ -241,116 +242,32 @@ impl Scenario {
         Ok(())
     }
 
-    fn note(&self, text: impl FnOnce() -> String) {
-        let now = self.now();
-        if let Some(ladder) = &mut self.stage.book().ladder {
-            ladder.push(now, "plan", &text());
-        }
-    }
-
-    fn act(&mut self, at: usize) {
-        let Some(act) = self.stage.plan.lines.get(at).map(|line| line.act.clone()) else { return };
-        if self.puts_off(&act) {
-            return self.todo.push(self.now().plus_us(100), Todo::Line(at));
-        }
-        self.note(|| act.to_string());
-        match act {
-            Act::Crash { who, for_ms } => {
-                if let Some(host) = self.up(who) {
-                    self.stage.book().counters.crashes += 1;
-                    self.take_down(host, for_ms);
-                }
-            }
-            Act::Power { who, for_ms } => {
-                if let Some(host) = self.up(who) {
-                    self.stage.book().counters.power_failures += 1;
-                    self.lose_power(host);
-                    self.take_down(host, for_ms);
-                }
-            }
-            Act::Pause { who, for_ms } => {
-                if let Some(host) = self.up(who) {
-                    let is_done = self.ground.pause(host, for_ms);
-                    self.stage.book().counters.pauses += u64::from(is_done);
-                    self.left_out += u64::from(!is_done);
-                }
-            }
-            Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
-            Act::Split { side, for_ms } => self.split(&side, for_ms),
-            Act::SlowDisk { who, for_ms } => {
-                if let Some(host) = self.find(who) {
-                    self.stage.machine(host).host.disk_is_slow = true;
-                    self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::FastDisk(host)));
-                }
-            }
-            Act::FillDisk { who, for_ms } => {
-                if let Some(host) = self.find(who) {
-                    let mut machine = self.stage.machine(host);
-                    machine.host.disk.is_full = true;
-                    machine.host.may_halt = true;
-                    self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::RoomOnDisk(host)));
-                }
-            }
-            Act::BreakDisk { who } => {
-                if let Some(host) = self.up(who) {
-                    self.stage.machine(host).host.disk.is_broken = true;
-                }
-            }
-            Act::JumpClock { who, by_ms } => {
-                if let Some(host) = self.find(who) {
-                    self.stage.book().counters.clock_jumps += 1;
-                    lock(&self.stage.clock(host)).jump_wall(by_ms);
-                }
-            }
-            Act::Join { who } => {
-                if let Some(host) = self.find(who) {
-                    self.start(host, Incarnation(0));
-                }
-            }
-            Act::RestartAlloc { nth } => self.restart_alloc(nth),
-            Act::Refit { client, mark } => self.refit(client, mark),
-            Act::Register(_)
-            | Act::StopJob { .. }
-            | Act::Evaluate { .. }
-            | Act::StopAlloc { .. }
-            | Act::SetEligible { .. }
-            | Act::Collect
-            | Act::Read { .. }
-            | Act::HandOver { .. }
-            | Act::RemoveServer { .. } => self.ask(&act),
-            // What a start finds damaged is set aside by file operations, which are not simulated.
-            Act::Wipe { .. } | Act::Rot { .. } | Act::Save | Act::Restore => self.left_out += 1,
-        }
-    }
-
-    /// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
-    fn puts_off(&mut self, act: &Act) -> bool {
-        let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
-        let Some(host) = self.up(*who) else { return false };
-        let is_late = CRASH_PUT_OFF_MAX <= self.crash_put_off;
-        if is_late || self.stage.machine(host).host.disk.is_writing() {
-            self.crash_put_off = 0;
-            return false;
-        }
-        self.crash_put_off += 1;
-        true
-    }
-
     /// Start, unless it did since `after`.
-    fn start(&mut self, host: HostId, after: Incarnation) {
-        let machine = self.stage.machine(host);
-        if machine.inbox.is_some() || machine.host.incarnation != after {
+    pub(crate) fn start(&mut self, host: HostId, after: Incarnation) {
+        let mut machine = self.stage.machine(host);
+        if machine.is_up || machine.host.incarnation != after {
             return;
         }
+        machine.is_up = true;
         drop(machine);
-        self.stage.book().counters.restarts += u64::from(after != Incarnation(0));
+        let mut book = self.stage.book();
+        book.counters.restarts += u64::from(after != Incarnation(0));
+        if let Some(ladder) = &mut book.ladder {
+            ladder.on_up(self.todo.now(), host);
+        }
+        drop(book);
         self.ground.start(host);
     }
 
     /// The agent is gone, and starts again after `for_ms`.
-    fn take_down(&mut self, host: HostId, for_ms: u64) {
+    pub(crate) fn take_down(&mut self, host: HostId, for_ms: u64) {
         self.ground.crash(host);
+        let now = self.now();
         let mut machine = self.stage.machine(host);
+        if let Some(ladder) = &mut self.stage.book().ladder {
+            ladder.on_down(now, &machine.host);
+        }
+        machine.is_up = false;
         machine.inbox = None;
         machine.ended = None;
         machine.writes_free_at = Moment::default();
@@ -364,50 +281,6 @@ impl Scenario {
         self.todo.push(self.now().plus_ms(for_ms), Todo::Start(host, after));
         for key in begun {
             tasks::turn(&self.stage, self.now(), host, key, Turn::Begins);
-        }
-    }
-
-    fn lose_power(&self, host: HostId) {
-        let mut machine = self.stage.machine(host);
-        machine.host.has_lost_power = true;
-        let ended = machine.host.drivers.on_power_lost();
-        drop(machine);
-        for key in ended {
-            self.stage.book().checkers.alloc_runs_once.on_ended(key);
-        }
-    }
-
-    fn isolate(&mut self, who: Who, way: Way, for_ms: u64) {
-        let Some(host) = self.find(who) else { return };
-        let others = self.stage.hosts().filter(|&other| other != host);
-        let cuts = others.flat_map(|other| match way {
-            Way::Both => vec![(host, other), (other, host)],
-            Way::Deaf => vec![(other, host)],
-            Way::Mute => vec![(host, other)],
-        });
-        self.cut(cuts.collect(), for_ms);
-    }
-
-    fn split(&mut self, side: &[Who], for_ms: u64) {
-        let side: Vec<HostId> = side.iter().filter_map(|&who| self.find(who)).collect();
-        let pairs = self.stage.hosts().flat_map(|a| self.stage.hosts().map(move |b| (a, b)));
-        let cuts = pairs.filter(|(a, b)| side.contains(a) != side.contains(b)).collect();
-        self.cut(cuts, for_ms);
-    }
-
-    fn cut(&mut self, cuts: Vec<(HostId, HostId)>, for_ms: u64) {
-        self.stage.book().counters.partitions += 1;
-        for &(from, to) in &cuts {
-            self.ground.cut(from, to);
-        }
-        self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::Mend(cuts)));
-    }
-
-    fn end(&mut self, end: End) {
-        match end {
-            End::Mend(cuts) => cuts.into_iter().for_each(|(from, to)| self.ground.mend(from, to)),
-            End::FastDisk(host) => self.stage.machine(host).host.disk_is_slow = false,
-            End::RoomOnDisk(host) => self.stage.machine(host).host.disk.is_full = false,
         }
     }
 
@@ -429,33 +302,10 @@ impl Scenario {
                 Todo::Line(_) => (),
             }
         }
-    }
-
-    fn restart_alloc(&self, nth: u64) {
-        let book = self.stage.book();
-        let live: Vec<_> = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
-        let at = usize::try_from(nth).ok().and_then(|nth| nth.checked_rem(live.len()));
-        let Some(alloc) = at.and_then(|at| live.get(at).copied()) else { return };
-        let home = book.checkers.alloc_runs_once.home(alloc);
-        drop(book);
-        if let Some(host) = home {
-            self.tell(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart });
-        }
-    }
-
-    fn refit(&self, client: u64, mark: u64) {
-        let Some(host) = self.find(Who::Client(client)) else { return };
-        let mut machine = self.stage.machine(host);
-        let Some(node) = &mut machine.host.node else { return };
-        node.meta.insert("mark".into(), mark.to_string());
-        let node = node.clone();
-        drop(machine);
-        self.tell(host, Event::Fingerprinted(node));
-    }
-
-    fn tell(&self, host: HostId, event: Event) {
-        if let Some(inbox) = &self.stage.machine(host).inbox {
-            let _the_agent_may_have_ended = inbox.send(ToAgent::Tell(Inbox::Event(event)));
+        // Also whoever was to join at the very end.
+        for host in self.stage.hosts() {
+            let after = self.stage.machine(host).host.incarnation;
+            self.start(host, after);
         }
     }
 
@@ -474,6 +324,6 @@ impl Scenario {
 
     /// The host that is meant, if it is up.
     pub(crate) fn up(&self, who: Who) -> Option<HostId> {
-        self.find(who).filter(|&host| self.stage.machine(host).inbox.is_some())
+        self.find(who).filter(|&host| self.stage.machine(host).is_up)
     }
 }

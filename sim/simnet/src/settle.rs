@@ -19,6 +19,10 @@ const LOOK_MS: u64 = 500;
 impl Scenario {
     pub(crate) fn heal(&mut self) {
         self.stage.heal();
+        let now = self.now();
+        if let Some(ladder) = &mut self.stage.book().ladder {
+            ladder.on_heal(now);
+        }
         self.end_all_faults();
         self.ground.set_weather(Weather::of(&Knobs::default()));
         for host in self.stage.hosts() {

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - machines outlive their agents;
-//! - of locks that are held at once, a machine's is taken first, and the book's last.
+//! - one thread plays a run, so no lock is ever waited for; none is taken twice.
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use drover_core::api::{Rejection, Response};
@@ -17,9 +17,9 @@ use drover_sim::clock::{HostClock, Moment};
 use drover_sim::counters::Counters;
 use drover_sim::drivers::{InTime, Turn};
 use drover_sim::host::Host;
+use drover_sim::ladder::Ladder;
 use drover_sim::network::HostId;
 use drover_sim::plan::Plan;
-use drover_sim::trace::Ladder;
 use tokio::sync::mpsc;
 
 use crate::lock;
@@ -32,7 +32,9 @@ pub struct Machine {
     pub starts: Vec<u64>,
     /// Writes are done in order.
     pub writes_free_at: Moment,
-    /// How to tell the agent something; `None` while it is down.
+    /// Whether an agent was started and is not known to be gone.
+    pub is_up: bool,
+    /// How to tell the agent something, once it listens.
     pub inbox: Option<mpsc::UnboundedSender<ToAgent>>,
     /// How the agent ended, if it did so by itself.
     pub ended: Option<End>,
@@ -107,6 +109,7 @@ impl Stage {
                 host: Host::new(&plan, HostId(host)),
                 starts: Vec::new(),
                 writes_free_at: Moment::default(),
+                is_up: false,
                 inbox: None,
                 ended: None,
                 dirs: Vec::new(),

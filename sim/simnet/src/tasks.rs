@@ -143,6 +143,11 @@ pub fn turn(stage: &Stage, now: drover_sim::clock::Moment, host: HostId, key: Ta
     let mut machine = stage.machine(host);
     let came = machine.host.drivers.come(key, turn);
     let mut book = stage.book();
+    if let Some(ladder) = &mut book.ladder
+        && (came.has_begun || came.has_ended)
+    {
+        ladder.on_task(now, host, key, came.has_begun);
+    }
     if came.has_begun {
         book.counters.tasks_started += 1;
         let once = book.checkers.alloc_runs_once.on_begun(host, key);

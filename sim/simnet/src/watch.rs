@@ -4,7 +4,7 @@
 //! - it only looks: an agent steps the same with it and without it.
 use std::sync::Arc;
 
-use drover_core::agent::{Agent, Effect, Event, Input};
+use drover_core::agent::{Agent, Effect, Effects, Event, Input};
 use drover_core::client;
 use drover_core::digest::Digest;
 use drover_core::raft::{Ballot, Body, Campaign};
@@ -18,7 +18,6 @@ use drover_sim::checkers::{
     node_not_oversubscribed,
 };
 use drover_sim::network::HostId;
-use drover_sim::trace;
 
 use crate::site::Now;
 use crate::stage::{Book, Stage, Standing};
@@ -49,15 +48,6 @@ impl Watch {
         Self { stage, host, peer, incarnation, now, link: Vec::new() }
     }
 
-    fn note(&self, book: &mut Book, text: impl FnOnce() -> Option<String>) {
-        if let Some(ladder) = &mut book.ladder
-            && let Some(text) = text()
-        {
-            let name = self.stage.machine(self.host).host.name.clone();
-            ladder.push((self.now)(), &name, &text);
-        }
-    }
-
     fn look(&self, book: &mut Book, agent: &Agent, effects: &[Effect]) -> Result<(), Violation> {
         if book.steps.is_multiple_of(CHECK_EVERY) {
             agent.check_invariants();
@@ -79,8 +69,8 @@ impl Watch {
             agent,
             durable_term: durable.term,
         };
-        let has_won = book.checkers.look(looked)?;
-        book.counters.leader_changes += u64::from(has_won);
+        let news = book.checkers.look(looked)?;
+        book.counters.leader_changes += u64::from(news.has_won);
         for effect in effects {
             if let Effect::Send { to: PeerId::Server(to), message: Message::Raft(said) } = effect {
                 self.look_at_promise(book, (server, *to), &said.body)?;
@@ -149,7 +139,9 @@ impl InputLog for Watch {
         let link = std::mem::take(&mut self.link);
         self.link = postcard::to_extend(input, link).expect("invariant: inputs encode");
         let mut book = self.stage.book();
-        self.note(&mut book, || trace::of_event(&input.event));
+        if let Some(ladder) = &mut book.ladder {
+            ladder.on_event((self.now)(), &self.stage.machine(self.host).host, &input.event);
+        }
         if let (
             PeerId::Server(server),
             Event::Received {
@@ -162,8 +154,8 @@ impl InputLog for Watch {
         }
     }
 
-    fn on_step(&mut self, agent: &Agent, effects: &[Effect]) {
-        for effect in effects {
+    fn on_step(&mut self, agent: &Agent, effects: &Effects) {
+        for effect in &effects.list {
             push_effect(&mut self.link, effect);
         }
         self.link.extend_from_slice(&agent.digest().0.to_le_bytes());
@@ -172,10 +164,10 @@ impl InputLog for Watch {
         self.link.extend_from_slice(&book.chain.0.to_le_bytes());
         book.chain = Digest::of(&self.link);
         book.steps += 1;
-        for effect in effects {
-            self.note(&mut book, || trace::of_effect(effect));
+        if let Some(ladder) = &mut book.ladder {
+            ladder.on_effects((self.now)(), &stage.machine(self.host).host, effects);
         }
-        if let Err(violation) = self.look(&mut book, agent, effects) {
+        if let Err(violation) = self.look(&mut book, agent, &effects.list) {
             book.fail(violation);
         }
     }
