@@ -211,7 +211,9 @@ fn the_list_of_log_scenarios_names_tests_that_are_there() {
 #[test]
 fn files_and_functions_stay_within_their_walls() {
     let mut found = Vec::new();
-    for folder in ["core/src", "shell/src", "sim/src", "sim/simnet/src", "cli/src", "tests/src", "tests/it"] {
+    for folder in
+        ["core/src", "shell/src", "sim/src", "sim/simnet/src", "cli/src", "tests/src", "tests/it"]
+    {
         for (path, text) in sources(folder) {
             let lines = text.lines().count();
             if FILE_LINES_MAX < lines {
@@ -298,7 +300,9 @@ fn every_module_says_what_it_is_for_and_what_it_promises() {
 #[test]
 fn every_select_is_biased_and_nothing_is_left_to_mend() {
     let mut found = Vec::new();
-    for folder in ["core/src", "shell/src", "sim/src", "sim/simnet/src", "cli/src", "tests/src", "tests/it"] {
+    for folder in
+        ["core/src", "shell/src", "sim/src", "sim/simnet/src", "cli/src", "tests/src", "tests/it"]
+    {
         for (path, text) in sources(folder) {
             let lines: Vec<&str> = text.lines().collect();
             for (number, line) in lines.iter().enumerate() {
