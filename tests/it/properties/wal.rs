@@ -2,9 +2,9 @@
 //! damaged, recovery gives back what was durable, or says that it cannot.
 use std::collections::{BTreeMap, VecDeque};
 
+use crc_fast::crc32_iscsi as crc32c;
 use drover_core::rng::Rng;
 use drover_core::types::WriteSeq;
-use drover_core::wal::checksum::crc32c;
 use drover_core::wal::{
     Config, Corruption, Fault, Lane, OpId, Operation, Output, PerLane, Recovery, SegmentId,
     SegmentImage, Tail, Wal, recover, seal,

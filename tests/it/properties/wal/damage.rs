@@ -1,6 +1,6 @@
 //! Damage of every kind: torn writes are cut, everything else is reported with its place.
+use crc_fast::crc32_iscsi as crc32c;
 use drover_core::types::WriteSeq;
-use drover_core::wal::checksum::crc32c;
 use drover_core::wal::{Corruption, Damage, Lane, SegmentId};
 use proptest::prelude::*;
 
