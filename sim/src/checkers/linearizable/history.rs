@@ -1,19 +1,19 @@
 //! One object's history, judged while it grows: is there an order of its operations, each between its
 //! beginning and its end, in which every one could have come to what it came to? Wing and Gong 1993, with
-//! Lowe's memory of configurations (2017), kept forward in time instead of searched at the end.
+//! Lowe's memory of cases (2017), kept forward in time instead of searched at the end.
 //!
-//! A configuration is a state that the object may have by now, with the operations in it that have not
+//! A case is a state that the object may have by now, with the operations in it that have not
 //! ended yet. What happened is taken in as soon as it is known what became of everyone who had begun by
 //! then. An operation that was lost may happen at any later time, once, or never; it is put in only where
-//! it is needed. Three rules keep configurations few:
+//! it is needed. Three rules keep cases few:
 //! - who reads, and can read what it read, reads at once: nothing is lost by it;
 //! - who overwrites may be put right before another who overwrites, where nobody sees it: so when one
 //!   does, everyone else who could have is free to end without a trace;
 //! - to put one who overwrites anywhere else makes sense only if somebody sees it.
 //!
 //! Invariants
-//! - no configuration left: there is no such order;
-//! - of two configurations the one that used less of what was lost, and leaves more free to end, is enough;
+//! - no case left: there is no such order;
+//! - of two cases the one that used less of what was lost, and leaves more free to end, is enough;
 //! - the search is bounded, and says so when it ends there.
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
@@ -77,7 +77,7 @@ enum Moment {
 
 /// Where the object may be.
 #[derive(Clone, Debug)]
-struct Configuration<O: Object> {
+struct Case<O: Object> {
     state: O::State,
     /// Operations that happened and have not ended, in order.
     done: Vec<Number>,
@@ -97,7 +97,7 @@ pub struct History<O: Object> {
     active: BTreeMap<Number, O::Act>,
     /// Lost, and how many of each kind: those of one kind are as good as each other.
     lost: BTreeMap<O::Act, usize>,
-    configurations: Vec<Configuration<O>>,
+    cases: Vec<Case<O>>,
     /// What ended last.
     told: VecDeque<String>,
 }
@@ -105,13 +105,13 @@ pub struct History<O: Object> {
 impl<O: Object> Default for History<O> {
     fn default() -> Self {
         let state = O::State::default();
-        let first = Configuration { state, done: Vec::new(), free: Vec::new(), used: Vec::new() };
+        let first = Case { state, done: Vec::new(), free: Vec::new(), used: Vec::new() };
         Self {
             moments: VecDeque::new(),
             fates: BTreeMap::new(),
             active: BTreeMap::new(),
             lost: BTreeMap::new(),
-            configurations: vec![first],
+            cases: vec![first],
             told: VecDeque::new(),
         }
     }
@@ -144,7 +144,7 @@ impl<O: Object> History<O> {
                     match fate {
                         Fate::Done(act) => {
                             self.active.insert(number, act);
-                            for found in &mut self.configurations {
+                            for found in &mut self.cases {
                                 found.read_at_once(&self.active);
                             }
                         }
@@ -159,10 +159,10 @@ impl<O: Object> History<O> {
         Ok(())
     }
 
-    /// Every configuration must have it by now.
+    /// Every case must have it by now.
     fn end(&mut self, number: Number) -> Result<(), Refusal> {
         let act = self.active.remove(&number).expect("invariant: it ends after it began");
-        let before = std::mem::take(&mut self.configurations);
+        let before = std::mem::take(&mut self.cases);
         let states: Vec<O::State> = before.iter().map(|found| found.state.clone()).collect();
         self.told.push_back(format!("{number}: {act:?}"));
         if TOLD_MAX < self.told.len() {
@@ -170,13 +170,13 @@ impl<O: Object> History<O> {
         }
         let mut search = Search { history: self, number, act, steps: 0, ended: Frontier::new() };
         let is_decided = search.run(before);
-        self.configurations = search.ended.into_configurations();
+        self.cases = search.ended.into_cases();
         let told = || Vec::from(self.told.clone()).join("; ");
         if !is_decided {
             let text = format!("no answer in {STEPS_MAX} steps from {states:?}: {}", told());
             return Err(Refusal::Undecided(text));
         }
-        if self.configurations.is_empty() {
+        if self.cases.is_empty() {
             let text = format!("the last of these cannot be, from {states:?}: {}", told());
             return Err(Refusal::NoOrder(text));
         }
@@ -184,15 +184,15 @@ impl<O: Object> History<O> {
         Ok(())
     }
 
-    /// What was lost and happened in every configuration has happened.
+    /// What was lost and happened in every case has happened.
     fn forget_used(&mut self) {
-        let first = self.configurations.first().map(|found| found.used.clone());
+        let first = self.cases.first().map(|found| found.used.clone());
         for act in first.unwrap_or_default() {
-            let is_common = self.configurations.iter().all(|found| found.used.contains(&act));
+            let is_common = self.cases.iter().all(|found| found.used.contains(&act));
             if !is_common {
                 continue;
             }
-            for found in &mut self.configurations {
+            for found in &mut self.cases {
                 if let Ok(at) = found.used.binary_search(&act) {
                     found.used.remove(at);
                 }
@@ -207,7 +207,7 @@ impl<O: Object> History<O> {
     }
 }
 
-impl<O: Object> Configuration<O> {
+impl<O: Object> Case<O> {
     /// Whoever can read what it read does. Answers whether somebody did.
     fn read_at_once(&mut self, active: &BTreeMap<Number, O::Act>) -> bool {
         let before = self.free.len();
@@ -237,10 +237,10 @@ fn remove(list: &mut Vec<Number>, one: Number) -> bool {
     found.is_ok()
 }
 
-/// A configuration on the way to an ending.
+/// A case on the way to an ending.
 #[derive(Clone, Debug)]
 struct Place<O: Object> {
-    found: Configuration<O>,
+    found: Case<O>,
     /// The state was just overwritten, and nobody has seen it yet.
     is_unseen: bool,
 }
@@ -260,7 +260,7 @@ impl<O: Object> Frontier<O> {
 
     /// Whether it is new: nothing known is as good.
     fn insert(&mut self, place: &Place<O>) -> bool {
-        let Configuration { state, done, free, used } = &place.found;
+        let Case { state, done, free, used } = &place.found;
         let known = self.0.entry((state.clone(), done.clone(), place.is_unseen)).or_default();
         let is_better = |one: &Means<O>, free: &[Number], used: &[O::Act]| {
             is_part_of(free, &one.0) && is_part_of(&one.1, used)
@@ -274,9 +274,9 @@ impl<O: Object> Frontier<O> {
         true
     }
 
-    fn into_configurations(self) -> Vec<Configuration<O>> {
+    fn into_cases(self) -> Vec<Case<O>> {
         let all = self.0.into_iter().flat_map(|((state, done, _), means)| {
-            means.into_iter().map(move |(free, used)| Configuration {
+            means.into_iter().map(move |(free, used)| Case {
                 state: state.clone(),
                 done: done.clone(),
                 free,
@@ -293,7 +293,7 @@ fn is_part_of<A: Ord>(part: &[A], whole: &[A]) -> bool {
     part.len() <= whole.len() && part.iter().all(|wanted| rest.any(|found| found == wanted))
 }
 
-/// From all configurations to those in which the operation `number` has happened.
+/// From all cases to those in which the operation `number` has happened.
 struct Search<'a, O: Object> {
     history: &'a History<O>,
     number: Number,
@@ -304,7 +304,7 @@ struct Search<'a, O: Object> {
 
 impl<O: Object> Search<'_, O> {
     /// Whether it came to its end.
-    fn run(&mut self, before: Vec<Configuration<O>>) -> bool {
+    fn run(&mut self, before: Vec<Case<O>>) -> bool {
         let mut seen = Frontier::<O>::new();
         let begin = before.into_iter().map(|found| Place { found, is_unseen: false });
         let mut todo: VecDeque<Place<O>> = begin.collect();
@@ -330,12 +330,12 @@ impl<O: Object> Search<'_, O> {
         true
     }
 
-    fn end(&mut self, found: Configuration<O>) {
+    fn end(&mut self, found: Case<O>) {
         self.ended.insert(&Place { found, is_unseen: false });
     }
 
     /// It has happened already, or may have; answers whether there is no other way from here.
-    fn ends_freely(&mut self, found: &Configuration<O>) -> bool {
+    fn ends_freely(&mut self, found: &Case<O>) -> bool {
         let mut ended = found.clone();
         let is_done = remove(&mut ended.done, self.number);
         let is_free = remove(&mut ended.free, self.number);
@@ -358,7 +358,7 @@ impl<O: Object> Search<'_, O> {
         act: &O::Act,
         number: Option<Number>,
     ) -> Place<O> {
-        let mut found = Configuration { state, ..from.found.clone() };
+        let mut found = Case { state, ..from.found.clone() };
         let kind = O::kind(act);
         if kind == Kind::Overwrites {
             let others = self.history.active.iter();
@@ -410,7 +410,7 @@ impl<O: Object> Search<'_, O> {
         if is_enough {
             return Vec::new();
         }
-        let Configuration { state: before, used, .. } = &from.found;
+        let Case { state: before, used, .. } = &from.found;
         let mut next = Vec::new();
         for (act, &count) in &self.history.lost {
             let is_left = used.iter().filter(|used| *used == act).count() < count;
@@ -429,7 +429,7 @@ impl<O: Object> Search<'_, O> {
 
     /// Somebody who has begun and not happened looks at what is there.
     fn is_watched(&self, from: &Place<O>) -> bool {
-        let Configuration { done, free, .. } = &from.found;
+        let Case { done, free, .. } = &from.found;
         self.history.active.iter().any(|(number, act)| match O::kind(act) {
             Kind::Overwrites => false,
             Kind::Reads => free.binary_search(number).is_err(),
@@ -439,7 +439,7 @@ impl<O: Object> Search<'_, O> {
 
     /// Somebody who overwrites would be free if somebody else did now.
     fn is_anyone_bound(&self, from: &Place<O>) -> bool {
-        let Configuration { done, free, .. } = &from.found;
+        let Case { done, free, .. } = &from.found;
         self.history.active.iter().any(|(number, act)| {
             let is_in = |list: &[Number]| list.binary_search(number).is_ok();
             O::kind(act) == Kind::Overwrites && !is_in(done) && !is_in(free)
