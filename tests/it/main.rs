@@ -3,6 +3,7 @@ mod agent;
 mod client;
 mod config;
 mod drivers;
+mod fuzz;
 mod gossip;
 mod http;
 mod jobspec;

@@ -4,6 +4,8 @@
 //! are separated by an empty line; a line that starts with `#` is a remark. Run with `UPDATE=1` to
 //! write what was printed into the file: read the diff before you commit it.
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod raft_scripts;
 pub mod rig;
 

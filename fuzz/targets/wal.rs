@@ -1,0 +1,3 @@
+#![no_main]
+//! See `drover_tests::fuzz::wal`.
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drover_tests::fuzz::wal(bytes));
