@@ -3,9 +3,10 @@
 //!
 //! Prints a line a run, the ladder of a failure, and what all of it took. Exits with 1 when a property
 //! did not hold, or when two runs of one plan were not the same.
+use std::io::Write as _;
 use std::ops::Range;
 use std::process::ExitCode;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use drover_sim::plan::Plan;
 use drover_sim::plan::draw::Size;
@@ -146,9 +147,8 @@ fn show(report: &Report, took_ms: u64) -> bool {
     false
 }
 
-#[expect(clippy::print_stdout, reason = "this is a program for people")]
 fn say(text: &str) {
-    println!("{text}");
+    let _the_reader_may_be_gone = writeln!(io::stdout(), "{text}");
 }
 
 fn cpu_ns() -> u64 {
