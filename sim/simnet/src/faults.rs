@@ -5,6 +5,7 @@
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
 use drover_shell::run::Inbox;
+use drover_sim::ladder::faults::{Aim, AtLeader};
 use drover_sim::network::HostId;
 use drover_sim::plan::{Act, Way, Who};
 
@@ -29,10 +30,13 @@ impl Scenario {
             | Act::Join { who } => self.find(*who),
             _ => None,
         };
-        let is_up = whom.is_none_or(|host| self.stage.machine(host).is_up);
+        let up = whom.is_none_or(|host| self.stage.machine(host).is_up);
+        let says_leader = act.to_string().contains("leader");
+        let leader = if says_leader { AtLeader::Yes } else { AtLeader::No };
+        let aim = Aim { hosts: whom.into_iter().collect(), leader, up };
         let now = self.now();
         if let Some(ladder) = &mut self.stage.book().ladder {
-            ladder.on_act(now, act, whom.as_slice(), is_up);
+            ladder.on_act(now, act, &aim);
         }
     }
 
@@ -65,6 +69,11 @@ impl Scenario {
             }
             Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
             Act::Split { side, for_ms } => self.split(&side, for_ms),
+            Act::Cut { from, to, for_ms } => {
+                if let Some((from, to)) = self.find(from).zip(self.find(to)) {
+                    self.cut(vec![(from, to)], for_ms);
+                }
+            }
             Act::SlowDisk { who, for_ms } => {
                 if let Some(host) = self.find(who) {
                     self.stage.machine(host).host.disk_is_slow = true;
@@ -108,6 +117,10 @@ impl Scenario {
             | Act::RemoveServer { .. } => self.ask(&act),
             // What a start finds damaged is set aside by file operations, which are not simulated.
             Act::Wipe { .. } | Act::Rot { .. } | Act::Save | Act::Restore => self.left_out += 1,
+            // Links differ in nothing but cuts, and the processor's time costs nothing here.
+            Act::SlowLinks { .. } | Act::LoseMessages { .. } | Act::SlowCpu { .. } => {
+                self.left_out += 1;
+            }
         }
     }
 

@@ -2,12 +2,12 @@
 //!
 //! Invariants
 //! - an answer belongs to a request that waits for it, once.
-use drover_core::api::{Heir, Order, Rejection, Request, Response};
+use drover_core::api::{Consistency, Heir, Order, Rejection, Request, Response};
 use drover_core::types::{AllocId, Index};
 use drover_core::wire::PeerId;
 use drover_sim::checkers::{Violation, named};
 use drover_sim::network::HostId;
-use drover_sim::plan::{Act, Who};
+use drover_sim::plan::{Act, Freshness, Who};
 use drover_sim::workload::{NAMESPACE, node_id, spec_of};
 
 use crate::scenario::Scenario;
@@ -65,7 +65,13 @@ impl Scenario {
                 Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }
             }
             Act::Collect => Request::CollectGarbage,
-            Act::Read { consistency } => Request::ReadPoint { consistency: *consistency },
+            Act::Read { how: Freshness::Stale, .. } => return None,
+            Act::Read { how: Freshness::Default, .. } => {
+                Request::ReadPoint { consistency: Consistency::Default }
+            }
+            Act::Read { how: Freshness::Consistent, .. } => {
+                Request::ReadPoint { consistency: Consistency::Consistent }
+            }
             Act::HandOver { to: Who::Leader } => {
                 let former = server(self.find(Who::Leader)?)?;
                 Request::Order(Order::TransferLead { heir: Heir::AnyBut(former) })

@@ -127,7 +127,7 @@ impl Stage {
         }
         let silence_ms = limits::HEARTBEAT_TTL_MS + limits::HEARTBEAT_GRACE_MS;
         let book = Book {
-            checkers: Checkers::new(silence_ms),
+            checkers: Checkers::new(&plan, silence_ms),
             standings: ids.map(|_| None).collect(),
             ladder,
             ..Book::default()

@@ -129,7 +129,9 @@ fn verdict(book: &Book, agent: &Agent) -> Result<(), Violation> {
     named("eval_is_settled", eval_is_settled::check(state))?;
     let live = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
     named("desired_is_running", desired_is_running::check(state, &live))?;
-    named("no_lost_write", book.checkers.no_lost_write.check(state))
+    let mut jobs = state.jobs().map(|job| &job.newest().spec.id);
+    let shown = jobs.try_for_each(|job| book.checkers.no_lost_write.check_job(state, job));
+    named("no_lost_write", shown)
 }
 
 impl InputLog for Watch {
