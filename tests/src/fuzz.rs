@@ -42,8 +42,11 @@ mod bytes;
 pub use agent_step::agent_step;
 use bytes::Bytes;
 
+/// Holds a promise to some bytes.
+pub type Check = fn(&[u8]);
+
 /// By name.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
+pub const ALL: [(&str, Check); 8] = [
     ("wire", wire),
     ("wal", wal),
     ("input_log", input_log),
@@ -110,7 +113,6 @@ pub fn wal(bytes: &[u8]) {
         segment[from..from + length].fill(0);
         let again = read(&segments).expect("a log whose torn end was wiped is whole");
         assert_eq!((again.records, &again.tail), (records, &tail), "only what was torn is cut");
-        assert_eq!(again.torn, None, "what was wiped is not torn");
     }
     Wal::new(config, tail).check_invariants();
 }
