@@ -163,6 +163,10 @@ impl Assign {
             if now < retry_at {
                 break;
             }
+            if planted!(AssignmentNotRepeated) {
+                self.set(node, State::UpToDate);
+                continue;
+            }
             self.tell(now, node, None, out);
         }
     }

@@ -167,7 +167,7 @@ impl Broker {
     /// The stamp that an entry would get now is `clock`.
     pub fn on_time(&mut self, clock: WallTime, out: &mut impl Emit<Output>) {
         while let Some(&(until, id)) = self.delayed.first() {
-            if clock < until {
+            if clock < until || planted!(DelayedNotReady) {
                 break;
             }
             let known = self.places.get(&id).copied();
@@ -208,6 +208,9 @@ impl Broker {
     /// The plan of the evaluation was applied, refused or lost. If the evaluation is still pending, it
     /// takes its turn again.
     pub fn on_settled(&mut self, id: EvalId) {
+        if planted!(SettledForgotten) {
+            return;
+        }
         let Some(&Place::Queued { job, .. }) = self.places.get(&id) else {
             return;
         };

@@ -377,7 +377,9 @@ impl Gossip {
         known.heard_at = Some(now);
         known.missed = 0;
         known.failed_at = None;
-        known.member.status = Status::Alive;
+        if !planted!(ReturnNotHeard) {
+            known.member.status = Status::Alive;
+        }
         if is_news {
             out.emit(Output::MemberAlive(known.member.clone()));
         }

@@ -141,7 +141,8 @@ impl Heartbeats {
         if silence_ms <= age_ms {
             return answer;
         }
-        if watched.status != NodeStatus::Ready && watched.may_say(now, NodeStatus::Ready) {
+        let is_away = watched.status != NodeStatus::Ready && !planted!(ReturnNotNoticed);
+        if is_away && watched.may_say(now, NodeStatus::Ready) {
             watched.verdict = Some((NodeStatus::Ready, now));
             out.emit(Output::NodeReady(node));
         }

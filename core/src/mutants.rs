@@ -164,8 +164,34 @@ mutants!(
     NoGraceForNewLeader,
     /// A client goes on with what its tombstone ended.
     TombstoneIgnored,
+    /// A node that was down and is heard again is not called ready.
+    ReturnNotNoticed,
+    /// What a node must do is told once, whether it hears it or not.
+    AssignmentNotRepeated,
     /// A restarted client starts anew what may live.
     NoReattach,
+    /// A task that ignores its signal is left alone.
+    KillForgotten,
+    /// A report that was lost with its server is not made again.
+    ReportLostWithServer,
+    /// An alloc whose node died is stopped and not replaced.
+    LostNotReplaced,
+    /// Allocs beyond the group's count run on.
+    SurplusKept,
+    /// Allocs of a job that is stopped run on.
+    StraysKept,
+    /// An alloc that a new version of its job would replace is kept.
+    OldVersionKept,
+    /// A failed alloc whose delay is not over yet is forgotten.
+    DelayForgotten,
+    /// An evaluation that waits for a moment waits for ever.
+    DelayedNotReady,
+    /// An evaluation that is still open after its plan is not looked at again.
+    SettledForgotten,
+    /// Memory is not counted where it is asked whether an alloc fits.
+    MemoryNotCounted,
+    /// A server that counted as failed and is heard again still counts as failed.
+    ReturnNotHeard,
     /// A server whose log has begun waits to found a cluster.
     FoundsBesideLog,
     /// Nobody is told to stop what a restored state does not know.

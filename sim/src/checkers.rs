@@ -17,7 +17,7 @@
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `desired_is_running`, `eval_is_settled` | after healing: what is wanted runs, nothing waits |
 //!
-//! Beside them a run fails when some server does not become a voter (`everyone_votes`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
+//! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
 //! read its own log (`recovery`), or says something that its peers refuse (`wire`).
 //!
 //! Invariants

@@ -93,7 +93,9 @@ impl Reports {
 
     /// The server that was told is gone: tell the next.
     pub(super) fn on_server_lost(&mut self) {
-        if let Some(sent) = self.in_flight.take() {
+        if let Some(sent) = self.in_flight.take()
+            && !planted!(ReportLostWithServer)
+        {
             self.waiting.extend(sent.allocs);
             self.leaves = Leaves::AtOnce;
         }

@@ -258,7 +258,7 @@ impl TaskRun {
         let Stage::Stopping { kill_at, kill_retry_ms, purpose } = self.stage else {
             return false;
         };
-        if now < kill_at {
+        if now < kill_at || planted!(KillForgotten) {
             return false;
         }
         let kill_at = now.plus_ms(kill_retry_ms);

@@ -93,7 +93,9 @@ pub(super) fn stop_strays(buckets: &Buckets<'_>) -> Vec<Stop> {
     let vanished = buckets.vanished.iter();
     let mut stops: Vec<Stop> =
         vanished.map(|&alloc| Stop { alloc, reason: StopReason::NodeLost }).collect();
-    stops.extend(buckets.strays.iter().map(stop_unneeded));
+    if !planted!(StraysKept) {
+        stops.extend(buckets.strays.iter().map(stop_unneeded));
+    }
     stops
 }
 
@@ -116,7 +118,9 @@ impl<'a> Goal<'a> {
     ) -> Outline<'a> {
         let mut outline = Outline::default();
         let (spare, mut staying) = self.split_spare(&bucket.items);
-        outline.stops.extend(spare.iter().map(stop_unneeded));
+        if !planted!(SurplusKept) {
+            outline.stops.extend(spare.iter().map(stop_unneeded));
+        }
         staying.sort_by_key(|item| (item.alloc.ordinal, item.alloc.id));
 
         let mut ordinals = Ordinals::default();
@@ -133,6 +137,7 @@ impl<'a> Goal<'a> {
                 }
                 Standing::Live => outline.kept.push(item.alloc),
                 Standing::Done | Standing::Failed(Retry::Never) => {}
+                Standing::Failed(Retry::Later { .. }) if planted!(DelayForgotten) => {}
                 Standing::Failed(Retry::Later { due }) => outline.later.push((item.alloc, due)),
                 Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }) => {
                     replace(item, &mut ordinals, &mut outline);
@@ -206,6 +211,7 @@ impl<'a> Goal<'a> {
                 previous: Some(alloc),
                 cause: Cause::Updates,
             }),
+            (Change::Destructive, _) if planted!(OldVersionKept) => outline.kept.push(alloc),
             (Change::Destructive, _) => old.push(alloc),
         }
         assert!(alloc.version < self.version, "only an older version is updated");
@@ -295,6 +301,9 @@ fn replace<'a>(item: &Item<'a>, ordinals: &mut Ordinals, outline: &mut Outline<'
         Standing::Failed(Retry::Now { delay_ms }) => Cause::Reschedules { delay_ms },
         Standing::Lost => {
             outline.stops.push(Stop { alloc: alloc.id, reason: StopReason::NodeLost });
+            if planted!(LostNotReplaced) {
+                return;
+            }
             Cause::Replaces
         }
         Standing::Live | Standing::Done | Standing::Ended | Standing::Failed(_) => Cause::Replaces,

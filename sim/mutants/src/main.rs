@@ -1,5 +1,5 @@
 //! Planted bugs, each hunted until something notices: `cargo run --profile sim --manifest-path
-//! sim/mutants/Cargo.toml [-- --seeds N] [-- NAME ...]`. A bug that survives is a hole in the tests.
+//! sim/mutants/Cargo.toml [-- --seeds N] [-- --random] [-- NAME ...]`. A bug that survives is a hole in the tests.
 //! `-- show NAME [FILE]` prints the ladder of the run that notices it, and writes the page of it.
 //!
 //! Each is looked for in two ways: by the scripts of protocol rules, which must print what they always
@@ -29,10 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let [word, name, seeds] = args.as_slice()
+    if let [word, name, seeds, by] = args.as_slice()
         && word == "hunt"
     {
-        hunt_one(name, seeds.parse().unwrap_or(SEEDS));
+        let by = if by == "random" { By::RandomSeeds } else { By::Everything };
+        hunt_one(name, seeds.parse().unwrap_or(SEEDS), by);
         return ExitCode::SUCCESS;
     }
     if let [word, name, page @ ..] = args.as_slice()
@@ -48,29 +49,53 @@ fn main() -> ExitCode {
         named.peek().is_none() || named.any(|arg| *arg == name)
     };
     let wanted: Vec<Mutant> = ALL.iter().filter(is_wanted).copied().collect();
-    let survivors = hunt_all(&wanted, seeds);
+    let is_random = args.iter().any(|arg| arg == "--random");
+    let by = if is_random { By::RandomSeeds } else { By::Everything };
+    let Hunted { survivors, mut seeds_to_kill } = hunt_all(&wanted, seeds, by);
     println!("\n{} bugs planted, {} survived {survivors:?}", wanted.len(), survivors.len());
+    seeds_to_kill.sort_unstable();
+    if let Some(median) = seeds_to_kill.get(seeds_to_kill.len() / 2) {
+        let count = seeds_to_kill.len();
+        println!("{count} were noticed by a random seed, the median by the {median}th");
+    }
     if survivors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As many at a time as there are cores. Answers who survived.
-fn hunt_all(wanted: &[Mutant], seeds: u64) -> Vec<Mutant> {
+/// What looks for a bug.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum By {
+    /// Scripts, plans of bugs that were found once, and then random seeds.
+    Everything,
+    /// What somebody would find who knows nothing yet.
+    RandomSeeds,
+}
+
+/// What became of the bugs.
+#[derive(Default)]
+struct Hunted {
+    survivors: Vec<Mutant>,
+    /// How many random seeds each took that was noticed by one.
+    seeds_to_kill: Vec<u64>,
+}
+
+/// As many at a time as there are cores.
+fn hunt_all(wanted: &[Mutant], seeds: u64, by: By) -> Hunted {
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     println!("{:<28}{:<44}simulator", "planted", "scripts");
-    let mut survivors = Vec::new();
+    let mut hunted = Hunted::default();
     let mut running: Vec<(Mutant, Instant, Child)> = Vec::new();
     let mut waiting = wanted.iter().copied();
     loop {
         while running.len() < cores
             && let Some(mutant) = waiting.next()
         {
-            match begin(mutant, seeds) {
+            match begin(mutant, seeds, by) {
                 Ok(child) => running.push((mutant, Instant::now(), child)),
                 Err(fault) => panic!("no process for {mutant:?}: {fault}"),
             }
         }
         if running.is_empty() {
-            return survivors;
+            return hunted;
         }
         thread::sleep(Duration::from_millis(20));
         running.retain_mut(|(mutant, since, child)| match child.try_wait() {
@@ -87,8 +112,9 @@ fn hunt_all(wanted: &[Mutant], seeds: u64) -> Vec<Mutant> {
                 }
                 print!("{said}");
                 if is_survivor(&said) {
-                    survivors.push(*mutant);
+                    hunted.survivors.push(*mutant);
                 }
+                hunted.seeds_to_kill.extend(seeds_of(&said));
                 false
             }
             Ok(Some(_)) | Err(_) => {
@@ -104,18 +130,29 @@ fn is_survivor(line: &str) -> bool {
     line.contains("  survived ") && !line.contains(".txt")
 }
 
-fn begin(mutant: Mutant, seeds: u64) -> std::io::Result<Child> {
+/// How many random seeds it took, if one did it.
+fn seeds_of(line: &str) -> Option<u64> {
+    let (_, after) = line.split_once(" seed ")?;
+    let seed: u64 = after.split_whitespace().next()?.parse().ok()?;
+    Some(seed + 1)
+}
+
+fn begin(mutant: Mutant, seeds: u64, by: By) -> std::io::Result<Child> {
     let (name, seeds) = (format!("{mutant:?}"), seeds.to_string());
+    let by = if by == By::RandomSeeds { "random" } else { "everything" };
     let program = env::current_exe()?;
-    Command::new(program).args(["hunt", &name, &seeds]).stdout(Stdio::piped()).spawn()
+    Command::new(program).args(["hunt", &name, &seeds, by]).stdout(Stdio::piped()).spawn()
 }
 
 /// One line: what noticed.
-fn hunt_one(name: &str, seeds: u64) {
+fn hunt_one(name: &str, seeds: u64, by: By) {
     let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
     plant(mutant);
     // An assertion of the core is a checker too: its panic is caught and told as a failure.
     panic::set_hook(Box::new(|_| ()));
+    if by == By::RandomSeeds {
+        return println!("{name:<28}{:<44}{}", "", by_seeds(seeds));
+    }
     let differing = files("tests/scenarios/raft").into_iter().find(|path| differs(path));
     let script = differing.as_deref().and_then(Path::file_name).unwrap_or_default();
     let script = script.to_string_lossy();
@@ -158,6 +195,10 @@ fn noticed(seeds: u64) -> String {
             return format!("{name}  {}", told(&failure));
         }
     }
+    by_seeds(seeds)
+}
+
+fn by_seeds(seeds: u64) -> String {
     for seed in 0..seeds {
         let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
         let options =

@@ -1,5 +1,6 @@
 //! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked and no node
-//! has room for it; and nothing runs that should not — the purpose of the whole thing.
+//! has room for it; what runs is of the newest version, unless an evaluation waits for room; and nothing
+//! runs that should not — the purpose of the whole thing.
 //!
 //! Invariants
 //! - what runs is asked of the drivers, not of the tables.
@@ -53,6 +54,12 @@ fn check_job(state: &State, job: &Job) -> Verdict {
         let wanted = if job.stopped { 0 } else { count };
         if wanted < running {
             return Err(format!("{running} allocs run, {wanted} are wanted"));
+        }
+        let waits = state.blocked_eval_of_job(job.id).is_some();
+        let mut live = state.allocs_of_job(job.id).filter(runs);
+        if !waits && let Some(old) = live.find(|alloc| alloc.version < version.version) {
+            let (id, old) = (old.id, old.version);
+            return Err(format!("{id:?} runs version {old}, the newest is {}", version.version));
         }
         if running < wanted && version.spec.kind == JobKind::Service {
             check_missing(state, job, group).map_err(|why| {

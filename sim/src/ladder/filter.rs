@@ -65,6 +65,7 @@ impl Filter {
             | "one_leader"
             | "states_equal"
             | "everyone_votes"
+            | "everyone_is_ready"
             | "order_is_kept"
             | "shadow_agrees"
             | "recovery"

@@ -44,6 +44,7 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("one_leader", "when all faults are over, every server is up and follows one leader"),
     ("states_equal", "when all faults are over, all servers have the same state"),
     ("everyone_votes", "when all faults are over, every server that is there votes"),
+    ("everyone_is_ready", "when all faults are over, every client that is there is ready"),
     ("answered_once", "every request is answered, once"),
     ("order_is_kept", "what an operator was told to be done is done"),
     ("one_cluster", "a server never leaves its cluster for another"),

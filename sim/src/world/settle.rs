@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 
 use drover_core::digest::Digest;
-use drover_core::types::{Index, ServerId};
+use drover_core::state::State;
+use drover_core::types::{Index, NodeStatus, ServerId};
 use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
-use crate::checkers::{Violation, desired_is_running, eval_is_settled, named};
+use crate::checkers::{Verdict, Violation, desired_is_running, eval_is_settled, named};
 use crate::clock::Moment;
 use crate::network::{HostId, Weather};
 
@@ -110,8 +111,21 @@ impl World {
         }
         let agent = self.hosts[leader.0].agent.as_ref();
         let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
+        named("everyone_is_ready", self.check_nodes(state))?;
         named("eval_is_settled", eval_is_settled::check(state))?;
         let live = self.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
         named("desired_is_running", desired_is_running::check(state, &live))
+    }
+
+    /// Every client is there by now, and its node must be ready.
+    fn check_nodes(&self, state: &State) -> Verdict {
+        for host in &self.hosts {
+            let PeerId::Client(id) = host.peer else { continue };
+            let status = state.node(id).map(|node| node.status);
+            if status != Some(NodeStatus::Ready) {
+                return Err(format!("{} is there, and its node's status is {status:?}", host.name));
+            }
+        }
+        Ok(())
     }
 }
