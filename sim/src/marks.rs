@@ -55,8 +55,6 @@ marks!(
     StaleTold,
     /// a snapshot was sent in more than one part
     SnapshotInParts,
-    /// a snapshot that had arrived was refused
-    SnapshotRefused,
     /// a part of a snapshot was wanted that is not there any more
     ChunkMissing,
     /// the configuration was joint

@@ -16,7 +16,7 @@ use std::{env, fs, panic, thread};
 use drover_core::mutants::{ALL, Mutant, plant};
 use drover_sim::plan::Plan;
 use drover_sim::run::{Failure, run_plan};
-use drover_sim::{Options, Times, hunt, plan_of, report, watch_plan};
+use drover_sim::{Options, Times, hunt, plan_of, report, shrink, watch_plan};
 use drover_tests::play;
 use drover_tests::raft_scripts::Bench;
 
@@ -160,7 +160,10 @@ fn hunt_one(name: &str, seeds: u64, by: By) {
     println!("{name:<28}{script:<44}{}", noticed(seeds));
 }
 
-/// The ladder of the first run in which the bug is noticed.
+/// Runs that shrinking may take.
+const SHRINK_RUNS_MAX: u64 = 600;
+
+/// The first run in which the bug is noticed, cut down to what it takes: its plan and its ladder.
 fn show(name: &str, page: Option<&String>) -> ExitCode {
     let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
     plant(mutant);
@@ -170,10 +173,12 @@ fn show(name: &str, page: Option<&String>) -> ExitCode {
         let options = Options { servers, minutes: 2, check_every: 20, ..Options::default() };
         let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
         if let Some(report) = found.failures.first() {
-            println!("{name}, {servers} servers\n{report}");
+            let plan = plan_of(report.seed, &options);
+            let plan = shrink(&plan, &options, SHRINK_RUNS_MAX).unwrap_or(plan);
+            let (report, ladder) = watch_plan(&plan, &options);
+            println!("{name}, first noticed by seed {seed} with {servers} servers\n{plan}");
+            println!("{}", run_plan(&plan, &options));
             if let Some(path) = page {
-                let plan = plan_of(seed, &options);
-                let (report, ladder) = watch_plan(&plan, &options);
                 fs::write(path, report::page(&plan, &report, &ladder)).expect("it can be written");
             }
             return ExitCode::SUCCESS;

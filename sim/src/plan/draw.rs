@@ -230,7 +230,8 @@ fn draw_restores(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
     if rng.chance(670) {
         return;
     }
-    let gap_ms = rng.between(10_000, 200_000);
+    // Each costs as much as seconds of all else.
+    let gap_ms = rng.between(5_000, 60_000.max(size.fault_ms / 12));
     let mut at_ms = QUIET_MS + rng.between(0, gap_ms);
     while at_ms < size.fault_ms {
         let act = if rng.chance(500) { Act::Save } else { Act::Restore };

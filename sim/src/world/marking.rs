@@ -36,7 +36,6 @@ impl World {
                 recovered.snapshot.is_some() && !recovered.records.is_empty(),
                 Mark::StartedFromSnapshot,
             ),
-            Event::SnapshotRefused { .. } => marks.reach(Mark::SnapshotRefused),
             Event::ChunkMissing { .. } => marks.reach(Mark::ChunkMissing),
             Event::DiskFailed { fault, .. } => marks.reach(match fault {
                 Fault::Full => Mark::DiskFull,
@@ -58,6 +57,7 @@ impl World {
             | Event::TaskAsked { .. }
             | Event::Fingerprinted(_)
             | Event::SnapshotSaved(_)
+            | Event::SnapshotRefused { .. }
             | Event::ChunkRead { .. }
             | Event::SnapshotLoaded { .. }
             | Event::Woken => (),
