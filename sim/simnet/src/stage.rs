@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use drover_core::api::{Rejection, Response};
 use drover_core::digest::Digest;
-use drover_core::limits;
 use drover_core::raft::Role;
 use drover_core::rng::Rng;
 use drover_core::types::{AllocId, Index, ServerId, TaskKey, Term};
@@ -125,7 +124,7 @@ impl Stage {
             let clock = HostClock::new(rng.between(0, 1 << 50), 0, skew_ms);
             clocks.push(Arc::new(Mutex::new(clock)));
         }
-        let silence_ms = limits::HEARTBEAT_TTL_MS + limits::HEARTBEAT_GRACE_MS;
+        let silence_ms = plan.knobs.heartbeat_ttl_ms + plan.knobs.heartbeat_grace_ms;
         let book = Book {
             checkers: Checkers::new(&plan, silence_ms),
             standings: ids.map(|_| None).collect(),
