@@ -109,7 +109,8 @@ impl Ladder {
         let void = if *up { "" } else { "  (it is down already)" };
         let prefix = if hosts.len() == 1 { PLANNED } else { "" };
         let text = format!("{prefix}{act}{whose}{void}");
-        let kind = if is_request(act) { Kind::Request } else { Kind::Fault };
+        let sort = sort_of(act);
+        let kind = if matches!(sort, Sort::Request) { Kind::Request } else { Kind::Fault };
         let id = self.push(Rung {
             at,
             host: if let [host] = hosts[..] { Some(host) } else { None },
@@ -124,7 +125,7 @@ impl Ladder {
             is_dull: false,
         });
         self.planned = Some((id, at));
-        let Some((kind, for_ms)) = stretch_of(act) else { return };
+        let Sort::Fault(kind, for_ms) = sort else { return };
         let needs_life = matches!(kind, FaultKind::Paused | FaultKind::Blow);
         if needs_life && !*up {
             return;
@@ -252,43 +253,29 @@ fn job_of(act: &Act) -> Option<Arc<str>> {
     }
 }
 
-/// How long the act's fault lasts, if it is not the end of an agent.
-const fn stretch_of(act: &Act) -> Option<(FaultKind, u64)> {
-    match act {
-        Act::Pause { for_ms, .. } => Some((FaultKind::Paused, *for_ms)),
-        Act::Isolate { for_ms, .. } | Act::Split { for_ms, .. } | Act::Cut { for_ms, .. } => {
-            Some((FaultKind::CutOff, *for_ms))
-        }
-        Act::SlowLinks { for_ms, .. } => Some((FaultKind::SlowLinks, *for_ms)),
-        Act::LoseMessages { for_ms, .. } => Some((FaultKind::LossyLinks, *for_ms)),
-        Act::SlowCpu { for_ms, .. } => Some((FaultKind::SlowCpu, *for_ms)),
-        Act::SlowDisk { for_ms, .. } => Some((FaultKind::SlowDisk, *for_ms)),
-        Act::FillDisk { for_ms, .. } => Some((FaultKind::FullDisk, *for_ms)),
-        Act::BreakDisk { .. } | Act::JumpClock { .. } => Some((FaultKind::Blow, 0)),
-        Act::Crash { .. }
-        | Act::Power { .. }
-        | Act::Wipe { .. }
-        | Act::Rot { .. }
-        | Act::Register(_)
-        | Act::StopJob { .. }
-        | Act::Evaluate { .. }
-        | Act::StopAlloc { .. }
-        | Act::SetEligible { .. }
-        | Act::Collect
-        | Act::Read { .. }
-        | Act::HandOver { .. }
-        | Act::RemoveServer { .. }
-        | Act::RestartAlloc { .. }
-        | Act::Refit { .. }
-        | Act::Save
-        | Act::Restore
-        | Act::Join { .. } => None,
-    }
+/// What a line of the plan is, to whoever reads the ladder.
+enum Sort {
+    /// Something is wrong for so many milliseconds.
+    Fault(FaultKind, u64),
+    /// An agent ends; the host says itself when it is down.
+    End,
+    /// Nothing breaks.
+    Request,
 }
 
-/// Whether the act breaks nothing.
-const fn is_request(act: &Act) -> bool {
+const fn sort_of(act: &Act) -> Sort {
     match act {
+        Act::Pause { for_ms, .. } => Sort::Fault(FaultKind::Paused, *for_ms),
+        Act::Isolate { for_ms, .. } | Act::Split { for_ms, .. } | Act::Cut { for_ms, .. } => {
+            Sort::Fault(FaultKind::CutOff, *for_ms)
+        }
+        Act::SlowLinks { for_ms, .. } => Sort::Fault(FaultKind::SlowLinks, *for_ms),
+        Act::LoseMessages { for_ms, .. } => Sort::Fault(FaultKind::LossyLinks, *for_ms),
+        Act::SlowCpu { for_ms, .. } => Sort::Fault(FaultKind::SlowCpu, *for_ms),
+        Act::SlowDisk { for_ms, .. } => Sort::Fault(FaultKind::SlowDisk, *for_ms),
+        Act::FillDisk { for_ms, .. } => Sort::Fault(FaultKind::FullDisk, *for_ms),
+        Act::BreakDisk { .. } | Act::JumpClock { .. } => Sort::Fault(FaultKind::Blow, 0),
+        Act::Crash { .. } | Act::Power { .. } | Act::Wipe { .. } | Act::Rot { .. } => Sort::End,
         Act::Register(_)
         | Act::StopJob { .. }
         | Act::Evaluate { .. }
@@ -302,21 +289,6 @@ const fn is_request(act: &Act) -> bool {
         | Act::Refit { .. }
         | Act::Save
         | Act::Restore
-        | Act::Join { .. } => true,
-        Act::Pause { .. }
-        | Act::Isolate { .. }
-        | Act::Split { .. }
-        | Act::Cut { .. }
-        | Act::SlowLinks { .. }
-        | Act::LoseMessages { .. }
-        | Act::SlowCpu { .. }
-        | Act::SlowDisk { .. }
-        | Act::FillDisk { .. }
-        | Act::BreakDisk { .. }
-        | Act::JumpClock { .. }
-        | Act::Crash { .. }
-        | Act::Power { .. }
-        | Act::Wipe { .. }
-        | Act::Rot { .. } => false,
+        | Act::Join { .. } => Sort::Request,
     }
 }
