@@ -40,7 +40,7 @@ pub enum Request {
         alloc: AllocId,
     },
     RegisterNode {
-        spec: NodeSpec,
+        spec: Arc<NodeSpec>,
     },
     SetNodeEligible {
         node: NodeId,

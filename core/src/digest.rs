@@ -57,50 +57,70 @@ impl core::fmt::Display for Digest {
 /// 128 bits folded in half (as Wang Yi's wyhash does).
 struct Hash {
     lanes: [u64; 2],
-    /// Bytes that do not make sixteen yet.
-    waiting: u128,
-    /// How many: less than sixteen.
-    filled: u32,
-    length: u64,
+    /// Bytes that were not mixed in yet: single bytes, of which encodings are full, cost little here.
+    waiting: [u8; WAITING_BYTES],
+    /// How many: less than `WAITING_BYTES`.
+    filled: usize,
+    /// Bytes that were mixed in.
+    mixed: u64,
 }
 
 /// Digits of pi: any odd numbers without a pattern will do.
 const SEEDS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345];
 const KEYS: [u64; 2] = [0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
-const BLOCK_BYTES: u32 = 16;
+const BLOCK_BYTES: usize = 16;
+const WAITING_BYTES: usize = 4 * BLOCK_BYTES;
 
 impl Default for Hash {
     fn default() -> Self {
-        Self { lanes: SEEDS, waiting: 0, filled: 0, length: 0 }
+        Self { lanes: SEEDS, waiting: [0; WAITING_BYTES], filled: 0, mixed: 0 }
     }
 }
 
 impl Hash {
-    /// `block` holds `bytes` bytes, at most sixteen; above them it is zero.
-    fn take(&mut self, block: u128, bytes: u32) {
-        let before = self.filled;
-        self.waiting |= block << (8 * before);
-        self.filled += bytes;
-        self.length += u64::from(bytes);
-        if BLOCK_BYTES <= self.filled {
-            self.mix_in(self.waiting);
-            // What did not fit waits; nothing, if nothing waited before.
-            self.waiting = block.checked_shr(8 * (BLOCK_BYTES - before)).unwrap_or(0);
-            self.filled -= BLOCK_BYTES;
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.waiting[self.filled] = byte;
+        self.filled += 1;
+        if self.filled == WAITING_BYTES {
+            self.mix_waiting();
         }
     }
 
+    #[inline]
     fn extend(&mut self, bytes: &[u8]) {
-        let (blocks, rest) = bytes.as_chunks::<16>();
+        let end = self.filled + bytes.len();
+        if end < WAITING_BYTES {
+            self.waiting[self.filled..end].copy_from_slice(bytes);
+            self.filled = end;
+        } else {
+            self.extend_far(bytes);
+        }
+    }
+
+    /// `bytes` do not all find room among those that wait.
+    fn extend_far(&mut self, bytes: &[u8]) {
+        let (first, bytes) = bytes.split_at(WAITING_BYTES - self.filled);
+        self.waiting[self.filled..].copy_from_slice(first);
+        self.mix_waiting();
+        let (blocks, rest) = bytes.as_chunks();
+        self.mix_blocks(blocks);
+        self.waiting[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+    }
+
+    /// No byte waits any more.
+    fn mix_waiting(&mut self) {
+        let waiting = self.waiting;
+        self.mix_blocks(waiting.as_chunks().0);
+        self.filled = 0;
+    }
+
+    fn mix_blocks(&mut self, blocks: &[[u8; BLOCK_BYTES]]) {
         for &block in blocks {
-            self.take(u128::from_le_bytes(block), BLOCK_BYTES);
+            self.mix_in(u128::from_le_bytes(block));
         }
-        let (mut block, mut filled) = (0, 0);
-        for &byte in rest {
-            block |= u128::from(byte) << filled;
-            filled += 8;
-        }
-        self.take(block, filled / 8);
+        self.mixed += (blocks.len() * BLOCK_BYTES) as u64;
     }
 
     const fn mix_in(&mut self, block: u128) {
@@ -111,10 +131,17 @@ impl Hash {
         ];
     }
 
-    const fn finish(mut self) -> Digest {
-        self.mix_in(self.waiting);
-        let low = mix(self.lanes[0] ^ self.length);
-        let high = mix(self.lanes[1].wrapping_add(self.length)) ^ low;
+    fn finish(mut self) -> Digest {
+        let waiting = self.waiting;
+        let (blocks, rest) = waiting[..self.filled].as_chunks();
+        self.mix_blocks(blocks);
+        // The last block is filled up with zeros, and is mixed in even if it holds nothing else.
+        let mut last = [0; BLOCK_BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        self.mix_in(u128::from_le_bytes(last));
+        let length = self.mixed + rest.len() as u64;
+        let low = mix(self.lanes[0] ^ length);
+        let high = mix(self.lanes[1].wrapping_add(length)) ^ low;
         Digest(((high as u128) << 64) | low as u128)
     }
 }
@@ -133,7 +160,7 @@ impl postcard::ser_flavors::Flavor for Hash {
     type Output = Digest;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.take(byte.into(), 1);
+        self.push(byte);
         Ok(())
     }
 

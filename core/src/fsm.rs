@@ -60,7 +60,7 @@ pub enum Command {
         cluster: ClusterId,
     },
     RegisterNode {
-        spec: NodeSpec,
+        spec: Arc<NodeSpec>,
     },
     /// Nodes were heard from, or not: `Ready` or `Down`.
     SetNodeStatus {

@@ -18,6 +18,7 @@
 //! - members are bounded.
 //!
 //! It does not know Raft's configuration, nor other regions.
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -131,9 +132,9 @@ pub enum Message {
     /// I am here.
     Ack,
     /// This is what I know; answer with what you know.
-    Push(Word),
+    Push(Box<Word>),
     /// The answer to a push.
-    Pull(Word),
+    Pull(Box<Word>),
 }
 
 /// What the rest must learn or do.
@@ -143,7 +144,7 @@ pub enum Output {
     /// Keep a connection to whoever answers there.
     Dial(String),
     /// The member speaks, for the first time, again, or with a new description.
-    MemberAlive(Member),
+    MemberAlive(Box<Member>),
     MemberFailed(ServerId),
     /// Found the cluster with these voters, this server among them.
     Bootstrap(Vec<ServerId>),
@@ -236,7 +237,7 @@ impl Gossip {
             Link::Up => {
                 if peer != self.own.id && self.links.len() < MEMBERS_MAX {
                     self.links.insert(peer);
-                    out.emit(Output::Send(peer, Message::Push(self.word())));
+                    out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
                 }
             }
             Link::Down => {
@@ -260,10 +261,10 @@ impl Gossip {
             }
             Message::Ack => self.hear(now, from, out),
             Message::Push(word) => {
-                self.learn(now, from, word, out);
-                out.emit(Output::Send(from, Message::Pull(self.word())));
+                self.learn(now, from, *word, out);
+                out.emit(Output::Send(from, Message::Pull(Box::new(self.word()))));
             }
-            Message::Pull(word) => self.learn(now, from, word, out),
+            Message::Pull(word) => self.learn(now, from, *word, out),
         }
         self.tell_whom_we_met(out);
         self.try_bootstrap(out);
@@ -361,7 +362,7 @@ impl Gossip {
         let nth = nth.expect("invariant: links are bounded");
         let peer = self.links.iter().nth(nth).copied();
         let peer = peer.expect("invariant: the lot is drawn among the links");
-        out.emit(Output::Send(peer, Message::Push(self.word())));
+        out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
     }
 
     /// Any word is a sign of life.
@@ -369,7 +370,7 @@ impl Gossip {
         let Some(known) = self.others.get_mut(&from) else {
             // It knows us, we do not know it: its first words were lost.
             if from != self.own.id {
-                out.emit(Output::Send(from, Message::Push(self.word())));
+                out.emit(Output::Send(from, Message::Push(Box::new(self.word()))));
             }
             return;
         };
@@ -381,7 +382,7 @@ impl Gossip {
             known.member.status = Status::Alive;
         }
         if is_news {
-            out.emit(Output::MemberAlive(known.member.clone()));
+            out.emit(Output::MemberAlive(Box::new(known.member.clone())));
         }
     }
 
@@ -430,7 +431,7 @@ impl Gossip {
             }
             known.member = told;
             if known.has_been_met() {
-                out.emit(Output::MemberAlive(known.member.clone()));
+                out.emit(Output::MemberAlive(Box::new(known.member.clone())));
             }
         } else if self.others.len() < MEMBERS_MAX {
             self.others.insert(

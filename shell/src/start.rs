@@ -172,8 +172,8 @@ fn begin(
         let core = core.clone();
         storage.spawn(move |completion| core.tell_blocking(Inbox::Disk(completion)))?
     };
-    let mut first = vec![Event::Booted(recovered)];
-    first.extend(node_spec(resolved, &identity).map(Event::Fingerprinted));
+    let mut first = vec![Event::Booted(Box::new(recovered))];
+    first.extend(node_spec(resolved, &identity).map(|spec| Event::Fingerprinted(spec.into())));
     let identity = Mutex::new(identity);
     let joined = Box::new(move |cluster| {
         let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,7 +46,7 @@ pub struct Host {
     pub config: Config,
     pub seed: u64,
     /// On a client: what its machine looks like.
-    pub node: Option<NodeSpec>,
+    pub node: Option<Arc<NodeSpec>>,
     pub clock: HostClock,
     pub rng: Rng,
     /// `None` while it is down.
@@ -83,7 +83,7 @@ impl Host {
         let mut rng = Rng::from_seed(plan.seed).fork(&name);
         let clock = draw_clock(&plan.knobs, &mut rng.fork("clock"));
         let seed = rng.next_u64();
-        let node = (!is_server).then(|| node_of(number, &mut rng.fork("node")));
+        let node = (!is_server).then(|| Arc::new(node_of(number, &mut rng.fork("node"))));
         let peer = if is_server {
             PeerId::Server(ServerId(number))
         } else {

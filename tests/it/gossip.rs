@@ -228,7 +228,7 @@ proptest! {
                     met: vec![ServerId(9)],
                     stage: Stage::Waiting,
                 };
-                server.on_message(MonoTime { ns: 1 }, ServerId(9), Message::Pull(word), &mut out);
+                server.on_message(MonoTime { ns: 1 }, ServerId(9), Message::Pull(word.into()), &mut out);
             }
             server.members().cloned().collect::<Vec<_>>()
         };
@@ -383,7 +383,7 @@ fn servers_of_other_regions_and_clusters_are_not_listed() {
         met: vec![ServerId(2)],
         stage: Stage::Waiting,
     };
-    server.on_message(MonoTime { ns: 1 }, ServerId(2), Message::Pull(word), &mut out);
+    server.on_message(MonoTime { ns: 1 }, ServerId(2), Message::Pull(word.into()), &mut out);
     server.check_invariants();
     let ids: Vec<u64> = server.members().map(|member| member.id.0).collect();
     assert_eq!(ids, [1, 2, 5]);
@@ -396,7 +396,7 @@ fn whoever_speaks_from_anothers_address_has_taken_its_place() {
     let mut out = Vec::new();
     let says = |own: Member| {
         let met = vec![own.id];
-        Message::Pull(Word { own, others: Vec::new(), met, stage: Stage::Settled })
+        Message::Pull(Word { own, others: Vec::new(), met, stage: Stage::Settled }.into())
     };
     let now = MonoTime { ns: 1 };
     let heir = Member { address: "s2:4648".to_owned(), ..member(9, 3) };

@@ -2,7 +2,6 @@
 //!
 //! Invariants
 //! - an event for a part that this agent does not have changes nothing.
-use alloc::sync::Arc;
 
 use super::{Agent, Effect, Effects, Event, TaskAsk};
 use crate::api::{Consistency, Rejection, Request};
@@ -21,7 +20,7 @@ impl Agent {
     pub(super) fn deliver(&mut self, event: Event, effects: &mut Effects) {
         let at = self.moment();
         match event {
-            Event::Booted(recovered) => self.boot(recovered, effects),
+            Event::Booted(recovered) => self.boot(*recovered, effects),
             Event::Received { from, message } => self.receive(from, message),
             Event::LinkChanged { peer, up } => self.note_link(peer, up),
             Event::DiskDone { op } => {
@@ -48,7 +47,7 @@ impl Agent {
             Event::TaskAsked { alloc, task, ask } => self.ask_task(alloc, task.as_deref(), ask),
             Event::Fingerprinted(spec) => {
                 if let Some(client) = &mut self.client {
-                    client.on_fingerprint(at, Arc::new(spec), &mut self.pending);
+                    client.on_fingerprint(at, spec, &mut self.pending);
                 }
             }
             Event::SnapshotSaved(mark) => {

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - variants are appended and never changed: logs outlive versions.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -31,7 +32,7 @@ pub struct Input {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Event {
     /// Always the first: what the disk gave back.
-    Booted(Recovered),
+    Booted(Box<Recovered>),
     /// A whole message arrived, already decoded; the transport vouches for `from`.
     Received {
         from: PeerId,
@@ -71,7 +72,7 @@ pub enum Event {
         ask: TaskAsk,
     },
     /// What the machine looks like; sent again when it changes.
-    Fingerprinted(NodeSpec),
+    Fingerprinted(Arc<NodeSpec>),
     /// The shadow has written the snapshot of a cut.
     SnapshotSaved(SnapshotMark),
     /// A part of a snapshot that was asked for.

@@ -44,7 +44,7 @@ impl Agent {
                 // What a node says of another node is not heard: its certificate is its own.
                 if spec.id == node {
                     let caller = Caller::Node { node, report: 0 };
-                    let request = Request::RegisterNode { spec: (*spec).clone() };
+                    let request = Request::RegisterNode { spec };
                     server.requests.on_requested(now, caller, request, &mut self.pending);
                 }
             }

@@ -13,6 +13,7 @@
 //! - the founding members are all alive, all expect the same number, and are at least that many;
 //! - who expects no number waits to join: it founds nothing, is no founding member, and keeps nobody
 //!   from founding.
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Gossip, Known, Message, Output, Stage, Status};
@@ -41,7 +42,7 @@ impl Gossip {
             return;
         }
         self.told_met = met;
-        let word = self.word();
+        let word = Box::new(self.word());
         for &peer in &self.links {
             out.emit(Output::Send(peer, Message::Pull(word.clone())));
         }
@@ -59,7 +60,7 @@ impl Gossip {
         assert!(voters.len() <= SERVERS_MAX, "a configuration is bounded");
         self.stage = Stage::Settled;
         // Said at once: a lower id that meets us now must not found another.
-        let word = self.word();
+        let word = Box::new(self.word());
         for &peer in &self.links {
             out.emit(Output::Send(peer, Message::Pull(word.clone())));
         }

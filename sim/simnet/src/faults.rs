@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - every fault that lasts has an end.
+use std::sync::Arc;
+
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
 use drover_shell::run::Inbox;
@@ -197,8 +199,8 @@ impl Scenario {
         let Some(host) = self.find(Who::Client(client)) else { return };
         let mut machine = self.stage.machine(host);
         let Some(node) = &mut machine.host.node else { return };
-        node.meta.insert("mark".into(), mark.to_string());
-        let node = node.clone();
+        Arc::make_mut(node).meta.insert("mark".into(), mark.to_string());
+        let node = Arc::clone(node);
         drop(machine);
         self.tell(host, Event::Fingerprinted(node));
     }

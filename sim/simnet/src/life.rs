@@ -68,7 +68,7 @@ pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
         inputs: Some(Box::new(watch)),
         joined: Box::new(move |cluster| join(&joined, host, cluster)),
     };
-    let mut first = vec![Event::Booted(born.recovered)];
+    let mut first = vec![Event::Booted(Box::new(born.recovered))];
     first.extend(born.node.map(Event::Fingerprinted));
     let end = Loop::new(*born.agent, parts, inbox).run(first).await;
     stage.machine(host).ended = Some(end);

@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - every fault that lasts has an end, and `heal` ends them all.
+use std::sync::Arc;
+
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
 use drover_core::wire::PeerId;
@@ -203,7 +205,7 @@ impl World {
         self.counters.restarts += u64::from(after != Incarnation(0));
         self.network.on_start(host);
         self.watch_up(host);
-        self.step(host, Event::Booted(recovered))?;
+        self.step(host, Event::Booted(Box::new(recovered)))?;
         match node {
             Some(node) => self.step(host, Event::Fingerprinted(node)),
             None => Ok(()),
@@ -252,8 +254,8 @@ impl World {
     fn refit(&mut self, client: u64, mark: u64) -> Result<(), Violation> {
         let Some(host) = self.find(Who::Client(client)) else { return Ok(()) };
         let Some(node) = &mut self.hosts[host.0].node else { return Ok(()) };
-        node.meta.insert("mark".into(), mark.to_string());
-        let node = node.clone();
+        Arc::make_mut(node).meta.insert("mark".into(), mark.to_string());
+        let node = Arc::clone(node);
         self.step(host, Event::Fingerprinted(node))
     }
 

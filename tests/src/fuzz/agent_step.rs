@@ -92,7 +92,7 @@ fn happen(agent: &mut DevAgent, bytes: &mut Bytes<'_>) -> Option<()> {
         14 => {
             let mut node = node_spec(NodeId(7));
             node.meta.insert("mark".into(), bytes.number(1)?.to_string());
-            agent.step(Event::Fingerprinted(node));
+            agent.step(Event::Fingerprinted(node.into()));
         }
         _ => {
             let id = NodeId(8 + u128::from(bytes.number(1)? % 4));

@@ -180,9 +180,9 @@ impl DevAgent {
             tail: Tail::fresh(),
             snapshot: None,
         };
-        this.step(Event::Booted(booted));
+        this.step(Event::Booted(Box::new(booted)));
         if let Some(node) = node {
-            this.step(Event::Fingerprinted(node_spec(node)));
+            this.step(Event::Fingerprinted(node_spec(node).into()));
         }
         this
     }

@@ -80,7 +80,7 @@ impl Cluster {
             tail: Tail::fresh(),
             snapshot: None,
         };
-        self.step(ServerId(id), Event::Booted(booted));
+        self.step(ServerId(id), Event::Booted(Box::new(booted)));
     }
 
     /// It says nothing any more.

@@ -78,7 +78,7 @@ impl Generator {
     fn command(&mut self, state: &State) -> Command {
         match self.below(36) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
-            1 | 2 => Command::RegisterNode { spec: self.node_spec() },
+            1 | 2 => Command::RegisterNode { spec: self.node_spec().into() },
             3..=5 => self.set_node_status(),
             6 => Command::SetNodeEligible { node: self.node(), eligible: self.rng.chance(700) },
             7..=9 => self.register_job(state),

@@ -46,7 +46,7 @@ fn samples() -> Vec<Command> {
     let moment = WallTime { unix_ms: 1_700_000_000_000 };
     vec![
         Command::Bootstrap { cluster: ClusterId(7) },
-        Command::RegisterNode { spec: node_spec(1) },
+        Command::RegisterNode { spec: node_spec(1).into() },
         Command::SetNodeStatus {
             nodes: vec![NodeId(1)],
             status: NodeStatus::Ready,

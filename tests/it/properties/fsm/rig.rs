@@ -36,7 +36,7 @@ impl World {
     }
 
     pub(crate) fn add_node(&mut self, id: u128) {
-        self.run(Command::RegisterNode { spec: node_spec(id) });
+        self.run(Command::RegisterNode { spec: node_spec(id).into() });
         self.mark(id, NodeStatus::Ready);
     }
 

@@ -57,12 +57,12 @@ fn the_log_is_cut_after_the_frame_that_fills_the_measure() {
 #[test]
 fn a_node_is_init_until_it_is_heard_from() {
     let mut world = World::new();
-    world.run(Command::RegisterNode { spec: node_spec(1) });
+    world.run(Command::RegisterNode { spec: node_spec(1).into() });
     assert_eq!(world.state.node(NodeId(1)).unwrap().status, NodeStatus::Init);
     assert!(!world.changes.contains(&Change::Room(NodeId(1))));
     world.mark(1, NodeStatus::Ready);
     assert!(world.changes.contains(&Change::Room(NodeId(1))));
-    world.run(Command::RegisterNode { spec: node_spec(1) });
+    world.run(Command::RegisterNode { spec: node_spec(1).into() });
     assert_eq!(world.state.node(NodeId(1)).unwrap().status, NodeStatus::Init);
 }
 

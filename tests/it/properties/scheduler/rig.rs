@@ -51,7 +51,7 @@ impl Cluster {
 
     pub(crate) fn add_node(&mut self, spec: NodeSpec) {
         let id = spec.id.0;
-        self.run(Command::RegisterNode { spec });
+        self.run(Command::RegisterNode { spec: spec.into() });
         self.mark(id, NodeStatus::Ready);
     }
 
