@@ -280,6 +280,12 @@ impl Network {
         if has_arrived { lane.pop_front().map(|(_, message)| message) } else { None }
     }
 
+    /// Whether a message of the present link is there that nobody has taken.
+    pub fn has_arrived(&mut self, now: Moment, (from, to): (HostId, HostId)) -> bool {
+        let lane = &self.link_mut(from, to).lanes[usize::from(to < from)];
+        lane.front().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// Whether a message outside the line arrives at all.
     pub fn lets_in(&mut self, from: HostId, to: HostId, generation: u64) -> bool {
         let is_cut = self.is_cut(from, to);

@@ -51,7 +51,7 @@ impl Default for Options {
             servers: 3,
             clients: 5,
             minutes: 3,
-            check_every: 4_000,
+            check_every: 16_000,
             ladder_lines: 60,
             replays: Replays::No,
         }

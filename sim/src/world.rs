@@ -314,8 +314,11 @@ impl World {
                     self.arrive(from, to, *message)?;
                     let free_at = self.hosts[to.0].free_at();
                     if now < free_at {
-                        let arrive = NetEvent::Arrive { from, to, generation };
-                        self.queue.push(free_at, Happening::Net(arrive));
+                        // A message that is still on its way comes by itself.
+                        if self.network.has_arrived(now, (from, to)) {
+                            let arrive = NetEvent::Arrive { from, to, generation };
+                            self.queue.push(free_at, Happening::Net(arrive));
+                        }
                         break;
                     }
                 }
@@ -414,7 +417,10 @@ impl World {
         stepped.work(now, self.effects.list.len());
         let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
         match wake {
-            Some(at) => self.plan_wake(host, Moment { ns: at.ns.max(now.ns + 1) }),
+            Some(at) => {
+                let free_at = stepped.free_at();
+                self.plan_wake(host, at.max(free_at));
+            }
             None => stepped.wake_wanted = None,
         }
         let mut effects = std::mem::take(&mut self.effects.list);

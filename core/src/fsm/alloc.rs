@@ -41,14 +41,14 @@ pub(super) fn update(
     let mut jobs = BTreeSet::new();
     for report in updates {
         let ours = txn.state().alloc(report.id).filter(|alloc| alloc.node == node);
-        let Some(before) = ours.cloned() else {
+        let Some(before) = ours else {
             continue;
         };
-        let Some(after) = merge(txn.state(), &before, report) else {
+        let Some(after) = merge(txn.state(), before, report) else {
             continue;
         };
-        if needs_evaluation(txn.state(), &before, &after) {
-            jobs.insert(before.job);
+        if needs_evaluation(txn.state(), before, &after) {
+            jobs.insert(after.job);
         }
         txn.put_alloc(after);
     }
