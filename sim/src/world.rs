@@ -6,6 +6,7 @@
 //! | `world/acts.rs` | the plan's faults |
 //! | `world/requests.rs` | the plan's requests, and their answers |
 //! | `world/restores.rs` | operators who go back to a saved state |
+//! | `world/turns.rs` | hosts that are busy, and hosts that sleep |
 //! | `world/marking.rs` | where named situations are reached |
 //! | `world/recording.rs` | every agent's inputs, stepped again |
 //! | `world/watching.rs` | what the ladder is told beside steps |
@@ -49,6 +50,7 @@ mod recording;
 mod requests;
 mod restores;
 mod settle;
+mod turns;
 mod watching;
 mod whereabouts;
 
@@ -56,6 +58,7 @@ pub use settle::SETTLE_MS_MAX;
 
 use acts::{End, Strike};
 use requests::{Asked, Reading};
+use turns::Inbox;
 use whereabouts::Whereabouts;
 
 /// One in so many messages goes through its encoding and back.
@@ -71,6 +74,12 @@ pub enum Happening {
     Net(NetEvent),
     Wake {
         host: HostId,
+        at: Moment,
+    },
+    /// The host is done with its last step.
+    Free {
+        host: HostId,
+        at: Moment,
     },
     Disk {
         host: HostId,
@@ -122,6 +131,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Who is where now.
     whereabouts: Whereabouts,
+    /// By host.
+    inboxes: Vec<Inbox>,
     pub network: Network,
     pub checkers: Checkers,
     pub counters: Counters,
@@ -187,6 +198,7 @@ impl World {
         let mut world = Self {
             queue: Queue::default(),
             whereabouts: Whereabouts::of(&hosts),
+            inboxes: hosts.iter().map(|_| Inbox::default()).collect(),
             network: Network::new(hosts.len(), weather, rng.fork("network")),
             hosts,
             checkers: Checkers::new(&plan, silence_ms),
@@ -249,16 +261,20 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
-        if let Some(host) = happening.host() {
-            let free_at = self.hosts[host.0].free_at();
-            if self.queue.now() < free_at {
-                self.queue.push(free_at, happening);
-                return Ok(());
+        match happening.host() {
+            Some(host) if !self.is_free(host) => {
+                self.wait(host, happening);
+                Ok(())
             }
+            Some(_) | None => self.happen_now(happening),
         }
+    }
+
+    fn happen_now(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
             Happening::Net(event) => self.happen_on_network(event),
-            Happening::Wake { host } => self.wake(host),
+            Happening::Wake { host, at } => self.wake(host, at),
+            Happening::Free { host, at } => self.take_next(host, at),
             Happening::Disk { host, incarnation, op } => self.finish_disk(host, incarnation, op),
             Happening::Task { host, key, turn } => self.turn_task(host, key, turn),
             Happening::Tell { host, incarnation, event } => {
@@ -312,12 +328,11 @@ impl World {
                 let now = self.queue.now();
                 while let Some(message) = self.network.pop_arrived(now, (from, to), generation) {
                     self.arrive(from, to, *message)?;
-                    let free_at = self.hosts[to.0].free_at();
-                    if now < free_at {
+                    if !self.is_free(to) {
                         // A message that is still on its way comes by itself.
                         if self.network.has_arrived(now, (from, to)) {
                             let arrive = NetEvent::Arrive { from, to, generation };
-                            self.queue.push(free_at, Happening::Net(arrive));
+                            self.wait(to, Happening::Net(arrive));
                         }
                         break;
                     }
@@ -353,30 +368,6 @@ impl World {
             }
         }
         self.step(to, Event::Received { from, message })
-    }
-
-    fn wake(&mut self, host: HostId) -> Result<(), Violation> {
-        let now = self.queue.now();
-        let sleeper = &mut self.hosts[host.0];
-        if sleeper.wake_planned != Some(now) && sleeper.free_at() != now {
-            return Ok(());
-        }
-        sleeper.wake_planned = None;
-        match sleeper.wake_wanted {
-            Some(at) if now < at => self.plan_wake(host, at),
-            Some(_) => return self.step(host, Event::Woken),
-            None => (),
-        }
-        Ok(())
-    }
-
-    fn plan_wake(&mut self, host: HostId, at: Moment) {
-        let sleeper = &mut self.hosts[host.0];
-        sleeper.wake_wanted = Some(at);
-        if sleeper.wake_planned.is_none_or(|planned| at < planned) {
-            sleeper.wake_planned = Some(at);
-            self.queue.push(at, Happening::Wake { host });
-        }
     }
 
     /// One input to an agent, and all that follows from it at once.
@@ -470,7 +461,7 @@ impl Happening {
     /// Whose it is, if it waits for a host that stands still.
     const fn host(&self) -> Option<HostId> {
         match self {
-            Self::Wake { host }
+            Self::Wake { host, .. }
             | Self::Disk { host, .. }
             | Self::Tell { host, .. }
             | Self::Saved { host, .. }
@@ -481,6 +472,7 @@ impl Happening {
                 | NetEvent::Stray { to: host, .. },
             ) => Some(*host),
             Self::Net(NetEvent::Dial { .. } | NetEvent::Idle { .. })
+            | Self::Free { .. }
             | Self::Task { .. }
             | Self::Start { .. }
             | Self::Line(_)

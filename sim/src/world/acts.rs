@@ -170,6 +170,7 @@ impl World {
         gone.forget_agent();
         let mut rng = gone.rng.fork("keepers").fork_number(after.0);
         let begun = gone.drivers.on_agent_gone(&mut rng);
+        self.drop_waiting(host);
         self.network.on_gone(&mut self.queue, host);
         self.forget_asked(host)?;
         self.queue.push(self.queue.now().plus_ms(for_ms), Happening::Start { host, after });
