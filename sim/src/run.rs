@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// Rungs of a run that are kept.
 const RUNGS_MAX: usize = 2_000_000;
+/// For each host, so many more inputs from one check to the next.
+const CHECK_STEPS_PER_HOST: u64 = 20;
 
 mod panics;
 
@@ -30,7 +32,8 @@ pub struct Options {
     pub clients: u64,
     /// How long everything may break.
     pub minutes: u64,
-    /// Agents check themselves whole every so many inputs; zero: never.
+    /// Agents check themselves whole every so many inputs, and in large worlds more rarely, since they
+    /// walk all they know; zero: never.
     pub check_every: u64,
     /// Lines of the ladder that a failure shows.
     pub ladder_lines: usize,
@@ -54,6 +57,15 @@ impl Default for Options {
             check_every: 16_000,
             ladder_lines: 60,
             replays: Replays::No,
+        }
+    }
+}
+
+impl Options {
+    fn checked_every(&self, plan: &Plan) -> u64 {
+        match self.check_every {
+            0 => 0,
+            every => every + CHECK_STEPS_PER_HOST * (plan.servers + plan.clients),
         }
     }
 }
@@ -131,7 +143,7 @@ fn run_once(plan: &Plan, options: &Options) -> Report {
 }
 
 fn run_watched(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> (Report, Option<Ladder>) {
-    let mut world = World::new(plan.clone(), options.check_every, ladder);
+    let mut world = World::new(plan.clone(), options.checked_every(plan), ladder);
     if options.replays == Replays::Yes {
         world.keep_inputs();
     }
@@ -166,7 +178,7 @@ fn to_the_end(world: &mut World) -> Result<(), Violation> {
 /// Every input that an agent took in a run of `plan`, to the run's end, however it ends.
 #[must_use]
 pub fn history_of(plan: &Plan, options: &Options) -> Vec<Stepped> {
-    let mut world = World::new(plan.clone(), options.check_every, None);
+    let mut world = World::new(plan.clone(), options.checked_every(plan), None);
     world.keep_history();
     let _however_it_ends = panics::caught(|| to_the_end(&mut world));
     world.take_history()
