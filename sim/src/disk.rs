@@ -10,6 +10,7 @@
 //!
 //! It is damaged only when asked to, and only where recovery can notice.
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use drover_core::raft::SnapshotMark;
 use drover_core::rng::Rng;
@@ -25,7 +26,7 @@ const SECTOR_BYTES: usize = 64;
 /// The disk.
 #[derive(Debug, Default)]
 pub struct Disk {
-    segments: BTreeMap<SegmentId, Vec<u8>>,
+    segments: BTreeMap<SegmentId, Segment>,
     /// Checksum of the last block sealed: the next one names it.
     chain_crc: u32,
     in_flight: BTreeMap<OpId, Operation>,
@@ -37,6 +38,28 @@ pub struct Disk {
     pub is_broken: bool,
     /// No new segment can be made.
     pub is_full: bool,
+}
+
+/// A segment's file. Most are read by nobody, and thousands would not fit into memory: what was never
+/// written takes no room before it is read.
+#[derive(Debug)]
+struct Segment {
+    bytes: usize,
+    /// The beginning; behind it are zeros.
+    written: Vec<u8>,
+}
+
+impl Segment {
+    fn blank(bytes: usize) -> Self {
+        Self { bytes, written: Vec::new() }
+    }
+
+    fn range_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        assert!(range.end <= self.bytes, "a file does not grow");
+        let end = range.end.max(self.written.len());
+        self.written.resize(end, 0);
+        &mut self.written[range]
+    }
 }
 
 /// What a start finds.
@@ -105,9 +128,15 @@ impl Disk {
         self.is_broken = false;
     }
 
-    /// What lies in a segment: for tests that damage it.
-    pub fn segment_mut(&mut self, segment: SegmentId) -> Option<&mut Vec<u8>> {
-        self.segments.get_mut(&segment)
+    /// Change a segment's file, or its length: for tests that damage it.
+    ///
+    /// # Panics
+    /// If there is no such segment.
+    pub fn edit(&mut self, segment: SegmentId, change: impl FnOnce(&mut Vec<u8>)) {
+        let file = self.segments.get_mut(&segment).expect("only a segment that exists is changed");
+        file.written.resize(file.bytes, 0);
+        change(&mut file.written);
+        file.bytes = file.written.len();
     }
 
     /// Reads the log as a starting agent does.
@@ -117,9 +146,9 @@ impl Disk {
     pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, String> {
         let recovery = self.scan().map_err(|corruption| corruption.to_string())?;
         if let Some(torn) = recovery.torn {
-            let bytes = self.segments.get_mut(&torn.segment).ok_or("a torn tail lies nowhere")?;
+            let found = self.segments.get_mut(&torn.segment).ok_or("a torn tail lies nowhere")?;
             let (from, length) = (at(torn.offset), at(torn.bytes));
-            bytes[from..from + length].fill(0);
+            found.range_mut(from..from + length).fill(0);
         }
         self.chain_crc = recovery.tail.crc;
         self.log = DurableLog::from_records(&recovery.records, snapshot);
@@ -135,8 +164,8 @@ impl Disk {
     /// The log cannot be read before anything is changed; or records are missing afterwards and nobody
     /// notices, though a block behind them is whole.
     pub fn damage(&mut self, damage: Damage, rng: &mut Rng) -> Result<bool, String> {
-        let pages = self.segments.iter().flat_map(|(&segment, bytes)| {
-            let pages = bytes.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
+        let pages = self.segments.iter().flat_map(|(&segment, file)| {
+            let pages = file.written.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
             let used = pages.filter(|(_, page)| page.iter().any(|&byte| byte != 0));
             used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
         });
@@ -174,31 +203,34 @@ impl Disk {
     }
 
     fn page(&self, segment: SegmentId, page: usize) -> Vec<u8> {
-        self.segments[&segment][page..page + wal::BLOCK_ALIGN_BYTES].to_vec()
+        self.segments[&segment].written[page..page + wal::BLOCK_ALIGN_BYTES].to_vec()
     }
 
     fn page_mut(&mut self, segment: SegmentId, page: usize) -> &mut [u8] {
-        let bytes = self.segments.get_mut(&segment).expect("invariant: it was drawn among them");
-        &mut bytes[page..page + wal::BLOCK_ALIGN_BYTES]
+        let file = self.segments.get_mut(&segment).expect("invariant: it was drawn among them");
+        file.range_mut(page..page + wal::BLOCK_ALIGN_BYTES)
     }
 
-    fn scan(&self) -> Result<wal::Recovery, wal::Corruption> {
-        let images = self.segments.iter();
-        let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes });
+    fn scan(&mut self) -> Result<wal::Recovery, wal::Corruption> {
+        let images = self.segments.iter_mut();
+        let images = images.map(|(&segment, file)| {
+            let bytes = file.range_mut(0..file.bytes);
+            SegmentImage { segment, bytes }
+        });
         wal::recover(images, crc_fast::crc32_iscsi)
     }
 
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Write { segment, offset, block } => {
-                let bytes = self.segments.get_mut(&segment);
-                let bytes = bytes.expect("invariant: a block is written into a prepared segment");
-                bytes[at(offset)..at(offset) + block.len()].copy_from_slice(&block);
+                let file = self.segments.get_mut(&segment);
+                let file = file.expect("invariant: a block is written into a prepared segment");
+                file.range_mut(at(offset)..at(offset) + block.len()).copy_from_slice(&block);
                 self.newest = self.newest.max(Some((segment, offset)));
             }
             Operation::Prepare { segment, bytes, recycled } => {
                 let old = recycled.and_then(|recycled| self.segments.remove(&recycled));
-                self.segments.insert(segment, old.unwrap_or_else(|| vec![0; at(bytes)]));
+                self.segments.insert(segment, old.unwrap_or_else(|| Segment::blank(at(bytes))));
             }
             Operation::Remove { segment } => {
                 self.segments.remove(&segment);
@@ -208,8 +240,8 @@ impl Disk {
 
     /// Nothing of the block arrives, all of it, its beginning, or some of its sectors.
     fn tear(&mut self, segment: SegmentId, offset: u64, block: &[u8], rng: &mut Rng) {
-        let Some(bytes) = self.segments.get_mut(&segment) else { return };
-        let place = &mut bytes[at(offset)..at(offset) + block.len()];
+        let Some(file) = self.segments.get_mut(&segment) else { return };
+        let place = file.range_mut(at(offset)..at(offset) + block.len());
         let sectors = block.len() / SECTOR_BYTES;
         let fate = rng.between(0, 3);
         let kept_upto = rng.between(0, sectors as u64);

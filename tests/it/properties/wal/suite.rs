@@ -125,7 +125,7 @@ impl Bed for Simulated {
     }
 
     fn edit(&mut self, segment: SegmentId, change: impl FnOnce(&mut Vec<u8>)) {
-        change(self.disk.segment_mut(segment).expect("the segment is there"));
+        self.disk.edit(segment, change);
     }
 }
 
