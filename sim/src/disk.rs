@@ -22,6 +22,7 @@ use crate::plan::Damage;
 
 /// What a torn write is torn into: finer than any disk's sectors, since most blocks hold few bytes.
 const SECTOR_BYTES: usize = 64;
+const BLANK: [u8; wal::BLOCK_ALIGN_BYTES] = [0; wal::BLOCK_ALIGN_BYTES];
 
 /// The disk.
 #[derive(Debug, Default)]
@@ -166,7 +167,7 @@ impl Disk {
     pub fn damage(&mut self, damage: Damage, rng: &mut Rng) -> Result<bool, String> {
         let pages = self.segments.iter().flat_map(|(&segment, file)| {
             let pages = file.written.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
-            let used = pages.filter(|(_, page)| page.iter().any(|&byte| byte != 0));
+            let used = pages.filter(|(_, page)| *page != &BLANK[..page.len()]);
             used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
         });
         let pages: Vec<(SegmentId, usize)> = pages.collect();
