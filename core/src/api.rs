@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::types::{
-    AllocId, AllocUpdate, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, ServerId,
+    AllocId, AllocUpdate, DeploymentId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, ServerId,
 };
 
 /// Something a caller wants.
@@ -67,6 +67,38 @@ pub enum Request {
     Restore {
         of: Digest,
         parts: u32,
+    },
+    /// Let the canaries' version take over. No groups: all of them.
+    PromoteDeployment {
+        deployment: DeploymentId,
+        groups: Vec<String>,
+    },
+    PauseDeployment {
+        deployment: DeploymentId,
+        pause: bool,
+    },
+    FailDeployment {
+        deployment: DeploymentId,
+    },
+    /// What an operator says of a deployment's allocs.
+    SetAllocHealth {
+        deployment: DeploymentId,
+        healthy: Vec<AllocId>,
+        unhealthy: Vec<AllocId>,
+    },
+    /// Register an earlier version anew. With `enforce_prior`, only if the newest version is that.
+    RevertJob {
+        namespace: String,
+        job: String,
+        version: u64,
+        enforce_prior: Option<u64>,
+    },
+    /// Whether a failed deployment may go back to the version.
+    SetJobStable {
+        namespace: String,
+        job: String,
+        version: u64,
+        stable: bool,
     },
 }
 

@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `alloc`, `task`, `restart` | an alloc, its tasks, what follows a task's end |
+//! | `health` | whether an alloc can be relied on |
 //! | `environment` | a task's variables, and `${...}` |
 //! | `report` | what the servers do not know yet |
 //! | `servers` | which server is spoken to, registration, heartbeats |
@@ -36,6 +37,7 @@ use crate::types::{AllocId, Index, NodeSpec, ServerId, TaskChange, TaskKey, Writ
 mod alloc_run;
 mod assignment;
 pub mod environment;
+mod health;
 mod journal;
 mod message;
 mod output;
@@ -339,8 +341,8 @@ impl Client {
         };
         alloc.advance(at, &self.ground, out);
         if alloc.is_dirty() {
-            let tasks = alloc.row(at.now).tasks;
-            let record = ClientRecord::Progress { alloc: id, tasks };
+            let AllocRow { tasks, health, .. } = alloc.row(at.now);
+            let record = ClientRecord::Progress { alloc: id, tasks, health };
             alloc.on_written(self.journal.write(record, out));
             self.reports.on_changed(at.now, id, alloc.urgency());
         }

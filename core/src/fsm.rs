@@ -10,6 +10,7 @@
 //!
 //! It does not know who proposed an entry, nor who waits for its outcome.
 mod alloc;
+mod deployment;
 mod eval;
 mod garbage;
 mod job;
@@ -36,8 +37,8 @@ use crate::state::txn::Txn;
 use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, AllocUpdate, ClusterId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, NodeStatus,
-    Plan,
+    AllocId, AllocUpdate, ClusterId, DeploymentId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
+    NodeStatus, Plan,
 };
 
 /// Longest text for people (a reason, a description) that a row keeps: a few lines.
@@ -133,6 +134,42 @@ pub enum Command {
     Restore {
         of: Digest,
         parts: u32,
+    },
+    /// Let the canaries' version take over. No groups: all of them.
+    PromoteDeployment {
+        deployment: DeploymentId,
+        groups: Vec<String>,
+    },
+    PauseDeployment {
+        deployment: DeploymentId,
+        pause: bool,
+    },
+    FailDeployment {
+        deployment: DeploymentId,
+    },
+    /// What an operator says of a deployment's allocs.
+    SetAllocHealth {
+        deployment: DeploymentId,
+        healthy: Vec<AllocId>,
+        unhealthy: Vec<AllocId>,
+    },
+    /// The moment has come until which these had to make progress, as the entry's stamp has it.
+    ReviewDeployments {
+        deployments: Vec<DeploymentId>,
+    },
+    /// Register an earlier version anew. With `enforce_prior`, only if the newest version is that.
+    RevertJob {
+        namespace: String,
+        job: String,
+        version: u64,
+        enforce_prior: Option<u64>,
+    },
+    /// Whether a failed deployment may go back to the version.
+    SetJobStable {
+        namespace: String,
+        job: String,
+        version: u64,
+        stable: bool,
     },
 }
 
@@ -231,6 +268,23 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         Command::SetCutBytes { bytes } => operator::set_cut_bytes(txn, *bytes),
         Command::RestorePart { of, nth, bytes } => restore::take_part(txn, *of, *nth, bytes),
         Command::Restore { of, parts } => restore::put_in_force(txn, *of, *parts),
+        Command::PromoteDeployment { deployment, groups } => {
+            deployment::promote(txn, *deployment, groups)
+        }
+        Command::PauseDeployment { deployment, pause } => {
+            deployment::set_paused(txn, *deployment, *pause)
+        }
+        Command::FailDeployment { deployment } => deployment::fail_by_hand(txn, *deployment),
+        Command::SetAllocHealth { deployment, healthy, unhealthy } => {
+            deployment::set_health(txn, *deployment, healthy, unhealthy)
+        }
+        Command::ReviewDeployments { deployments } => deployment::review_all(txn, deployments),
+        Command::RevertJob { namespace, job, version, enforce_prior } => {
+            job::revert(txn, (namespace, job), *version, *enforce_prior)
+        }
+        Command::SetJobStable { namespace, job, version, stable } => {
+            job::set_stable(txn, (namespace, job), *version, *stable)
+        }
     }
 }
 

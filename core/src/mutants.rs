@@ -182,6 +182,12 @@ mutants!(
     StraysKept,
     /// An alloc that a new version of its job would replace is kept.
     OldVersionKept,
+    /// However many are moving, the next ones are replaced.
+    MaxParallelIgnored,
+    /// An alloc is healthy as soon as it runs.
+    HealthyTooEarly,
+    /// A deployment may take as long as it likes.
+    DeadlineIgnored,
     /// A failed alloc whose delay is not over yet is forgotten.
     DelayForgotten,
     /// An evaluation that waits for a moment waits for ever.

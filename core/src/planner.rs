@@ -110,7 +110,7 @@ impl InFlight {
 }
 
 fn held(state: &State, plan: &Plan, placement: &Placement) -> Option<Held> {
-    let spec = &state.job(plan.job)?.version(plan.version)?.spec;
+    let spec = &state.job(plan.job)?.version(plan.version_of(placement))?.spec;
     let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
     Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
 }

@@ -23,6 +23,7 @@ mod feasible;
 mod rank;
 mod reconcile;
 mod retry;
+mod rollout;
 mod room;
 mod score;
 
@@ -45,7 +46,7 @@ pub fn schedule(view: &View<'_>, eval: &Evaluation, seed: u64, budget: usize) ->
     let mut draft = Draft::of(*view, eval, budget);
     draft.stop(reconcile::stop_strays(&buckets));
     if let (Some(job), true) = (job, sorter.wanted().is_some()) {
-        draft.fill(job, &buckets, now, seed);
+        draft.fill(job, &buckets, seed);
     }
     draft.into_plan()
 }

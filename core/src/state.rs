@@ -2,7 +2,7 @@
 //!
 //! | table | rows |
 //! |---|---|
-//! | nodes, jobs, evals, allocs | the nouns that users see |
+//! | nodes, jobs, evals, allocs, deployments | the nouns that users see |
 //! | tombstones | allocs that are collected but whose node may not know that they must not run |
 //! | sessions, remembered | which forwarded writes have been applied already, and what they came to |
 //! | upload | parts of a saved state that is on its way back |
@@ -13,7 +13,9 @@
 //! Invariants
 //! - the same log gives the same digest on every machine;
 //! - only `Txn` writes tables: indexes, fleet and digest are what they would be if made from nothing;
-//! - every alloc's and evaluation's job exists, with the version that the alloc points at;
+//! - every alloc's, evaluation's and deployment's job exists, with the version that the alloc points at;
+//! - a deployment that is active is of its job's newest version, the only one, and counts its healthy
+//!   allocs exactly;
 //! - an alloc holds room on its node until its client status is terminal, and until then the node
 //!   exists;
 //! - index and clock never go back.
@@ -52,8 +54,8 @@ use crate::limits::CUT_BYTES;
 use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClusterId, EvalId, Evaluation, Index, Job, JobId, Node, NodeId, NodeSlot,
-    ServerId, Uuid,
+    AllocId, Allocation, ClusterId, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
+    JobId, Node, NodeId, NodeSlot, ServerId, Uuid,
 };
 
 /// All that the log says.
@@ -66,6 +68,7 @@ pub struct State {
     jobs: Table<JobId, JobRow>,
     evals: Table<EvalId, Evaluation>,
     allocs: Table<AllocId, Allocation>,
+    deployments: Table<DeploymentId, Deployment>,
     /// To the entry that last told the node to stop the alloc.
     tombstones: Table<(NodeId, AllocId), Index>,
     /// Parts of one saved state, by position.
@@ -85,7 +88,7 @@ struct Header {
     /// Bytes of frames between two cuts.
     cut_bytes: u64,
     /// The last entry that changed a table, in the order of `TableKind`.
-    table_indexes: [Index; 4],
+    table_indexes: [Index; 5],
 }
 
 /// A node with what only the servers know of it.
@@ -122,6 +125,7 @@ impl State {
             jobs: Table::new(Tag::Job),
             evals: Table::new(Tag::Eval),
             allocs: Table::new(Tag::Alloc),
+            deployments: Table::new(Tag::Deployment),
             tombstones: Table::new(Tag::Tombstone),
             upload: Table::new(Tag::Part),
             by: Indexes::default(),
@@ -173,7 +177,7 @@ impl State {
         mix(upper ^ mix(lower))
     }
 
-    /// How users see the evaluation or alloc with this id.
+    /// How users see the evaluation, alloc or deployment with this id.
     #[must_use]
     pub fn uuid(&self, id: u64) -> Uuid {
         Uuid::of_object(id, self.uuid_key())
@@ -202,6 +206,7 @@ impl State {
             self.jobs.digest(),
             self.evals.digest(),
             self.allocs.digest(),
+            self.deployments.digest(),
             self.tombstones.digest(),
             self.upload.digest(),
         ] {

@@ -5,6 +5,7 @@
 pub mod alloc;
 pub mod client;
 pub mod constraint;
+pub mod deployment;
 pub mod eval;
 pub mod ids;
 pub mod job;
@@ -15,6 +16,7 @@ pub mod resources;
 pub use alloc::*;
 pub use client::*;
 pub use constraint::*;
+pub use deployment::*;
 pub use eval::*;
 pub use ids::*;
 pub use job::*;

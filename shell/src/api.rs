@@ -5,6 +5,7 @@
 //! - a key that Nomad's clients look for is there, null where Drover has nothing to say.
 pub mod agent;
 pub mod alloc;
+pub mod deployment;
 pub mod eval;
 pub mod job;
 pub mod jobs;

@@ -28,6 +28,7 @@ mod agent;
 mod allocs;
 mod answer;
 mod client;
+mod deployments;
 mod diff;
 mod dress;
 mod evals;
@@ -174,6 +175,14 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/evaluations", get(evals::list))
         .route("/v1/evaluation/{id}", get(evals::one))
         .route("/v1/evaluation/{id}/allocations", get(evals::allocations))
+        .route("/v1/deployments", get(deployments::list))
+        .route("/v1/deployment/{id}", get(deployments::one))
+        .route("/v1/deployment/allocations/{id}", get(deployments::allocations))
+        .route("/v1/deployment/promote/{id}", write(deployments::promote))
+        .route("/v1/deployment/pause/{id}", write(deployments::pause))
+        .route("/v1/deployment/fail/{id}", write(deployments::fail))
+        .route("/v1/deployment/unblock/{id}", write(deployments::unblock))
+        .route("/v1/deployment/allocation-health/{id}", write(deployments::set_health))
         .route("/v1/search", write(search::by_prefix))
         .route("/v1/search/fuzzy", write(search::by_part))
         .route("/v1/status/leader", get(operator::leader))

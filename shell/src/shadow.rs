@@ -38,6 +38,7 @@ pub enum Key {
     AllocsOfJob(JobId),
     AllocsOfNode(NodeId),
     EvalsOfJob(JobId),
+    DeploymentsOfJob(JobId),
     /// Any entry at all.
     Everything,
 }
@@ -334,6 +335,10 @@ fn keys_of(state: &State, mut changes: Vec<Change>) -> Vec<Key> {
                     keys.push(Key::AllocsOfJob(alloc.job));
                     keys.push(Key::AllocsOfNode(alloc.node));
                 }
+            }
+            Change::Deployment(id) => {
+                keys.push(Key::Table(TableKind::Deployments));
+                keys.extend(state.deployment(id).map(|one| Key::DeploymentsOfJob(one.job)));
             }
             Change::Assigned(_) | Change::Room(_) | Change::Operator | Change::Restored => (),
         }

@@ -15,7 +15,9 @@
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
-//! | `desired_is_running`, `eval_is_settled` | after healing: what is wanted runs, nothing waits |
+//! | `min_healthy` | whoever is called healthy has run for long enough |
+//! | `max_parallel` | an update replaces no more at once than its policy says |
+//! | `desired_is_running`, `eval_is_settled`, `deployments_end` | after healing: what is wanted runs, nothing waits |
 //!
 //! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
 //! read its own log (`recovery`), or says something that its peers refuse (`wire`).
@@ -36,6 +38,7 @@ use crate::plan::Plan;
 
 pub mod alloc_runs_once;
 pub mod committed_is_durable;
+pub mod deployments_end;
 pub mod desired_is_running;
 pub mod down_only_after_ttl;
 pub mod election_safety;
@@ -44,6 +47,8 @@ pub mod leader_commits_own_term;
 pub mod leader_completeness;
 pub mod linearizable;
 pub mod log_matching;
+pub mod max_parallel;
+pub mod min_healthy;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
 pub mod state_machine_safety;

@@ -40,6 +40,7 @@ pub mod report;
 pub mod run;
 pub mod shadow;
 pub mod shrink;
+pub mod steering;
 pub mod trace;
 pub mod workload;
 pub mod world;

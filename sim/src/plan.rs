@@ -122,6 +122,11 @@ pub enum Act {
     Evaluate {
         job: String,
     },
+    /// An operator does something to the job's newest deployment.
+    Steer {
+        job: String,
+        how: Steering,
+    },
     /// The alloc at this position among those that should run.
     StopAlloc {
         nth: u64,
@@ -172,6 +177,15 @@ pub enum Act {
     Join {
         who: Who,
     },
+}
+
+/// What is done to a deployment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Steering {
+    Promote,
+    Pause,
+    Resume,
+    GiveUp,
 }
 
 /// What a disk did to a log, and said nothing.
@@ -241,6 +255,30 @@ pub struct JobAsk {
     pub spread: Spread,
     /// Makes two registrations differ.
     pub mark: u64,
+    pub update: UpdateAsk,
+}
+
+/// How a new version takes over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UpdateAsk {
+    /// Zero: all at once.
+    pub parallel: u64,
+    pub canaries: u64,
+    pub promotion: Promotion,
+}
+
+/// Who says that canaries have proved themselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Promotion {
+    Operator,
+    Themselves,
+}
+
+impl Default for UpdateAsk {
+    /// Two at a time, without canaries.
+    fn default() -> Self {
+        Self { parallel: 2, canaries: 0, promotion: Promotion::Operator }
+    }
 }
 
 macro_rules! knobs {

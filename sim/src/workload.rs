@@ -15,12 +15,14 @@ use drover_core::types::{
     Task, TaskResources, UpdatePolicy,
 };
 
-use crate::plan::{JobAsk, Spread};
+use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
 
 /// The namespace of all jobs.
 pub const NAMESPACE: &str = "default";
 /// The variable in which a registration's mark stands.
 const MARK: &str = "MARK";
+/// How long allocs of a new version must run before others follow.
+const MIN_HEALTHY_MS: u64 = 1_000;
 
 /// The specification that a plan's line stands for.
 #[must_use]
@@ -74,10 +76,22 @@ fn group_of(ask: &JobAsk) -> Group {
             delay_ms_max: 0,
             unlimited: true,
         },
-        update: UpdatePolicy { parallel_max: 2, min_healthy_ms: 1_000, ..UpdatePolicy::default() },
+        update: update_of(&ask.update),
         disk_mib: 100,
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
+    }
+}
+
+fn update_of(ask: &UpdateAsk) -> UpdatePolicy {
+    UpdatePolicy {
+        parallel_max: narrow(ask.parallel),
+        min_healthy_ms: MIN_HEALTHY_MS,
+        healthy_deadline_ms: 18_000,
+        progress_deadline_ms: 20_000,
+        canary: narrow(ask.canaries),
+        auto_promote: ask.promotion == Promotion::Themselves,
+        ..UpdatePolicy::default()
     }
 }
 
@@ -156,6 +170,7 @@ pub fn register_in(state: &mut State, index: u64, count: u64) {
         fixed_port: 0,
         spread: Spread::Anywhere,
         mark: 1,
+        update: UpdateAsk::default(),
     });
     let command = Command::RegisterJob { spec, check_index: None };
     let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_core::types::{
-    DelayFunction, JobKind, JobSpec, Operator, ReschedulePolicy, RestartMode, UpdatePolicy,
+    DelayFunction, HealthCheck, JobKind, JobSpec, Operator, ReschedulePolicy, RestartMode,
+    UpdatePolicy,
 };
 use drover_shell::api::job::{Job, Row};
 use drover_shell::jobspec::{self, Example, Folder, Inputs, Source};

@@ -2,6 +2,7 @@
 mod agent;
 mod client;
 mod config;
+mod deployment_scripts;
 mod drivers;
 mod fuzz;
 mod gossip;

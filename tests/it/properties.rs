@@ -4,5 +4,5 @@ mod fsm;
 mod raft_codec;
 mod raft_quorum;
 mod raft_schedule;
-mod scheduler;
+pub(crate) mod scheduler;
 mod wal;

@@ -103,6 +103,7 @@ impl Agent {
                 | Change::Job(_)
                 | Change::Eval(_)
                 | Change::Alloc(_)
+                | Change::Deployment(_)
                 | Change::Room(_)
                 | Change::Operator => (),
                 Change::Restored => assign_anew(now, state, &mut server.assign, &mut self.pending),

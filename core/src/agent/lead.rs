@@ -34,7 +34,10 @@ use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, ServerId, Term};
+use crate::types::{ClusterId, DeploymentId, EvalId, NodeId, NodeStatus, ServerId, Term};
+
+/// Deployments that one entry looks at: each may write a new version of its job, and an evaluation.
+const REVIEWED_MAX: usize = 256;
 
 /// A leader's machines.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -54,6 +57,10 @@ pub(super) struct Leader {
     pub(super) roster_at: MonoTime,
     /// When it is next looked for what can be forgotten.
     garbage_at: MonoTime,
+    /// The first moment at which a deployment must have made progress.
+    progress_due: Option<WallTime>,
+    /// Not before this it is asked again to look at it.
+    review_at: MonoTime,
     /// What an entry would be stamped with at this step.
     clock: WallTime,
 }
@@ -126,6 +133,8 @@ impl Leader {
             since: now,
             roster_at: now,
             garbage_at: now.plus_ms(config.garbage_collect_ms),
+            progress_due: None,
+            review_at: now,
             clock: state.clock(),
         }
     }
@@ -164,7 +173,8 @@ impl Leader {
             }
             // A closed office is filled from the whole state when it opens.
             Change::Eval(_) | Change::Room(_) | Change::Restored => (),
-            Change::Job(_) | Change::Alloc(_) | Change::Assigned(_) | Change::Operator => (),
+            Change::Job(_) | Change::Alloc(_) | Change::Deployment(_) => (),
+            Change::Assigned(_) | Change::Operator => (),
         }
     }
 
@@ -181,10 +191,11 @@ impl Leader {
         if self.has_work() {
             return Some(now);
         }
-        let until = self.broker.next_deadline();
-        let until = until.map(|until| now.plus_ms(until.ms_since(self.clock).max(1)));
+        let at = |moment: WallTime| now.plus_ms(moment.ms_since(self.clock).max(1));
+        let until = self.broker.next_deadline().map(at);
         let garbage = self.is_open().then_some(self.garbage_at);
-        until.into_iter().chain(garbage).min()
+        let review = self.progress_due.map(|due| at(due).max(self.review_at));
+        until.into_iter().chain(garbage).chain(review).min()
     }
 
     fn has_work(&self) -> bool {
@@ -275,6 +286,7 @@ impl Agent {
         self.fulfil_orders();
         self.review_roster();
         self.collect_garbage();
+        self.review_deployments();
         self.fill_log();
         self.route_until_quiet(effects);
     }
@@ -403,6 +415,26 @@ impl Agent {
             node_before: before(config.nodes_kept_ms),
         };
         self.propose(command, None, Origin::Garbage);
+    }
+
+    /// Deployments whose moment has come are looked at by an entry: it says what time it is. If it is
+    /// lost, another one follows.
+    fn review_deployments(&mut self) {
+        let now = self.now;
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = server.leader.as_mut().filter(|leader| leader.is_open()) else { return };
+        let mut deadlines = server.state.deployment_deadlines().peekable();
+        leader.progress_due = deadlines.peek().map(|&(due, _)| due);
+        if now < leader.review_at || planted!(DeadlineIgnored) {
+            return;
+        }
+        let due = deadlines.take_while(|&(due, _)| due <= leader.clock).take(REVIEWED_MAX);
+        let deployments: Vec<DeploymentId> = due.map(|(_, id)| id).collect();
+        if !deployments.is_empty() {
+            leader.review_at = now.plus_ms(REQUEST_REPEAT_MS);
+            let command = Command::ReviewDeployments { deployments };
+            self.propose(command, None, Origin::Housekeeping);
+        }
     }
 
     /// One command's rows were collected; if more is left, the next one follows at once.

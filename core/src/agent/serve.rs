@@ -227,6 +227,22 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         }),
         Request::RestorePart { of, nth, bytes } => Ok(Command::RestorePart { of, nth, bytes }),
         Request::Restore { of, parts } => Ok(Command::Restore { of, parts }),
+        Request::PromoteDeployment { deployment, groups } => {
+            Ok(Command::PromoteDeployment { deployment, groups })
+        }
+        Request::PauseDeployment { deployment, pause } => {
+            Ok(Command::PauseDeployment { deployment, pause })
+        }
+        Request::FailDeployment { deployment } => Ok(Command::FailDeployment { deployment }),
+        Request::SetAllocHealth { deployment, healthy, unhealthy } => {
+            Ok(Command::SetAllocHealth { deployment, healthy, unhealthy })
+        }
+        Request::RevertJob { namespace, job, version, enforce_prior } => {
+            Ok(Command::RevertJob { namespace, job, version, enforce_prior })
+        }
+        Request::SetJobStable { namespace, job, version, stable } => {
+            Ok(Command::SetJobStable { namespace, job, version, stable })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Watch;
 use super::record::AllocRow;
 use super::report::Urgency;
 use super::task::{Purpose, Stage, TaskRun, Terms};
@@ -40,6 +41,7 @@ pub(super) struct AllocRun {
     pub(super) spec: Arc<AllocSpec>,
     pub(super) is_tombstoned: bool,
     tasks: Vec<TaskRun>,
+    health: Watch,
     stop: Option<Stop>,
     /// The last write that says something of it.
     written: WriteSeq,
@@ -73,8 +75,9 @@ impl AllocRun {
         written: WriteSeq,
     ) -> Self {
         let tasks = spec.group.tasks.iter().map(|_| TaskRun::new(at.wall)).collect();
-        let (stop, timer) = (None, None);
-        Self { run, spec, is_tombstoned: false, tasks, stop, written, is_dirty: false, timer }
+        let (stop, timer, health) = (None, None, Watch::new(at.now));
+        let (is_tombstoned, is_dirty) = (false, false);
+        Self { run, spec, is_tombstoned, tasks, health, stop, written, is_dirty, timer }
     }
 
     /// Read from the log.
@@ -92,9 +95,10 @@ impl AllocRun {
         });
         let tasks: Vec<_> = tasks.collect();
         let (stop, timer, written) = (None, None, WriteSeq(0));
-        let is_tombstoned = row.tombstoned;
+        let (is_tombstoned, is_dirty) = (row.tombstoned, false);
+        let health = Watch::restore(at.now, row.health);
         let mut this =
-            Self { run, spec, is_tombstoned, tasks, stop, written, is_dirty: false, timer };
+            Self { run, spec, is_tombstoned, tasks, health, stop, written, is_dirty, timer };
         // What was said to the siblings then is in their history.
         this.stop = this.why_stop().map(|why| Stop { why, from: at.now });
         this
@@ -145,7 +149,10 @@ impl AllocRun {
     }
 
     /// A newer version of the job that does not ask for new processes.
-    pub(super) fn on_updated(&mut self, spec: Arc<AllocSpec>, written: WriteSeq) {
+    pub(super) fn on_updated(&mut self, at: Moment, spec: Arc<AllocSpec>, written: WriteSeq) {
+        if self.spec.version != spec.version {
+            self.health = Watch::new(at.now);
+        }
         self.spec = spec;
         self.written = written;
     }
@@ -209,6 +216,7 @@ impl AllocRun {
                 out.emit(Output::KillTask { key: self.key(task) });
             }
         }
+        self.is_dirty |= !self.is_tombstoned && self.health.look(at, &self.spec, &self.tasks);
     }
 
     /// When `advance` must be called though nothing happens. What is due and still waits, waits for
@@ -216,7 +224,8 @@ impl AllocRun {
     pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
         let tasks = self.tasks.iter().filter_map(TaskRun::deadline);
         let stop = self.stop.map(|stop| stop.from);
-        tasks.chain(stop).filter(|&deadline| now < deadline).min()
+        let health = self.health.deadline(&self.spec).filter(|_| self.stop.is_none());
+        tasks.chain(stop).chain(health).filter(|&deadline| now < deadline).min()
     }
 
     /// Whether all that is known of it is durable.
@@ -240,7 +249,7 @@ impl AllocRun {
 
     pub(super) fn row(&self, now: MonoTime) -> AllocRow {
         let tasks = self.tasks.iter().map(|task| task.row(now)).collect();
-        AllocRow { tombstoned: self.is_tombstoned, tasks }
+        AllocRow { tombstoned: self.is_tombstoned, tasks, health: self.health.verdict() }
     }
 
     /// Whether a task waits for something that the whole client waits for.
@@ -261,7 +270,8 @@ impl AllocRun {
         let (status, description) = self.status();
         let named = self.spec.group.tasks.iter().zip(&self.tasks);
         let tasks = named.map(|(spec, task)| (spec.name.clone(), task.state.clone())).collect();
-        AllocUpdate { id: self.run.id, status, description: description.into(), tasks }
+        let (id, health) = (self.run.id, self.health.verdict());
+        AllocUpdate { id, status, description: description.into(), tasks, health }
     }
 
     /// How soon the servers must hear of what has just changed.

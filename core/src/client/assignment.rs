@@ -128,7 +128,7 @@ impl Client {
     ) {
         let id = run.id;
         if let Some(known) = self.allocs.get_mut(&id) {
-            known.on_updated(spec, written);
+            known.on_updated(at, spec, written);
             return;
         }
         let live = self.allocs.len() - self.ended.len();

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::task::TaskRow;
-use crate::types::{AllocId, AllocSpec, AssignedAlloc, Boot, Index};
+use crate::types::{AllocHealth, AllocId, AllocSpec, AssignedAlloc, Boot, Index};
 
 /// One record.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -24,7 +24,7 @@ pub enum ClientRecord {
         tombstones: Vec<AllocId>,
     },
     /// How an alloc's tasks stand.
-    Progress { alloc: AllocId, tasks: Vec<TaskRow> },
+    Progress { alloc: AllocId, tasks: Vec<TaskRow>, health: Option<AllocHealth> },
     /// The alloc ended, the servers know, and its files may be gone.
     Forgotten { alloc: AllocId },
     /// All that is known of one alloc, part of a compaction.
@@ -39,6 +39,8 @@ pub struct AllocRow {
     pub tombstoned: bool,
     /// Empty: nothing was heard of them yet.
     pub tasks: Vec<TaskRow>,
+    /// The last verdict; of the version that it names.
+    pub health: Option<AllocHealth>,
 }
 
 /// What a log said.
@@ -93,9 +95,10 @@ impl Recovered {
                     }
                 }
             }
-            ClientRecord::Progress { alloc, tasks } => {
+            ClientRecord::Progress { alloc, tasks, health } => {
                 if let Some(known) = self.allocs.get_mut(&alloc) {
                     known.row.tasks = tasks;
+                    known.row.health = health;
                 }
             }
             ClientRecord::Forgotten { alloc } => {

@@ -10,14 +10,15 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, not_found, shortened};
+use super::{Outcome, check_length, deployment, not_found, shortened};
 use crate::api::Rejection;
 use crate::limits::TASK_EVENTS_MAX;
 use crate::state::State;
 use crate::state::txn::Txn;
+use crate::time::WallTime;
 use crate::types::{
-    AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, JobKind, NodeId,
-    TaskPhase, TaskState, Trigger,
+    AllocHealth, AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, JobKind,
+    NodeId, TaskPhase, TaskState, Trigger,
 };
 
 pub(super) fn stop(txn: &mut Txn<'_>, id: AllocId) -> Result<Outcome, Rejection> {
@@ -38,7 +39,7 @@ pub(super) fn update(
     updates: &[AllocUpdate],
 ) -> Result<Outcome, Rejection> {
     check_length("updates", updates.len())?;
-    let mut jobs = BTreeSet::new();
+    let (mut jobs, mut watched) = (BTreeSet::new(), BTreeSet::new());
     for report in updates {
         let ours = txn.state().alloc(report.id).filter(|alloc| alloc.node == node);
         let Some(before) = ours else {
@@ -50,9 +51,23 @@ pub(super) fn update(
         if needs_evaluation(txn.state(), before, &after) {
             jobs.insert(after.job);
         }
+        if before.health != after.health {
+            watched.extend(after.deployment);
+        }
+        if after.is_healthy() && !before.is_healthy() && is_rolling(txn.state(), &after) {
+            jobs.insert(before.job);
+        }
         txn.put_alloc(after);
     }
     let mut first = None;
+    for deployment in watched {
+        if let Some(made) = deployment::review(txn, deployment) {
+            first = first.or(Some(made));
+            if let Some(job) = txn.state().eval(made).map(|eval| eval.job) {
+                jobs.remove(&job);
+            }
+        }
+    }
     for job in jobs {
         let made = eval::create(txn, job, Cause::of(Trigger::AllocFailure));
         first = first.or(Some(made));
@@ -70,7 +85,27 @@ fn merge(state: &State, before: &Allocation, report: &AllocUpdate) -> Option<All
     after.client_status = to;
     after.client_description = shortened(&report.description);
     merge_tasks(&mut after.tasks, &report.tasks, group_of(state, before));
+    after.health = health(before, report, state.clock());
     (after != *before).then_some(after)
+}
+
+/// A client says once whether an alloc is healthy, for each version that it runs as; what fails is not.
+fn health(before: &Allocation, report: &AllocUpdate, at: WallTime) -> Option<AllocHealth> {
+    let version = before.version;
+    if report.status == ClientStatus::Failed && before.deployment.is_some() {
+        let ill = AllocHealth { version, healthy: false, at };
+        return before.health.filter(|known| !known.healthy).or(Some(ill));
+    }
+    let said = report.health.filter(|said| said.version == version);
+    before.health.or(said)
+}
+
+/// Whether allocs of an older version may still wait for this one to be healthy.
+fn is_rolling(state: &State, alloc: &Allocation) -> bool {
+    let job = state.job(alloc.job).expect("invariant: an alloc's job exists");
+    let watched = state.active_deployment(alloc.job).is_some();
+    let mut older = job.versions.iter().filter(|kept| kept.version < alloc.version);
+    watched && older.any(|kept| 0 < state.uses_of_version(job.id, kept.version))
 }
 
 fn group_of<'a>(state: &'a State, alloc: &Allocation) -> &'a Group {

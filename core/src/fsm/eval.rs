@@ -57,6 +57,7 @@ pub(super) fn create(txn: &mut Txn<'_>, job: JobId, cause: Cause) -> EvalId {
         wait_until: cause.wait_until,
         previous: cause.previous,
         next: None,
+        deployment: None,
         blocked: None,
         failures: cause.failures,
         queued: cause.queued,
@@ -100,6 +101,7 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::AllocFailure
         | Trigger::FailedFollowUp
         | Trigger::QueuedAllocs
+        | Trigger::DeploymentWatcher
         | Trigger::PlanRefused => true,
         Trigger::JobRegister | Trigger::JobDeregister | Trigger::AllocStop | Trigger::Manual => {
             false

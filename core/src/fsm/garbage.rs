@@ -13,7 +13,10 @@ use crate::limits::RESTORE_KEPT_MS;
 use crate::state::txn::{Txn, holds_room};
 use crate::state::{State, Upload};
 use crate::time::WallTime;
-use crate::types::{AllocId, Allocation, ClientStatus, EvalId, Index, JobId, NodeId, NodeStatus};
+use crate::types::{
+    AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Index, JobId, NodeId,
+    NodeStatus,
+};
 
 /// At most one command's rows; what is left is said in the outcome.
 pub(super) fn collect(
@@ -24,6 +27,7 @@ pub(super) fn collect(
 ) -> Result<Outcome, Rejection> {
     collect_jobs(txn, eval_before, job_before);
     collect_evals(txn, eval_before);
+    collect_deployments(txn, eval_before);
     collect_allocs(txn, eval_before);
     collect_nodes(txn, node_before);
     drop_stale_upload(txn);
@@ -44,6 +48,21 @@ fn collect_evals(txn: &mut Txn<'_>, before: WallTime) {
     let evals: Vec<EvalId> = txn.state().final_evals(before).take(txn.rows_left()).collect();
     for id in evals {
         txn.remove_eval(id);
+    }
+}
+
+/// The newest version's deployment stays: it says whether the version may take over.
+fn collect_deployments(txn: &mut Txn<'_>, before: WallTime) {
+    let state = txn.state();
+    let is_over = |deployment: &&Deployment| {
+        let job = state.job(deployment.job);
+        let is_newest = job.is_some_and(|job| job.newest().version == deployment.version);
+        !deployment.status.is_active() && deployment.modify_time < before && !is_newest
+    };
+    let over = state.deployments().filter(is_over).take(txn.rows_left());
+    let over: Vec<DeploymentId> = over.map(|deployment| deployment.id).collect();
+    for id in over {
+        txn.remove_deployment(id);
     }
 }
 
@@ -86,6 +105,11 @@ fn collect_jobs(txn: &mut Txn<'_>, eval_before: WallTime, job_before: WallTime) 
         let allocs: Vec<AllocId> = txn.state().allocs_of_job(job).map(|alloc| alloc.id).collect();
         for id in allocs.into_iter().take(txn.rows_left()) {
             forget_alloc(txn, id);
+        }
+        let watched = txn.state().deployments_of_job(job).take(txn.rows_left());
+        let watched: Vec<DeploymentId> = watched.map(|deployment| deployment.id).collect();
+        for id in watched {
+            txn.remove_deployment(id);
         }
         if txn.rows_left() == 0 {
             return;

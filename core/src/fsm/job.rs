@@ -3,13 +3,15 @@
 //! Invariants
 //! - a name belongs to one job that is not purged;
 //! - a specification never changes: what differs is a new version;
-//! - a version is kept while it is among the newest or an alloc points at it.
+//! - a version is kept while it is among the newest, an alloc points at it, or it is the newest that
+//!   is stable.
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, invalid, not_found};
+use super::{Outcome, deployment, invalid, not_found};
 use crate::api::Rejection;
 use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
 use crate::state::State;
@@ -62,16 +64,20 @@ fn create(txn: &mut Txn<'_>, spec: &Arc<JobSpec>) -> JobId {
     id
 }
 
-fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) -> JobId {
+/// The version that is asked for now takes over from the newest, and whoever watched over that one
+/// is relieved.
+pub(super) fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) -> JobId {
     let (id, index) = (job.id, txn.state().index());
+    deployment::cancel(txn, id, "Cancelled due to newer version of job");
     // Versions count entries of the log, so this cannot reach the end of 64 bits.
     let number = job.newest().version + 1;
     job.versions.push(new_version(txn.state(), number, spec));
     let newest = job.versions.len().saturating_sub(JOB_VERSIONS_MAX);
-    let mut position = 0;
+    let (mut position, fallback) = (0, latest_stable(&job, number).map(|kept| kept.version));
     job.versions.retain(|version| {
         position += 1;
-        newest < position || 0 < txn.state().uses_of_version(id, version.version)
+        let is_used = 0 < txn.state().uses_of_version(id, version.version);
+        newest < position || is_used || fallback == Some(version.version)
     });
     job.stopped = false;
     job.spec_index = index;
@@ -79,9 +85,14 @@ fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) -> JobId {
     id
 }
 
+/// The newest stable version before this one: what a failed deployment goes back to.
+pub(super) fn latest_stable(job: &Job, before: u64) -> Option<&JobVersion> {
+    job.versions.iter().rev().find(|kept| kept.stable && kept.version < before)
+}
+
 fn new_version(state: &State, version: u64, spec: &Arc<JobSpec>) -> JobVersion {
     let (submitted_at, create_index) = (state.clock(), state.index());
-    JobVersion { version, spec: Arc::clone(spec), submitted_at, create_index }
+    JobVersion { version, spec: Arc::clone(spec), submitted_at, stable: false, create_index }
 }
 
 /// What the tables rely on. What users are told in detail is checked before a command is proposed.
@@ -133,6 +144,7 @@ pub(super) fn deregister(
         Fate::Stopped => {}
         Fate::Purged => job.purged = true,
     }
+    deployment::cancel(txn, id, "Cancelled because job is stopped");
     txn.put_job(job);
     eval::cancel_blocked(txn, id, "job was deregistered");
     let made = eval::create(txn, id, Cause::of(Trigger::JobDeregister));
@@ -148,4 +160,50 @@ pub(super) fn evaluate(
     let id = known.id;
     let made = eval::create(txn, id, Cause::of(Trigger::Manual));
     Ok(Outcome::evaluated(id, made))
+}
+
+/// Register an earlier version anew, under a new number.
+pub(super) fn revert(
+    txn: &mut Txn<'_>,
+    (namespace, job): (&str, &str),
+    version: u64,
+    enforce_prior: Option<u64>,
+) -> Result<Outcome, Rejection> {
+    let known = txn.state().job_named(namespace, job).ok_or_else(|| not_found("job"))?;
+    let newest = known.newest();
+    if enforce_prior.is_some_and(|expected| expected != newest.version) {
+        let why = format!("the newest version is {}, not the one expected", newest.version);
+        return Err(invalid("EnforcePriorVersion", &why));
+    }
+    if version == newest.version && !known.stopped {
+        let why = format!("{version} is the newest version: name an older one");
+        return Err(invalid("JobVersion", &why));
+    }
+    let wanted = known.version(version).ok_or_else(|| not_found("job version"))?;
+    let (job, spec) = (known.clone(), Arc::clone(&wanted.spec));
+    let id = add_version(txn, job, &spec);
+    let made = eval::create(txn, id, Cause::of(Trigger::JobRegister));
+    Ok(Outcome::evaluated(id, made))
+}
+
+pub(super) fn set_stable(
+    txn: &mut Txn<'_>,
+    (namespace, job): (&str, &str),
+    version: u64,
+    stable: bool,
+) -> Result<Outcome, Rejection> {
+    let known = txn.state().job_named(namespace, job).ok_or_else(|| not_found("job"))?;
+    known.version(version).ok_or_else(|| not_found("job version"))?;
+    let id = known.id;
+    mark_stable(txn, id, version, stable);
+    Ok(Outcome::Applied { eval: None, job: Some(id), refused_placements: 0, more: false })
+}
+
+/// Whether a failed deployment may go back to the version. One that is not kept has no say.
+pub(super) fn mark_stable(txn: &mut Txn<'_>, id: JobId, version: u64, stable: bool) {
+    let Some(mut job) = txn.state().job(id).cloned() else { return };
+    let kept = job.versions.iter_mut().find(|kept| kept.version == version);
+    let Some(kept) = kept.filter(|kept| kept.stable != stable) else { return };
+    kept.stable = stable;
+    txn.put_job(job);
 }

@@ -7,6 +7,7 @@
 //! Invariants
 //! - an alloc is placed only on a node that is ready, eligible, older than the plan and has room;
 //! - an alloc is replaced at most once;
+//! - a version whose deployment is paused or failed gets no alloc but for one that it has lost;
 //! - a plan of an evaluation that is not pending, or that is younger than the plan, changes nothing;
 //! - a job has at most one blocked evaluation: the newest.
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -14,30 +15,41 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, invalid, not_found};
+use super::{Outcome, check_length, deployment, invalid, not_found};
 use crate::api::Rejection;
 use crate::limits::RESCHEDULE_EVENTS_MAX;
 use crate::state::State;
 use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job,
-    JobSpec, NodeId, NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop,
-    StopReason, Trigger, Verdict,
+    AllocId, Allocation, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobSpec, NodeId, NodeStatus,
+    Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason, Trigger, Verdict,
 };
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
     let eval = check(txn.state(), plan)?.clone();
+    let deployment = deployment::of_plan(txn, plan);
+    let mut joined = Vec::new();
     for &alloc in &plan.in_place {
-        move_to_version(txn, plan, alloc);
+        joined.extend(move_to_version(txn, plan, alloc, deployment));
     }
     let (mut refused_placements, mut abandoned) = (0, BTreeSet::new());
     for placement in &plan.placements {
-        if place(txn, plan, placement).is_none() {
-            refused_placements += 1;
-            let left = placement.previous.filter(|&id| has_no_successor(txn.state(), id));
-            abandoned.extend(left);
+        match place(txn, plan, placement, deployment) {
+            Some(id) if plan.version_of(placement) == plan.version => {
+                joined.push((placement.group, id, placement.canary));
+            }
+            Some(_) => {}
+            None => {
+                refused_placements += 1;
+                let left = placement.previous.filter(|&id| has_no_successor(txn.state(), id));
+                abandoned.extend(left);
+            }
         }
+    }
+    if let Some(deployment) = deployment {
+        deployment::note_joined(txn, deployment, &joined);
     }
     for stop in &plan.stops {
         if !(awaits_successor(stop.reason) && abandoned.contains(&stop.alloc)) {
@@ -49,9 +61,12 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
         Verdict::More => {}
         Verdict::Done { failures, queued, later } => {
             next = next.or(later_eval(txn, plan, later));
-            complete(txn, Evaluation { next, ..eval }, failures, queued);
+            complete(txn, Evaluation { next, deployment, ..eval }, failures, queued);
             eval::settle_older(txn, plan.job, plan.based_on);
         }
+    }
+    if let Some(id) = deployment {
+        deployment::review(txn, id);
     }
     Ok(Outcome::Applied { eval: next, job: Some(plan.job), refused_placements, more: false })
 }
@@ -127,21 +142,26 @@ const fn description(reason: StopReason) -> &'static str {
 }
 
 /// The alloc takes the plan's version without a restart; its group is looked up by name there.
-fn move_to_version(txn: &mut Txn<'_>, plan: &Plan, id: AllocId) {
-    let Some(mut alloc) = txn.state().alloc(id).cloned() else {
-        return;
-    };
+fn move_to_version(
+    txn: &mut Txn<'_>,
+    plan: &Plan,
+    id: AllocId,
+    deployment: Option<DeploymentId>,
+) -> Option<(u16, AllocId, bool)> {
+    let mut alloc = txn.state().alloc(id)?.clone();
     if alloc.job != plan.job || alloc.desired == DesiredStatus::Stop {
-        return;
+        return None;
     }
-    let Some(group) = group_in_version(txn.state(), &alloc, plan.version) else {
-        return;
-    };
-    if alloc.version != plan.version {
-        alloc.version = plan.version;
-        alloc.group = group;
-        txn.put_alloc(alloc);
+    let group = group_in_version(txn.state(), &alloc, plan.version)?;
+    if alloc.version == plan.version {
+        return None;
     }
+    alloc.version = plan.version;
+    alloc.group = group;
+    // What runs under another policy must prove itself by that.
+    (alloc.deployment, alloc.health, alloc.canary) = (deployment, None, false);
+    txn.put_alloc(alloc);
+    Some((group, id, false))
 }
 
 fn group_in_version(state: &State, alloc: &Allocation, version: u64) -> Option<u16> {
@@ -153,8 +173,17 @@ fn group_in_version(state: &State, alloc: &Allocation, version: u64) -> Option<u
 }
 
 /// Create one alloc; `None` when what the scheduler relied on does not hold any more.
-fn place(txn: &mut Txn<'_>, plan: &Plan, placement: &Placement) -> Option<()> {
-    let alloc = plan_alloc(txn.state(), plan, placement)?;
+fn place(
+    txn: &mut Txn<'_>,
+    plan: &Plan,
+    placement: &Placement,
+    deployment: Option<DeploymentId>,
+) -> Option<AllocId> {
+    let mut alloc = plan_alloc(txn.state(), plan, placement)?;
+    if alloc.version == plan.version {
+        alloc.deployment = deployment;
+        alloc.canary = placement.canary && awaits_promotion(txn.state(), deployment, &alloc);
+    }
     let previous = match placement.previous {
         Some(id) => Some(replaceable(txn.state(), plan, id)?.clone()),
         None => None,
@@ -166,12 +195,38 @@ fn place(txn: &mut Txn<'_>, plan: &Plan, placement: &Placement) -> Option<()> {
         previous.next = Some(id);
         txn.put_alloc(previous);
     }
-    Some(())
+    Some(id)
+}
+
+/// Whether the alloc's group still has to be promoted: that may have happened since the plan was made.
+fn awaits_promotion(state: &State, id: Option<DeploymentId>, alloc: &Allocation) -> bool {
+    let deployment = id.and_then(|id| state.deployment(id));
+    let group = deployment.zip(state.group_name(alloc)).and_then(|(d, name)| d.groups.get(name));
+    group.is_some_and(DeploymentGroup::awaits_promotion)
+}
+
+/// Whether the version may get one more alloc, as its deployment stands by now: a plan may have been
+/// made before an operator stopped it. What is lost comes back all the same.
+fn is_let_in(state: &State, plan: &Plan, placement: &Placement) -> bool {
+    let version = plan.version_of(placement);
+    let watched = state.deployment_of_version(plan.job, version);
+    let is_halted = watched.is_some_and(|deployment| match deployment.status {
+        DeploymentStatus::Paused | DeploymentStatus::Failed => true,
+        DeploymentStatus::Running | DeploymentStatus::Successful | DeploymentStatus::Cancelled => {
+            false
+        }
+    });
+    let previous = placement.previous.and_then(|id| state.alloc(id));
+    !is_halted || previous.is_some_and(|previous| previous.version == version)
 }
 
 /// The alloc that the placement asks for, without an id.
 fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Allocation> {
-    let spec = open_version(state.job(plan.job)?, plan.version)?;
+    let version = plan.version_of(placement);
+    let spec = open_version(state.job(plan.job)?, version)?;
+    if !is_let_in(state, plan, placement) {
+        return None;
+    }
     let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
     let node = state.node_at(placement.slot)?;
     // The slot may have been another node's when the scheduler looked.
@@ -183,7 +238,7 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     Some(Allocation {
         id: AllocId(0),
         job: plan.job,
-        version: plan.version,
+        version,
         group: placement.group,
         ordinal: placement.ordinal,
         node: node.spec.id,
@@ -199,6 +254,9 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
         next: None,
         reschedules: Vec::new(),
         follow_up: None,
+        deployment: None,
+        canary: false,
+        health: None,
         placed: placement.note,
         create_index: Index(0),
         modify_index: Index(0),

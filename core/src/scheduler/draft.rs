@@ -15,14 +15,15 @@ use super::bucket::Buckets;
 use super::change::{self, Change};
 use super::feasible::{Feasibility, Judgement};
 use super::rank::{Chosen, Crowd, Ranking, Subject};
-use super::reconcile::{Cause, Goal, Outline, Pace, Want};
+use super::reconcile::{Cause, Goal, Outline, Want};
 use super::retry::{SLACK_MS, delay};
+use super::rollout::Stage;
 use super::room::{Ask, Room};
 use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClientStatus, EvalStatus, Evaluation, Group, Job, NodeSlot, Placement,
-    PlacementFailure, Plan, Stop, StopReason, Verdict,
+    PlacementFailure, Plan, Stop, StopReason, Verdict, WatchedGroup,
 };
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
@@ -38,6 +39,7 @@ pub(super) struct Draft<'a> {
     placements: Vec<Placement>,
     failures: BTreeMap<String, PlacementFailure>,
     queued: BTreeMap<String, u32>,
+    watched: Vec<WatchedGroup>,
     later: Vec<(&'a Allocation, WallTime)>,
     /// Allocs that this plan may still change.
     left: usize,
@@ -55,6 +57,8 @@ enum Progress {
 struct Work<'a> {
     at: usize,
     group: &'a Group,
+    /// Its position in its version.
+    position: u16,
     feasibility: Feasibility<'a>,
     outline: Outline<'a>,
 }
@@ -70,6 +74,7 @@ impl<'a> Draft<'a> {
             placements: Vec::new(),
             failures: BTreeMap::new(),
             queued: BTreeMap::new(),
+            watched: Vec::new(),
             later: Vec::new(),
             left: budget,
             progress: Progress::Complete,
@@ -93,20 +98,24 @@ impl<'a> Draft<'a> {
     }
 
     /// Bring every group of the job's newest version to what it should be.
-    pub(super) fn fill(&mut self, job: &'a Job, buckets: &Buckets<'a>, now: WallTime, seed: u64) {
+    pub(super) fn fill(&mut self, job: &'a Job, buckets: &Buckets<'a>, seed: u64) {
         let (spec, fleet) = (&job.newest().spec, self.view.state.fleet());
         let mut crowd = Crowd::of(spec.groups.len());
         let mut works = Vec::with_capacity(spec.groups.len());
         for (at, group) in spec.groups.iter().enumerate() {
-            let mut work = self.outline(job, at, buckets, now);
+            let mut work = self.outline(job, at, buckets);
             self.stop(core::mem::take(&mut work.outline.stops));
             let mut in_place = core::mem::take(&mut work.outline.in_place);
             in_place.truncate(self.spend(in_place.len()));
             self.in_place.append(&mut in_place);
+            let begins = work.outline.begins_with;
+            let watched = begins.map(|canaries| WatchedGroup { group: work.position, canaries });
+            self.watched.extend(watched);
             let kept = work.outline.kept.iter().map(|alloc| fleet.slot_of(alloc.node));
             let old = work.outline.wants.iter().map(|want| self.old_slot(want));
             kept.chain(old).flatten().for_each(|slot| crowd.join(at, slot));
             assert!(work.group.name == group.name, "a bucket is of its group");
+            works.extend(self.of_older(job, &mut work));
             works.push(work);
         }
         for work in works {
@@ -114,12 +123,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn outline(&self, job: &'a Job, at: usize, buckets: &Buckets<'a>, now: WallTime) -> Work<'a> {
+    fn outline(&self, job: &'a Job, at: usize, buckets: &Buckets<'a>) -> Work<'a> {
         let newest = job.newest();
         let group = &newest.spec.groups[at];
         let fleet = self.view.state.fleet();
         let mut feasibility = Feasibility::of(&newest.spec, group, fleet.class_count());
-        let goal = Goal { group, kind: newest.spec.kind, version: newest.version, now };
+        let stage = Stage::of(self.view.state, job, group);
+        let goal = Goal { group, kind: newest.spec.kind, version: newest.version, stage };
         let mut known: BTreeMap<u64, Change> = BTreeMap::new();
         let mut change = |alloc: &Allocation| {
             let step = known.entry(alloc.version).or_insert_with(|| step(job, alloc, group));
@@ -129,7 +139,26 @@ impl<'a> Draft<'a> {
             }
         };
         let outline = goal.reconcile(&buckets.groups[at], &mut change);
-        Work { at, group, feasibility, outline }
+        Work { at, group, position: position(at), feasibility, outline }
+    }
+
+    /// What of the work is to be placed as older versions have it: one more work for each.
+    fn of_older(&self, job: &'a Job, work: &mut Work<'a>) -> Vec<Work<'a>> {
+        let mut by_version: BTreeMap<u64, Vec<Want<'a>>> = BTreeMap::new();
+        work.outline.wants.retain(|want| {
+            let Some(version) = want.version else { return true };
+            by_version.entry(version).or_default().push(*want);
+            false
+        });
+        let classes = self.view.state.fleet().class_count();
+        let older = by_version.into_iter().filter_map(|(version, wants)| {
+            let spec = &job.version(version)?.spec;
+            let (at, group) = spec.group(&work.group.name)?;
+            let feasibility = Feasibility::of(spec, group, classes);
+            let outline = Outline { wants, ..Outline::default() };
+            Some(Work { at: work.at, group, position: position(at), feasibility, outline })
+        });
+        older.collect()
     }
 
     /// Whether the new version may run where the alloc is.
@@ -143,8 +172,7 @@ impl<'a> Draft<'a> {
     }
 
     fn fill_group(&mut self, work: Work<'a>, crowd: &mut Crowd, seed: u64) {
-        let Work { at, group, mut feasibility, outline } = work;
-        let placed_before = self.placements.len();
+        let Work { at, group, position, mut feasibility, outline } = work;
         self.later.extend(&outline.later);
         let mut ranking = None;
         for want in &outline.wants {
@@ -161,7 +189,7 @@ impl<'a> Draft<'a> {
             }
             let draw = seed ^ mix((at as u64) << 32 | u64::from(want.ordinal)) ^ self.eval.id.0;
             match ranking.place(&self.avoided(want), draw, &mut self.room, crowd) {
-                Some(chosen) => self.place(at, group, want, chosen),
+                Some(chosen) => self.place(position, group, want, chosen),
                 None if self.makes_way(ranking, want, crowd) => {}
                 None => {
                     // Nothing was changed; what runs on is in the way of others.
@@ -169,10 +197,6 @@ impl<'a> Draft<'a> {
                     old.into_iter().for_each(|slot| crowd.join(at, slot));
                 }
             }
-        }
-        let placed = placed_before < self.placements.len();
-        if let Some(step) = outline.next_step.filter(|step| placed || step.pace == Pace::Settling) {
-            self.later.push((step.carrier, step.at));
         }
     }
 
@@ -186,7 +210,7 @@ impl<'a> Draft<'a> {
         nodes.filter_map(|node| self.view.state.fleet().slot_of(node)).collect()
     }
 
-    fn place(&mut self, at: usize, group: &Group, want: &Want<'_>, chosen: Chosen) {
+    fn place(&mut self, position: u16, group: &Group, want: &Want<'_>, chosen: Chosen) {
         let rescheduled_after_ms = match (want.cause, want.previous) {
             (Cause::Reschedules { delay_ms }, _) => Some(delay_ms),
             // A rescheduling whose placement was refused when its plan was applied.
@@ -205,10 +229,12 @@ impl<'a> Draft<'a> {
         }
         self.placements.push(Placement {
             slot: chosen.slot,
-            group: u16::try_from(at).expect("invariant: a job has fewer than 65,536 groups"),
+            group: position,
             ordinal: want.ordinal,
             ports: chosen.ports,
             previous: want.previous.map(|previous| previous.id),
+            version: want.version,
+            canary: want.canary,
             rescheduled_after_ms,
             note: chosen.note,
         });
@@ -262,6 +288,7 @@ impl<'a> Draft<'a> {
             stops: self.stops,
             placements: self.placements,
             in_place: self.in_place,
+            watched: self.watched,
             verdict,
         }
     }
@@ -284,6 +311,10 @@ impl<'a> Draft<'a> {
         let follow_up = follow_up.and_then(|id| self.view.state.eval(id));
         follow_up.is_some_and(|eval| eval.status == EvalStatus::Pending)
     }
+}
+
+fn position(at: usize) -> u16 {
+    u16::try_from(at).expect("invariant: a job has fewer than 65,536 groups")
 }
 
 /// What the step from the alloc's version to the newest means for allocs of `group`.

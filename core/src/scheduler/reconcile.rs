@@ -3,13 +3,12 @@
 //! Each group wants `count` allocs. Of those that speak for one of the count, what is too much goes
 //! first (lost, then ended, then doubled names, then the highest ordinals); what ended or was lost is
 //! replaced; what is missing gets the lowest free ordinals; what is of an older version is updated in
-//! place or replaced, a service at most `parallel_max` at a time.
-//!
-//! An update goes on when its last step is healthy: running for `min_healthy_ms` of the replicated
-//! clock. A group that has to wait for that asks for a delayed evaluation, noted on its last old alloc.
+//! place or replaced, a service at most `parallel_max` at a time: the next step comes when the last one
+//! is healthy. What the newest version may do at all is its deployment's to say (`rollout`).
 //!
 //! Invariants
-//! - what is kept, replaced and placed anew is never more than `count`;
+//! - what is kept, replaced and placed anew is never more than `count`, canaries apart;
+//! - where the newest version may not take over, what is placed is of the version that it replaces;
 //! - kept and placed allocs have different ordinals, unless two were kept that already shared one;
 //! - reconciling again after the plan was applied changes nothing.
 //!
@@ -20,11 +19,10 @@ use core::cmp::Reverse;
 
 use super::bucket::{Bucket, Buckets, Item, Standing};
 use super::change::Change;
-use super::retry::{Retry, SLACK_MS};
+use super::retry::Retry;
+use super::rollout::Stage;
 use crate::time::WallTime;
-use crate::types::{
-    AllocId, Allocation, ClientStatus, Group, JobKind, Stop, StopReason, UpdatePolicy,
-};
+use crate::types::{AllocId, Allocation, Group, JobKind, Stop, StopReason};
 
 /// Why an alloc is to be placed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +43,9 @@ pub(super) struct Want<'a> {
     pub(super) ordinal: u32,
     pub(super) previous: Option<&'a Allocation>,
     pub(super) cause: Cause,
+    /// Of an older version, to stand in for one that is gone while the newest may not.
+    pub(super) version: Option<u64>,
+    pub(super) canary: bool,
 }
 
 /// What one group needs.
@@ -55,29 +56,10 @@ pub(super) struct Outline<'a> {
     pub(super) wants: Vec<Want<'a>>,
     /// Failed, and to be placed again at these moments.
     pub(super) later: Vec<(&'a Allocation, WallTime)>,
-    /// When to go on with an update of which some allocs still wait.
-    pub(super) next_step: Option<NextStep<'a>>,
     /// Run on and are not replaced by this plan.
     pub(super) kept: Vec<&'a Allocation>,
-}
-
-/// The wait for the next step of an update.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NextStep<'a> {
-    /// The last alloc to be replaced: the last in every step, so the moment is kept in one place.
-    pub(super) carrier: &'a Allocation,
-    pub(super) at: WallTime,
-    /// Whether time alone brings the step nearer, or only what this plan will place.
-    pub(super) pace: Pace,
-}
-
-/// What the next step of an update waits for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Pace {
-    /// Some allocs of the new version run and become healthy by waiting.
-    Settling,
-    /// Nothing of the new version is on its way yet.
-    Idle,
+    /// The plan makes the deployment, and the group has so many canaries.
+    pub(super) begins_with: Option<u32>,
 }
 
 /// What a group's reconciliation depends on.
@@ -85,7 +67,7 @@ pub(super) struct Goal<'a> {
     pub(super) group: &'a Group,
     pub(super) kind: JobKind,
     pub(super) version: u64,
-    pub(super) now: WallTime,
+    pub(super) stage: Stage,
 }
 
 /// Allocs that must not run are stopped, and those whose node died are lost.
@@ -117,44 +99,141 @@ impl<'a> Goal<'a> {
         change: &mut dyn FnMut(&Allocation) -> Change,
     ) -> Outline<'a> {
         let mut outline = Outline::default();
-        let (spare, mut staying) = self.split_spare(&bucket.items);
+        let (canaries, items): (Vec<Item<'a>>, Vec<Item<'a>>) =
+            bucket.items.iter().partition(|item| item.alloc.canary);
+        let (spare, mut staying) = self.split_spare(&items);
         if !planted!(SurplusKept) {
             outline.stops.extend(spare.iter().map(stop_unneeded));
         }
         staying.sort_by_key(|item| (item.alloc.ordinal, item.alloc.id));
+        let stage = self.begin(&staying, change, &mut outline);
 
         let mut ordinals = Ordinals::default();
         for item in staying.iter().filter(|item| !is_replaced(item.standing)) {
             ordinals.taken.insert(item.alloc.ordinal);
         }
-        let mut old = Vec::new();
+        let mut old = Old::default();
         for item in &staying {
-            match item.standing {
-                Standing::Live | Standing::Failed(Retry::Later { .. } | Retry::Never)
-                    if item.alloc.version < self.version =>
-                {
-                    self.sort_old(item, change(item.alloc), &mut old, &mut outline);
-                }
-                Standing::Live => outline.kept.push(item.alloc),
-                Standing::Done | Standing::Failed(Retry::Never) => {}
-                Standing::Failed(Retry::Later { .. }) if planted!(DelayForgotten) => {}
-                Standing::Failed(Retry::Later { due }) => outline.later.push((item.alloc, due)),
-                Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }) => {
-                    replace(item, &mut ordinals, &mut outline);
-                }
+            if item.alloc.version < self.version && is_present(item.standing) {
+                self.sort_old((item, stage), change(item.alloc), &mut old, &mut outline);
+            } else {
+                self.sort(item, stage, &mut ordinals, &mut outline);
             }
         }
         let missing = self.count().saturating_sub(staying.len());
-        let mut resumed = 0;
-        for _ in 0..missing {
-            let ordinal = ordinals.lowest_free();
-            let previous = bucket.stopped.get(&ordinal).copied();
-            resumed += u32::from(previous.is_some());
-            outline.wants.push(Want { ordinal, previous, cause: Cause::Missing });
+        if stage.is_open() {
+            let resumed = fill_up(bucket, missing, &mut ordinals, &mut outline);
+            self.update((&staying, old), resumed, &mut ordinals, &mut outline);
+        } else {
+            self.stand_in(bucket, (&staying, missing), &mut ordinals, &mut outline);
+            outline.kept.append(&mut old.live);
         }
-        self.update(&staying, old, resumed, &mut outline);
-        assert!(outline.wants.len() <= self.count(), "no more is placed than the group's count");
+        self.sort_canaries(&canaries, stage, &mut outline);
+        let most = self.count().saturating_add(canaries.len()).saturating_add(canaries_of(stage));
+        assert!(
+            outline.wants.len() <= most,
+            "no more is placed than the group's count and canaries"
+        );
         outline
+    }
+
+    /// The stage at which the group is; a version that is looked at for the first time begins.
+    fn begin(
+        &self,
+        staying: &[Item<'a>],
+        change: &mut dyn FnMut(&Allocation) -> Change,
+        outline: &mut Outline<'a>,
+    ) -> Stage {
+        let Stage::Fresh { .. } = self.stage else { return self.stage };
+        let has_old = staying.iter().any(|item| {
+            let is_old = item.standing == Standing::Live && item.alloc.version < self.version;
+            is_old && change(item.alloc) == Change::Destructive
+        });
+        let stage = self.stage.begun(has_old);
+        outline.begins_with = u32::try_from(canaries_of(stage)).ok();
+        stage
+    }
+
+    /// An alloc of the newest version, or one that does not run any more.
+    fn sort(
+        &self,
+        item: &Item<'a>,
+        stage: Stage,
+        ordinals: &mut Ordinals,
+        outline: &mut Outline<'a>,
+    ) {
+        let is_newest = item.alloc.version == self.version;
+        let is_given_up = is_newest && stage == Stage::Failed;
+        match item.standing {
+            Standing::Live => outline.kept.push(item.alloc),
+            Standing::Done | Standing::Failed(Retry::Never) => {}
+            Standing::Failed(_) | Standing::Ended if is_given_up => {}
+            Standing::Failed(Retry::Later { .. }) if planted!(DelayForgotten) => {}
+            Standing::Failed(Retry::Later { due }) => outline.later.push((item.alloc, due)),
+            Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }) => {
+                let version = (!is_newest && !stage.is_open()).then_some(item.alloc.version);
+                replace(item, version, ordinals, outline);
+            }
+        }
+    }
+
+    /// Allocs that run beside those of the count until their version is promoted.
+    fn sort_canaries(&self, canaries: &[Item<'a>], stage: Stage, outline: &mut Outline<'a>) {
+        let (mut ordinals, mut present) = (Ordinals::default(), 0);
+        for item in canaries {
+            if item.alloc.version < self.version || stage == Stage::Failed {
+                outline.stops.push(stop_unneeded(item));
+                continue;
+            }
+            present += 1;
+            ordinals.taken.insert(item.alloc.ordinal);
+            match (item.standing, stage) {
+                (Standing::Live, _) => outline.kept.push(item.alloc),
+                (Standing::Failed(Retry::Later { due }), _) => {
+                    outline.later.push((item.alloc, due));
+                }
+                (Standing::Done | Standing::Failed(Retry::Never), _) => {}
+                (Standing::Lost, Stage::Paused) => outline.stops.push(stop_unneeded(item)),
+                (Standing::Ended | Standing::Failed(_), Stage::Paused) => {}
+                (Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }), _) => {
+                    ordinals.taken.remove(&item.alloc.ordinal);
+                    replace(item, None, &mut ordinals, outline);
+                    outline.wants.last_mut().into_iter().for_each(|want| want.canary = true);
+                }
+            }
+        }
+        for _ in present..canaries_of(stage) {
+            let ordinal = ordinals.lowest_free();
+            let (previous, cause, version) = (None, Cause::Missing, None);
+            outline.wants.push(Want { ordinal, previous, cause, version, canary: true });
+        }
+    }
+
+    /// What somebody stopped while the newest version may not take its place comes back as it was.
+    fn stand_in(
+        &self,
+        bucket: &Bucket<'a>,
+        (staying, missing): (&[Item<'a>], usize),
+        ordinals: &mut Ordinals,
+        outline: &mut Outline<'a>,
+    ) {
+        let runs_here = |version| {
+            staying
+                .iter()
+                .any(|item| item.standing == Standing::Live && item.alloc.version == version)
+        };
+        let gone = bucket.stopped.iter().filter(|&(ordinal, alloc)| {
+            let is_old = alloc.version < self.version && !alloc.canary;
+            is_old && runs_here(alloc.version) && !ordinals.taken.contains(ordinal)
+        });
+        let gone: Vec<(u32, &'a Allocation)> =
+            gone.map(|(&ordinal, &alloc)| (ordinal, alloc)).take(missing).collect();
+        for (ordinal, alloc) in gone {
+            ordinals.taken.insert(ordinal);
+            let (previous, version) = (Some(alloc), Some(alloc.version));
+            let cause = Cause::Missing;
+            outline.wants.push(Want { ordinal, previous, cause, version, canary: false });
+        }
     }
 
     fn count(&self) -> usize {
@@ -190,29 +269,26 @@ impl<'a> Goal<'a> {
     /// An alloc of an older version takes the new one as it runs, or joins those to be replaced.
     fn sort_old(
         &self,
-        item: &Item<'a>,
+        (item, stage): (&Item<'a>, Stage),
         change: Change,
-        old: &mut Vec<&'a Allocation>,
+        old: &mut Old<'a>,
         outline: &mut Outline<'a>,
     ) {
         let alloc = item.alloc;
+        let is_halted = matches!(stage, Stage::Paused | Stage::Failed);
         match (change, item.standing) {
-            (Change::InPlace, Standing::Failed(Retry::Later { due })) => {
-                outline.later.push((alloc, due));
-            }
-            (Change::InPlace, Standing::Failed(_)) => {}
-            (Change::InPlace, _) => {
+            (Change::InPlace, Standing::Live) if !is_halted => {
                 outline.in_place.push(alloc.id);
                 outline.kept.push(alloc);
             }
+            (Change::Destructive, Standing::Live) if planted!(OldVersionKept) => {
+                outline.kept.push(alloc);
+            }
+            (Change::InPlace | Change::Destructive, Standing::Live) => old.live.push(alloc),
             // Nothing runs that waiting would spare.
-            (Change::Destructive, Standing::Failed(_)) => outline.wants.push(Want {
-                ordinal: alloc.ordinal,
-                previous: Some(alloc),
-                cause: Cause::Updates,
-            }),
-            (Change::Destructive, _) if planted!(OldVersionKept) => outline.kept.push(alloc),
-            (Change::Destructive, _) => old.push(alloc),
+            (Change::Destructive, _) if stage.is_open() => old.ended.push(alloc),
+            (_, Standing::Failed(Retry::Later { due })) => outline.later.push((alloc, due)),
+            (Change::InPlace | Change::Destructive, _) => {}
         }
         assert!(alloc.version < self.version, "only an older version is updated");
     }
@@ -220,68 +296,99 @@ impl<'a> Goal<'a> {
     /// Replace as many of the `old` as the policy allows now.
     fn update(
         &self,
-        staying: &[Item<'a>],
-        old: Vec<&'a Allocation>,
-        resumed: u32,
+        (staying, old): (&[Item<'a>], Old<'a>),
+        resumed: usize,
+        ordinals: &mut Ordinals,
         outline: &mut Outline<'a>,
     ) {
+        let is_named = |item: &&Item<'_>| item.alloc.version == self.version;
+        let named = staying.iter().filter(is_named).map(|item| item.alloc.ordinal);
+        let named = named.chain(outline.wants.iter().map(|want| want.ordinal));
+        ordinals.passed_on = named.collect();
+        for alloc in old.ended {
+            outline.wants.push(update_of(alloc, ordinals));
+        }
         let policy = &self.group.update;
         let allowed = if self.kind == JobKind::Batch || policy.parallel_max == 0 {
-            old.len()
+            old.live.len()
+        } else if staying.iter().any(|item| self.is_ill(item)) {
+            0
         } else {
             let replaced = outline.wants.iter().filter(|want| want.cause != Cause::Missing).count();
             let unsettled = staying.iter().filter(|item| self.is_unsettled(item)).count();
-            let moving = replaced + unsettled + usize::try_from(resumed).unwrap_or(usize::MAX);
+            let moving = replaced + unsettled + resumed;
             usize::try_from(policy.parallel_max).unwrap_or(usize::MAX).saturating_sub(moving)
         };
-        let (next, waiting) = old.split_at(allowed.min(old.len()));
-        outline.wants.extend(next.iter().map(|alloc| Want {
-            ordinal: alloc.ordinal,
-            previous: Some(alloc),
-            cause: Cause::Updates,
-        }));
+        let allowed = if planted!(MaxParallelIgnored) { old.live.len() } else { allowed };
+        let (next, waiting) = old.live.split_at(allowed.min(old.live.len()));
+        outline.wants.extend(next.iter().map(|alloc| update_of(alloc, ordinals)));
         outline.kept.extend(waiting);
-        outline.next_step = waiting.last().map(|&carrier| self.next_step(carrier, staying));
+    }
+
+    /// Whether the newest version has shown here that it is not fit to go on with.
+    fn is_ill(&self, item: &Item<'_>) -> bool {
+        let is_newest = item.alloc.version == self.version;
+        is_newest && item.standing == Standing::Live && item.alloc.is_unhealthy()
     }
 
     /// Whether it is a step of the update that is not finished: of the new version, and not yet
     /// healthy. What will be replaced by this plan is counted there.
     fn is_unsettled(&self, item: &Item<'_>) -> bool {
-        let newest = item.alloc.version == self.version;
+        let is_newest = item.alloc.version == self.version;
         match item.standing {
-            Standing::Live => {
-                newest && self.now < healthy_at(&self.group.update, item.alloc, self.now)
-            }
-            Standing::Failed(Retry::Later { .. } | Retry::Never) => newest,
+            Standing::Live => is_newest && !item.alloc.is_healthy(),
+            Standing::Failed(Retry::Later { .. } | Retry::Never) => is_newest,
             Standing::Done | Standing::Lost | Standing::Ended => false,
             Standing::Failed(Retry::Now { .. }) => false,
         }
     }
+}
 
-    /// When the next step of the update may be possible.
-    fn next_step(&self, carrier: &'a Allocation, staying: &[Item<'_>]) -> NextStep<'a> {
-        let policy = &self.group.update;
-        let newest = staying
-            .iter()
-            .filter(|item| item.alloc.version == self.version && item.standing == Standing::Live);
-        let moments = newest.map(|item| healthy_at(policy, item.alloc, self.now));
-        match moments.filter(|&moment| self.now < moment).min() {
-            Some(at) => NextStep { carrier, at, pace: Pace::Settling },
-            None => NextStep { carrier, at: self.now.plus_ms(patience(policy)), pace: Pace::Idle },
-        }
+/// Allocs of older versions that another takes the place of.
+#[derive(Default)]
+struct Old<'a> {
+    live: Vec<&'a Allocation>,
+    ended: Vec<&'a Allocation>,
+}
+
+fn update_of<'a>(alloc: &'a Allocation, ordinals: &mut Ordinals) -> Want<'a> {
+    let ordinal = ordinals.pass_on(alloc.ordinal);
+    let (previous, cause, version) = (Some(alloc), Cause::Updates, None);
+    Want { ordinal, previous, cause, version, canary: false }
+}
+
+/// How many canaries the stage asks for.
+fn canaries_of(stage: Stage) -> usize {
+    match stage {
+        Stage::Canary { canaries } => usize::try_from(canaries).unwrap_or(usize::MAX),
+        Stage::Free | Stage::Fresh { .. } | Stage::Rolling | Stage::Paused | Stage::Failed => 0,
     }
 }
 
-const fn patience(policy: &UpdatePolicy) -> u64 {
-    if policy.min_healthy_ms < SLACK_MS { SLACK_MS } else { policy.min_healthy_ms }
+/// Place what the group has too few of. Answers how many of them stand in for one that made way.
+fn fill_up<'a>(
+    bucket: &Bucket<'a>,
+    missing: usize,
+    ordinals: &mut Ordinals,
+    outline: &mut Outline<'a>,
+) -> usize {
+    let mut resumed = 0;
+    for _ in 0..missing {
+        let ordinal = ordinals.lowest_free();
+        let previous = bucket.stopped.get(&ordinal).copied();
+        resumed += usize::from(previous.is_some());
+        let (cause, version) = (Cause::Missing, None);
+        outline.wants.push(Want { ordinal, previous, cause, version, canary: false });
+    }
+    resumed
 }
 
-/// When an alloc has been running long enough; one that is not running yet needs at least that long.
-fn healthy_at(policy: &UpdatePolicy, alloc: &Allocation, now: WallTime) -> WallTime {
-    if alloc.client_status == ClientStatus::Running {
-        alloc.modify_time.plus_ms(policy.min_healthy_ms)
-    } else {
-        now.plus_ms(patience(policy))
+/// Whether something of it may run or come back by itself.
+const fn is_present(standing: Standing) -> bool {
+    match standing {
+        Standing::Live | Standing::Failed(Retry::Later { .. } | Retry::Never) => true,
+        Standing::Done | Standing::Lost | Standing::Ended => false,
+        Standing::Failed(Retry::Now { .. }) => false,
     }
 }
 
@@ -295,7 +402,12 @@ const fn is_replaced(standing: Standing) -> bool {
 }
 
 /// Place another for an alloc that is not there any more.
-fn replace<'a>(item: &Item<'a>, ordinals: &mut Ordinals, outline: &mut Outline<'a>) {
+fn replace<'a>(
+    item: &Item<'a>,
+    version: Option<u64>,
+    ordinals: &mut Ordinals,
+    outline: &mut Outline<'a>,
+) {
     let alloc = item.alloc;
     let cause = match item.standing {
         Standing::Failed(Retry::Now { delay_ms }) => Cause::Reschedules { delay_ms },
@@ -309,7 +421,7 @@ fn replace<'a>(item: &Item<'a>, ordinals: &mut Ordinals, outline: &mut Outline<'
         Standing::Live | Standing::Done | Standing::Ended | Standing::Failed(_) => Cause::Replaces,
     };
     let ordinal = ordinals.keep_or_move(alloc.ordinal);
-    outline.wants.push(Want { ordinal, previous: Some(alloc), cause });
+    outline.wants.push(Want { ordinal, previous: Some(alloc), cause, version, canary: false });
 }
 
 /// Which names of a group are in use.
@@ -318,11 +430,17 @@ struct Ordinals {
     taken: BTreeSet<u32>,
     /// Everything below is taken.
     floor: u32,
+    /// What the newest version has of them: of two that had one name, the second gets another.
+    passed_on: BTreeSet<u32>,
 }
 
 impl Ordinals {
     fn keep_or_move(&mut self, ordinal: u32) -> u32 {
         if self.taken.insert(ordinal) { ordinal } else { self.lowest_free() }
+    }
+
+    fn pass_on(&mut self, ordinal: u32) -> u32 {
+        if self.passed_on.insert(ordinal) { ordinal } else { self.lowest_free() }
     }
 
     fn lowest_free(&mut self) -> u32 {

@@ -7,7 +7,7 @@
 //! - every row that an entry writes or removes is named by a change of that entry.
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AllocId, EvalId, JobId, NodeId};
+use crate::types::{AllocId, DeploymentId, EvalId, JobId, NodeId};
 
 /// One thing that an entry changed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -16,6 +16,7 @@ pub enum Change {
     Job(JobId),
     Eval(EvalId),
     Alloc(AllocId),
+    Deployment(DeploymentId),
     /// What this node must run or stop is no longer what it was; once per entry.
     Assigned(NodeId),
     /// The node may hold something now that it did not before: blocked evaluations may go on; once
@@ -34,4 +35,5 @@ pub enum TableKind {
     Jobs,
     Evals,
     Allocs,
+    Deployments,
 }

@@ -9,8 +9,8 @@ use alloc::string::String;
 
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobId, NodeId,
-    Uuid,
+    AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
+    Index, Job, JobId, NodeId, Uuid,
 };
 
 /// The upper half of a UUID, in whose order prefixes are looked up.
@@ -39,6 +39,10 @@ pub(crate) struct Indexes {
     pub(crate) version_uses: BTreeMap<(JobId, u64), u32>,
     /// Allocs that ended and that no scheduling will look at again, by their last change.
     pub(crate) ended_allocs: BTreeSet<(WallTime, AllocId)>,
+    pub(crate) deployments_of_job: BTreeSet<(JobId, DeploymentId)>,
+    pub(crate) deployments_by_uuid: BTreeSet<(u64, DeploymentId)>,
+    /// Running deployments that wait for progress, by the moment until which they do.
+    pub(crate) deployment_deadlines: BTreeSet<(WallTime, DeploymentId)>,
 }
 
 /// Whether the alloc has ended and was stopped or replaced. One that ended without either still
@@ -123,6 +127,23 @@ impl Indexes {
         if from != to {
             self.count_version(from, to);
         }
+    }
+
+    /// A deployment's row went from `before` to `after`.
+    pub(crate) fn on_deployment(
+        &mut self,
+        before: Option<&Deployment>,
+        after: Option<&Deployment>,
+        key: u64,
+    ) {
+        let of_job = |deployment: &Deployment| (deployment.job, deployment.id);
+        shift(&mut self.deployments_of_job, before.map(of_job), after.map(of_job));
+        let uuid = |deployment: &Deployment| {
+            (upper_half(Uuid::of_object(deployment.id.0, key)), deployment.id)
+        };
+        shift(&mut self.deployments_by_uuid, before.map(uuid), after.map(uuid));
+        let due = |deployment: &Deployment| deployment.deadline().map(|at| (at, deployment.id));
+        shift(&mut self.deployment_deadlines, before.and_then(due), after.and_then(due));
     }
 
     fn count_version(&mut self, from: Option<(JobId, u64)>, to: Option<(JobId, u64)>) {

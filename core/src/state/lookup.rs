@@ -7,7 +7,8 @@ use super::indexes::upper_half;
 use super::{JobRow, State};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, EvalId, Evaluation, Index, Job, JobId, Node, NodeId, NodeSlot, Uuid,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobId, Node,
+    NodeId, NodeSlot, Uuid,
 };
 
 impl State {
@@ -144,6 +145,53 @@ impl State {
             .map(|&(_, id)| self.known_eval(id))
     }
 
+    #[must_use]
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Deployment> {
+        self.deployments.row(id)
+    }
+
+    pub fn deployments(&self) -> impl DoubleEndedIterator<Item = &Deployment> {
+        self.deployments.iter().map(|(_, deployment)| deployment)
+    }
+
+    pub fn deployments_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Deployment> {
+        let range = (job, DeploymentId(0))..=(job, DeploymentId(u64::MAX));
+        self.by.deployments_of_job.range(range).map(|&(_, id)| self.known_deployment(id))
+    }
+
+    /// The deployment that watches, or has watched, over this version.
+    #[must_use]
+    pub fn deployment_of_version(&self, job: JobId, version: u64) -> Option<&Deployment> {
+        self.deployments_of_job(job).rfind(|deployment| deployment.version == version)
+    }
+
+    /// The job's deployment of which something can still come.
+    #[must_use]
+    pub fn active_deployment(&self, job: JobId) -> Option<&Deployment> {
+        self.deployments_of_job(job).next_back().filter(|newest| newest.status.is_active())
+    }
+
+    /// The deployment with this UUID.
+    #[must_use]
+    pub fn deployment_by_uuid(&self, uuid: Uuid) -> Option<&Deployment> {
+        self.deployment(DeploymentId(uuid.object(self.uuid_key())?))
+    }
+
+    /// The deployments whose UUID begins with `prefix`, in the order of UUIDs.
+    pub fn deployments_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Deployment> {
+        let (first, last) = prefix.upper_halves();
+        let range = (first, DeploymentId(0))..=(last, DeploymentId(u64::MAX));
+        let matching = self.by.deployments_by_uuid.range(range);
+        matching
+            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
+            .map(|&(_, id)| self.known_deployment(id))
+    }
+
+    /// Running deployments by the moment until which they wait for progress, soonest first.
+    pub fn deployment_deadlines(&self) -> impl Iterator<Item = (WallTime, DeploymentId)> {
+        self.by.deployment_deadlines.iter().copied()
+    }
+
     /// The nodes whose UUID begins with `prefix`. A node's id is its UUID.
     pub fn nodes_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Node> {
         let range = NodeId(prefix.first)..=NodeId(prefix.last);
@@ -167,6 +215,10 @@ impl State {
 
     fn known_eval(&self, id: EvalId) -> &Evaluation {
         self.evals.row(id).expect("invariant: an index names rows that exist")
+    }
+
+    fn known_deployment(&self, id: DeploymentId) -> &Deployment {
+        self.deployments.row(id).expect("invariant: an index names rows that exist")
     }
 
     fn known_alloc(&self, id: AllocId) -> &Allocation {

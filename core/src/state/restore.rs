@@ -20,8 +20,8 @@ use super::table::{Table, Tag};
 use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
-    AllocId, Allocation, ClientStatus, ClusterId, DesiredStatus, EvalId, EvalStatus, Evaluation,
-    Index, JobId, NodeId,
+    AllocId, Allocation, ClientStatus, ClusterId, Deployment, DeploymentId, DesiredStatus, EvalId,
+    EvalStatus, Evaluation, Index, JobId, NodeId,
 };
 
 /// A state that was saved, read and found sound.
@@ -90,11 +90,12 @@ impl Txn<'_> {
         assert!(saved.index() <= state.index(), "no index, and so no id, is used twice");
         let level = state.header.feature_level.max(saved.header.feature_level);
         state.header.feature_level = level;
-        state.header.table_indexes = [state.header.index; 4];
+        state.header.table_indexes = [state.header.index; 5];
         state.bury_what_is_unknown(&saved);
         state.take_eligibility(&saved.nodes);
         state.take_allocs(&saved.allocs);
         state.take_jobs(saved.jobs);
+        state.take_deployments(saved.deployments);
         state.take_evals(saved.evals);
         state.derive_anew();
         self.note_restored();
@@ -119,7 +120,11 @@ impl State {
             let made = |alloc: &Allocation| (alloc.job, alloc.eval, alloc.create_time);
             other.allocs.row(id).is_some_and(|known| made(known) != made(alloc))
         });
-        jobs || evals || allocs
+        let deployments = self.deployments.iter().any(|(id, deployment)| {
+            let made = |one: &Deployment| (one.job, one.version, one.create_time);
+            other.deployments.row(id).is_some_and(|known| made(known) != made(deployment))
+        });
+        jobs || evals || allocs || deployments
     }
 
     /// Nodes are told to stop what may run on them and is not in `saved`.
@@ -162,6 +167,28 @@ impl State {
             row.job.modify_index = self.header.index;
             row.modify_time = self.header.clock;
             self.jobs.put(id, row);
+        }
+    }
+
+    /// Allocs have gone on since: what is active counts them anew.
+    fn take_deployments(&mut self, saved: Table<DeploymentId, Deployment>) {
+        let present = core::mem::replace(&mut self.deployments, saved);
+        let (mut changed, counts) = (Vec::new(), self.healthy_by_deployment());
+        for (id, deployment) in self.deployments.iter() {
+            let mut row = deployment.clone();
+            if row.status.is_active() {
+                for (name, group) in &mut row.groups {
+                    group.healthy = counts.get(&(id, name.as_str())).copied().unwrap_or(0);
+                }
+            }
+            if present.row(id) != Some(&row) {
+                row.modify_index = self.header.index;
+                row.modify_time = self.header.clock;
+                changed.push((id, row));
+            }
+        }
+        for (id, row) in changed {
+            self.deployments.put(id, row);
         }
     }
 
@@ -210,6 +237,9 @@ fn continued(saved: &Allocation, present: Option<&Allocation>) -> Allocation {
             alloc.client_status = present.client_status;
             alloc.client_description.clone_from(&present.client_description);
             alloc.tasks.clone_from(&present.tasks);
+            if alloc.version == present.version {
+                alloc.health = present.health;
+            }
             alloc.modify_index = present.modify_index;
             alloc.modify_time = present.modify_time;
             alloc.assign_index = present.assign_index;

@@ -19,7 +19,10 @@ use super::txn::holds_room;
 use super::upload::Part;
 use super::{Header, JobRow, NodeRow, State};
 use crate::digest::Digest;
-use crate::types::{AllocId, Allocation, EvalId, Evaluation, Index, JobId, NodeId, ServerId};
+use crate::types::{
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, JobId, NodeId,
+    ServerId,
+};
 
 /// Why bytes are not a snapshot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +56,7 @@ struct BodyWritten<'a> {
     jobs: &'a Table<JobId, JobRow>,
     evals: &'a Table<EvalId, Evaluation>,
     allocs: &'a Table<AllocId, Allocation>,
+    deployments: &'a Table<DeploymentId, Deployment>,
     tombstones: &'a Table<(NodeId, AllocId), Index>,
     digest: Digest,
 }
@@ -73,6 +77,7 @@ struct BodyRead {
     jobs: Vec<(JobId, JobRow)>,
     evals: Vec<(EvalId, Evaluation)>,
     allocs: Vec<(AllocId, Allocation)>,
+    deployments: Vec<(DeploymentId, Deployment)>,
     tombstones: Vec<((NodeId, AllocId), Index)>,
     digest: Digest,
 }
@@ -89,6 +94,7 @@ impl State {
             jobs: &self.jobs,
             evals: &self.evals,
             allocs: &self.allocs,
+            deployments: &self.deployments,
             tombstones: &self.tombstones,
             digest: self.digest(),
         };
@@ -129,6 +135,7 @@ impl State {
             jobs: table(Tag::Job, body.jobs),
             evals: table(Tag::Eval, body.evals),
             allocs: table(Tag::Alloc, body.allocs),
+            deployments: table(Tag::Deployment, body.deployments),
             tombstones: table(Tag::Tombstone, body.tombstones),
             upload: table(Tag::Part, upload),
             ..Self::new()
@@ -179,6 +186,7 @@ impl Indexes {
         state.jobs.iter().for_each(|(_, row)| by.on_job(None, Some(&row.job)));
         state.evals.iter().for_each(|(_, eval)| by.on_eval(None, Some(eval), key));
         state.allocs.iter().for_each(|(_, alloc)| by.on_alloc(None, Some(alloc), key));
+        state.deployments.iter().for_each(|(_, row)| by.on_deployment(None, Some(row), key));
         by
     }
 }

@@ -3,10 +3,13 @@
 //!
 //! Invariants
 //! - tables that are sound are indexed, counted and looked up without a panic.
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 
 use super::State;
-use crate::types::{Allocation, EvalStatus, Index, Job, ORDINAL_BITS};
+use crate::types::{
+    Allocation, DeploymentGroup, DeploymentId, EvalStatus, Index, Job, ORDINAL_BITS,
+};
 
 /// A rule that does not hold.
 type Broken = Result<(), &'static str>;
@@ -20,6 +23,7 @@ impl State {
     pub(super) fn check_soundness(&self) -> Broken {
         self.check_job_rows()?;
         self.check_alloc_rows()?;
+        self.check_deployment_rows()?;
         self.check_eval_rows()
     }
 
@@ -51,6 +55,47 @@ impl State {
             self.check_row(id.0, alloc.create_index, alloc.modify_index)?;
         }
         Ok(())
+    }
+
+    fn check_deployment_rows(&self) -> Broken {
+        let (mut active, mut versions) = (BTreeSet::new(), BTreeSet::new());
+        let counts = self.healthy_by_deployment();
+        for (id, deployment) in self.deployments.iter() {
+            holds(id == deployment.id, "a row's key is its id")?;
+            let job = self.job(deployment.job).ok_or("a deployment's job exists")?;
+            let newest = job.newest().version;
+            let is_first = versions.insert((job.id, deployment.version));
+            holds(is_first, "a version has at most one deployment")?;
+            if deployment.status.is_active() {
+                holds(active.insert(job.id), "a job has at most one active deployment")?;
+                let is_meant = deployment.version == newest && !job.stopped;
+                holds(is_meant, "an active deployment is of the version that is wanted")?;
+                let counted = |(name, group): (&String, &DeploymentGroup)| {
+                    counts.get(&(id, name.as_str())).copied().unwrap_or(0) == group.healthy
+                };
+                let is_counted = deployment.groups.iter().all(counted);
+                holds(is_counted, "an active deployment counts its healthy allocs")?;
+            }
+            self.check_row(id.0, deployment.create_index, deployment.modify_index)?;
+        }
+        Ok(())
+    }
+
+    /// By deployment and group, how many allocs are healthy now. One walk over all allocs.
+    pub(super) fn healthy_by_deployment(&self) -> BTreeMap<(DeploymentId, &str), u32> {
+        let mut counts = BTreeMap::new();
+        for (_, alloc) in self.allocs.iter().filter(|(_, alloc)| alloc.is_healthy()) {
+            if let Some((id, name)) = alloc.deployment.zip(self.group_name(alloc)) {
+                *counts.entry((id, name)).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// What the alloc's group is called.
+    pub(crate) fn group_name(&self, alloc: &Allocation) -> Option<&str> {
+        let version = self.job(alloc.job)?.version(alloc.version)?;
+        Some(&version.spec.groups.get(usize::from(alloc.group))?.name)
     }
 
     fn check_eval_rows(&self) -> Broken {
@@ -103,8 +148,13 @@ mod tests {
             meta: BTreeMap::new(),
         };
         let (index, submitted_at) = (Index(1), WallTime::default());
-        let version =
-            JobVersion { version: 0, spec: Arc::new(spec), submitted_at, create_index: index };
+        let version = JobVersion {
+            version: 0,
+            spec: Arc::new(spec),
+            submitted_at,
+            stable: false,
+            create_index: index,
+        };
         let job = Job {
             id,
             versions: vec![version],

@@ -27,6 +27,7 @@ pub(crate) enum Tag {
     Remembered = 7,
     Header = 8,
     Part = 9,
+    Deployment = 10,
 }
 
 /// The hash of one row.

@@ -16,9 +16,10 @@ use super::table::{Table, Tag};
 use super::upload::Part;
 use super::{Change, JobRow, NodeRow, State, TableKind};
 use crate::limits::ROWS_PER_COMMAND_MAX;
+use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClusterId, EvalId, Evaluation, Index, Job, JobId, Node, NodeId,
-    NodeStatus, ServerId, object_id,
+    AllocId, Allocation, ClusterId, Deployment, DeploymentGroup, DeploymentId, EvalId, Evaluation,
+    Index, Job, JobId, Node, NodeId, NodeStatus, ServerId, object_id,
 };
 
 /// The writes of one entry.
@@ -152,6 +153,8 @@ impl<'a> Txn<'a> {
     pub(crate) fn remove_job(&mut self, id: JobId) {
         assert!(self.state.evals_of_job(id).next().is_none(), "a job outlives its evaluations");
         assert!(self.state.allocs_of_job(id).next().is_none(), "a job outlives its allocs");
+        let watched = self.state.deployments_of_job(id).next().is_some();
+        assert!(!watched, "a job outlives its deployments");
         let row = self.state.jobs.remove(id);
         let row = row.expect("invariant: only a job that exists is removed");
         self.state.by.on_job(Some(&row.job), None);
@@ -213,8 +216,50 @@ impl<'a> Txn<'a> {
         let key = self.state.uuid_key();
         let before = self.state.allocs.row(id);
         self.state.by.on_alloc(before, Some(&alloc), key);
+        let turn = HealthTurn::between(before, &alloc);
         self.state.allocs.put(id, alloc);
+        self.count_health(id, turn);
         self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    /// An active deployment counts its healthy allocs, and each new one gives it more time.
+    fn count_health(&mut self, alloc: AllocId, turn: Option<HealthTurn>) {
+        let Some(turn) = turn else { return };
+        let watching = self.state.deployment(turn.deployment).filter(|d| d.status.is_active());
+        let alloc = self.state.allocs.row(alloc).expect("invariant: just written");
+        let (Some(mut deployment), Some(name)) = (watching.cloned(), self.state.group_name(alloc))
+        else {
+            return;
+        };
+        let Some(group) = deployment.groups.get_mut(name) else { return };
+        note_turn(group, turn, self.state.header.clock);
+        self.put_deployment(deployment);
+    }
+
+    pub(crate) fn put_deployment(&mut self, mut deployment: Deployment) {
+        let (id, header) = (deployment.id, &self.state.header);
+        let before = self.state.deployments.row(id);
+        (deployment.create_index, deployment.create_time) = before
+            .map_or((header.index, header.clock), |kept| (kept.create_index, kept.create_time));
+        (deployment.modify_index, deployment.modify_time) = (header.index, header.clock);
+        if let Some(kept) = before {
+            let (from, to) = (kept.status, deployment.status);
+            assert!(from == to || from.may_become(to), "a deployment moves along its table");
+        }
+        assert!(self.state.jobs.has(deployment.job), "a deployment's job exists");
+        let key = self.state.uuid_key();
+        self.state.by.on_deployment(before, Some(&deployment), key);
+        self.state.deployments.put(id, deployment);
+        self.touch(TableKind::Deployments, Change::Deployment(id));
+    }
+
+    pub(crate) fn remove_deployment(&mut self, id: DeploymentId) {
+        let deployment = self.state.deployments.remove(id);
+        let deployment = deployment.expect("invariant: only one that exists is removed");
+        assert!(!deployment.status.is_active(), "only a final deployment is collected");
+        let key = self.state.uuid_key();
+        self.state.by.on_deployment(Some(&deployment), None, key);
+        self.touch(TableKind::Deployments, Change::Deployment(id));
     }
 
     /// Forget an alloc that has ended. With `told_at`, remember that its node must be told to stop it.
@@ -274,6 +319,50 @@ impl<'a> Txn<'a> {
         self.rows += 1;
         self.changes.push(change);
     }
+}
+
+/// What the health of an alloc became, within one deployment.
+#[derive(Clone, Copy)]
+struct HealthTurn {
+    deployment: DeploymentId,
+    was_healthy: bool,
+    is_healthy: bool,
+    is_found_ill: bool,
+}
+
+impl HealthTurn {
+    /// `None`: nothing that a deployment counts.
+    fn between(before: Option<&Allocation>, after: &Allocation) -> Option<Self> {
+        let before = before.filter(|before| before.deployment == after.deployment);
+        let turn = Self {
+            deployment: after.deployment?,
+            was_healthy: before.is_some_and(Allocation::is_healthy),
+            is_healthy: after.is_healthy(),
+            is_found_ill: after.is_unhealthy() && !before.is_some_and(Allocation::is_unhealthy),
+        };
+        (turn.was_healthy != turn.is_healthy || turn.is_found_ill).then_some(turn)
+    }
+}
+
+/// An alloc more that is healthy gives the group more time, if so many never were; so does one that
+/// is not any more, if the group had come to where it should be.
+fn note_turn(group: &mut DeploymentGroup, turn: HealthTurn, clock: WallTime) {
+    let had_arrived = group.deadline().is_none();
+    let until = clock.plus_ms(group.progress_deadline_ms);
+    if turn.is_healthy && !turn.was_healthy {
+        group.healthy = group.healthy.saturating_add(1);
+        if group.healthy_most < group.healthy {
+            group.healthy_most = group.healthy;
+            group.require_progress_by = group.require_progress_by.max(until);
+        }
+    }
+    if turn.was_healthy && !turn.is_healthy {
+        group.healthy = group.healthy.saturating_sub(1);
+        if had_arrived {
+            group.require_progress_by = group.require_progress_by.max(until);
+        }
+    }
+    group.unhealthy = group.unhealthy.saturating_add(u32::from(turn.is_found_ill));
 }
 
 /// Whether the alloc's resources are taken on its node.

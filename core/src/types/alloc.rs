@@ -19,7 +19,7 @@ use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{AllocId, EvalId, Index, JobId, NodeId};
+use super::ids::{AllocId, DeploymentId, EvalId, Index, JobId, NodeId};
 use super::resources::{Capacity, PortGrant};
 use crate::time::WallTime;
 
@@ -50,6 +50,12 @@ pub struct Allocation {
     pub reschedules: Vec<RescheduleEvent>,
     /// The delayed evaluation that will replace this failed alloc.
     pub follow_up: Option<EvalId>,
+    /// The deployment that brought it its version.
+    pub deployment: Option<DeploymentId>,
+    /// Runs beside those that it may replace: its version is not promoted yet.
+    pub canary: bool,
+    /// As its client, an operator or its end has it; `None`: not known yet.
+    pub health: Option<AllocHealth>,
     pub placed: PlacementNote,
     pub create_index: Index,
     pub modify_index: Index,
@@ -57,6 +63,15 @@ pub struct Allocation {
     pub assign_index: Index,
     pub create_time: WallTime,
     pub modify_time: WallTime,
+}
+
+/// Whether an alloc can be relied on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AllocHealth {
+    /// An update in place begins anew.
+    pub version: u64,
+    pub healthy: bool,
+    pub at: WallTime,
 }
 
 /// What the servers want of an alloc.
@@ -74,6 +89,21 @@ pub enum ClientStatus {
     Complete,
     Failed,
     Lost,
+}
+
+impl Allocation {
+    /// Whether it is known to be healthy, and is not on its way out.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let is_live = self.desired == DesiredStatus::Run && !self.client_status.is_terminal();
+        is_live && self.health.is_some_and(|health| health.healthy)
+    }
+
+    /// Whether it was found unhealthy.
+    #[must_use]
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.is_some_and(|health| !health.healthy)
+    }
 }
 
 impl ClientStatus {

@@ -10,7 +10,7 @@ use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::alloc::{ClientStatus, TaskState};
+use super::alloc::{AllocHealth, ClientStatus, TaskState};
 use super::ids::{AllocId, Index, Uuid};
 use super::job::{Group, JobKind};
 use super::resources::PortGrant;
@@ -59,6 +59,7 @@ pub struct AllocUpdate {
     pub status: ClientStatus,
     pub description: String,
     pub tasks: BTreeMap<String, TaskState>,
+    pub health: Option<AllocHealth>,
 }
 
 /// One attempt at running one task of an alloc. No two processes ever share a key.

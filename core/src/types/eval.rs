@@ -16,7 +16,7 @@ use ::alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 use super::alloc::PlacementFailure;
-use super::ids::{EvalId, Index, JobId, NodeId};
+use super::ids::{DeploymentId, EvalId, Index, JobId, NodeId};
 use crate::time::WallTime;
 
 /// A row of the table of evaluations.
@@ -35,6 +35,8 @@ pub struct Evaluation {
     pub wait_until: Option<WallTime>,
     pub previous: Option<EvalId>,
     pub next: Option<EvalId>,
+    /// The deployment that it belongs to, as far as is known.
+    pub deployment: Option<DeploymentId>,
     /// The blocked evaluation that this one left behind.
     pub blocked: Option<EvalId>,
     /// By group: why not everything could be placed.
@@ -64,6 +66,8 @@ pub enum Trigger {
     AllocStop,
     /// An operator asked.
     Manual,
+    /// A deployment has come further, or to its end.
+    DeploymentWatcher,
 }
 
 /// See the module's table.

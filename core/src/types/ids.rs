@@ -36,6 +36,7 @@ id!(/** Position in this agent's stream of durable writes; the first is 1. */ Wr
 id!(/** A job's row, made from the log. Its name is in its specification. */ JobId(u64));
 id!(/** An evaluation. */ EvalId(u64));
 id!(/** An allocation. */ AllocId(u64));
+id!(/** A deployment. */ DeploymentId(u64));
 id!(/** A node's dense position in the scheduler's columns; reused after the node is gone. */ NodeSlot(u32));
 
 /// Bits of an object's id that hold its ordinal within one log entry.

@@ -137,11 +137,30 @@ pub enum DelayFunction {
 /// How a destructive update is spread over time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct UpdatePolicy {
-    /// Allocs replaced at once; zero: all.
+    /// Allocs replaced at once; zero: all, and nobody watches.
     pub parallel_max: u32,
+    pub health_check: HealthCheck,
     pub min_healthy_ms: u64,
     pub healthy_deadline_ms: u64,
+    /// Zero: the first unhealthy alloc fails the deployment.
     pub progress_deadline_ms: u64,
+    /// Allocs of a new version that run beside the old ones before it is promoted.
+    pub canary: u32,
+    pub auto_revert: bool,
+    pub auto_promote: bool,
+    /// Between two allocs of a system job.
+    pub stagger_ms: u64,
+}
+
+/// Who says whether an alloc is healthy.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum HealthCheck {
+    /// Its checks and its tasks. There are no checks yet, so only its tasks.
+    #[default]
+    Checks,
+    TaskStates,
+    /// An operator.
+    Manual,
 }
 
 impl RestartPolicy {
@@ -186,14 +205,25 @@ impl Default for UpdatePolicy {
     fn default() -> Self {
         Self {
             parallel_max: 1,
+            health_check: HealthCheck::Checks,
             min_healthy_ms: 10_000,
             healthy_deadline_ms: 5 * 60_000,
             progress_deadline_ms: 10 * 60_000,
+            canary: 0,
+            auto_revert: false,
+            auto_promote: false,
+            stagger_ms: 30_000,
         }
     }
 }
 
 impl JobSpec {
+    /// Whether a deployment watches over the group while this version takes over.
+    #[must_use]
+    pub fn is_watched(&self, group: &Group) -> bool {
+        self.kind == JobKind::Service && 0 < group.update.parallel_max && 0 < group.count
+    }
+
     /// The group called `name` and its position.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<(usize, &Group)> {
@@ -240,6 +270,8 @@ pub struct JobVersion {
     pub version: u64,
     pub spec: Arc<JobSpec>,
     pub submitted_at: WallTime,
+    /// It has proved itself: a failed deployment may go back to it.
+    pub stable: bool,
     pub create_index: Index,
 }
 

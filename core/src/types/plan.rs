@@ -27,6 +27,9 @@ pub struct Plan {
     pub placements: Vec<Placement>,
     /// Allocs that take the new version without a restart.
     pub in_place: Vec<AllocId>,
+    /// Groups that a deployment of `version` watches: where there is none yet, it is made. None: the
+    /// plan does not need one.
+    pub watched: Vec<WatchedGroup>,
     /// What becomes of the evaluation when the plan is applied.
     pub verdict: Verdict,
 }
@@ -61,9 +64,29 @@ pub struct Placement {
     pub ordinal: u32,
     pub ports: Vec<PortGrant>,
     pub previous: Option<AllocId>,
+    /// Older than the plan's: it replaces an alloc of that version while the new one may not yet.
+    pub version: Option<u64>,
+    pub canary: bool,
     /// Set when `previous` failed: this placement counts as a rescheduling with that delay.
     pub rescheduled_after_ms: Option<u64>,
     pub note: PlacementNote,
+}
+
+/// A group that a new deployment watches.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WatchedGroup {
+    /// Position in the plan's version.
+    pub group: u16,
+    /// How many of its allocs must prove themselves before the others are replaced.
+    pub canaries: u32,
+}
+
+impl Plan {
+    /// The version that the placement is of.
+    #[must_use]
+    pub fn version_of(&self, placement: &Placement) -> u64 {
+        placement.version.unwrap_or(self.version)
+    }
 }
 
 /// What becomes of the evaluation.

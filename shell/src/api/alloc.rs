@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::job::Job;
 use super::resources::{Allocated, Flat, Holding};
 use super::task::Task;
-use super::time::{duration_ns, unix_ns};
+use super::time::{duration_ns, rfc3339, unix_ns};
 use super::{Absent, jobs, node, some};
 
 /// What a list says of an alloc.
@@ -41,7 +41,7 @@ pub struct Stub {
     pub client_description: String,
     pub desired_transition: Transition,
     pub task_states: Option<BTreeMap<String, Task>>,
-    pub deployment_status: Absent,
+    pub deployment_status: Option<Health>,
     #[serde(rename = "FollowupEvalID")]
     pub followup_eval_id: String,
     pub reschedule_tracker: Option<Reschedules>,
@@ -53,6 +53,29 @@ pub struct Stub {
     pub modify_index: u64,
     pub create_time: i64,
     pub modify_time: i64,
+}
+
+/// Whether an alloc can be relied on; null while nobody knows.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    pub healthy: Option<bool>,
+    pub timestamp: Option<String>,
+    pub canary: bool,
+    pub modify_index: u64,
+}
+
+impl Health {
+    /// `None`: no deployment has the alloc, and nobody has judged it.
+    fn of(alloc: &Allocation) -> Option<Self> {
+        let is_watched = alloc.deployment.is_some() || alloc.health.is_some();
+        is_watched.then(|| Self {
+            healthy: alloc.health.map(|health| health.healthy),
+            timestamp: alloc.health.map(|health| rfc3339(health.at)),
+            canary: alloc.canary,
+            modify_index: alloc.modify_index.0,
+        })
+    }
 }
 
 /// What somebody asked to happen to an alloc: nothing that Drover remembers.
@@ -110,6 +133,10 @@ pub struct Alloc {
     pub client_description: String,
     pub task_states: Option<BTreeMap<String, Task>>,
     pub network_status: Absent,
+    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_status: Option<Health>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_allocation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -249,7 +276,7 @@ impl Stub {
             client_description: alloc.client_description.clone(),
             desired_transition: Transition::default(),
             task_states: if detail.task_states { sight.task_states() } else { None },
-            deployment_status: (),
+            deployment_status: Health::of(alloc),
             followup_eval_id: followup.unwrap_or_default(),
             reschedule_tracker: sight.reschedules(),
             preempted_allocations: (),
@@ -292,6 +319,8 @@ impl Alloc {
             client_description: alloc.client_description.clone(),
             task_states: sight.task_states(),
             network_status: (),
+            deployment_id: alloc.deployment.map(|id| state.uuid(id.0).to_string()),
+            deployment_status: Health::of(alloc),
             previous_allocation: other(alloc.previous),
             next_allocation: other(alloc.next),
             followup_eval_id: alloc.follow_up.map(|EvalId(id)| state.uuid(id).to_string()),

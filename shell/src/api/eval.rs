@@ -38,6 +38,8 @@ pub struct Eval {
     pub previous_eval: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_eval: Option<String>,
+    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<String>,
     #[serde(rename = "FailedTGAllocs", skip_serializing_if = "Option::is_none")]
     pub failed_tg_allocs: Option<BTreeMap<String, Metrics>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ impl Eval {
             next_eval: other(eval.next),
             previous_eval: other(eval.previous),
             blocked_eval: other(eval.blocked),
+            deployment_id: eval.deployment.map(|id| state.uuid(id.0).to_string()),
             failed_tg_allocs: (!failures.is_empty()).then_some(failures),
             queued_allocations: some(&eval.queued),
             snapshot_index: eval.create_index.0,
@@ -96,6 +99,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::QueuedAllocs => "queued-allocs",
         Trigger::PlanRefused => "max-plan-attempts",
         Trigger::AllocStop => "alloc-stop",
+        Trigger::DeploymentWatcher => "deployment-watcher",
     }
 }
 

@@ -173,7 +173,7 @@ pub fn whole(state: &State, job: &Stored, version: &JobVersion) -> Job {
             status: status(state, job).to_owned(),
             version: version.version,
             stopped: is_newest && job.stopped,
-            stable: false,
+            stable: version.stable,
             submitted_at_unix_ms: version.submitted_at.unix_ms,
             create_index: job.create_index.0,
             modify_index: if is_newest { job.modify_index.0 } else { version.create_index.0 },

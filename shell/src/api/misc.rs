@@ -40,6 +40,26 @@ pub struct Deregistered {
     pub known_leader: bool,
 }
 
+/// A deployment was steered.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeploymentUpdated {
+    #[serde(rename = "EvalID")]
+    pub eval_id: String,
+    pub eval_create_index: u64,
+    pub deployment_modify_index: u64,
+    pub reverted_job_version: Option<u64>,
+    pub index: u64,
+}
+
+/// A version was called stable, or not.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Stability {
+    pub job_modify_index: u64,
+    pub index: u64,
+}
+
 /// An alloc was stopped.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

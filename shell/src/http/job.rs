@@ -9,19 +9,19 @@ use axum::http::StatusCode;
 use drover_core::api::Request;
 use drover_core::state::{Change, State as Tables, TableKind};
 use drover_core::types::{Index, Job};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::allocs::newest;
 use super::answer::{Answer, Failure};
-use super::jobs::NULL;
 use super::query::Query;
 use super::read::Seen;
-use super::write::written;
+use super::write::{body, written};
 use super::{Http, Shared, misc};
 use crate::api::alloc::{Detail, Stub};
+use crate::api::deployment::Deployment;
 use crate::api::eval::Eval;
 use crate::api::jobs::{Summary, whole};
-use crate::api::misc::{Deregistered, Registered, Versions};
+use crate::api::misc::{Deregistered, Registered, Stability, Versions};
 use crate::shadow::Key;
 
 /// What follows a job's name in the path.
@@ -64,8 +64,8 @@ pub(super) async fn read(
         "/versions" => job.versions().await,
         "/allocations" => job.allocations().await,
         "/evaluations" => job.evaluations().await,
-        "/deployments" => job.read(|_, job| job.create_index, |_, _| [(); 0]).await,
-        "/deployment" => job.read(|_, job| job.create_index, |_, _| NULL).await,
+        "/deployments" => job.deployments().await,
+        "/deployment" => job.deployment().await,
         "/scale" => job.read(newest_of, scale).await,
         _ => Err(misc::wrong()),
     }
@@ -82,7 +82,9 @@ pub(super) async fn write(
         "" => http.register(&query, &bytes, Some(name)).await,
         "/plan" => http.plan(&query, name, &bytes).await,
         "/evaluate" => http.evaluate(&query, name).await,
-        "/scale" | "/dispatch" | "/revert" | "/stable" | "/periodic/force" => Err(Failure::new(
+        "/revert" => http.revert(&query, name, &bytes).await,
+        "/stable" => http.set_stable(&query, name, &bytes).await,
+        "/scale" | "/dispatch" | "/periodic/force" => Err(Failure::new(
             StatusCode::NOT_IMPLEMENTED,
             format!("{} is not supported: register the job as it should be", &part[1..]),
         )),
@@ -152,6 +154,7 @@ impl Named<'_> {
                 Key::Row(Change::Job(job.id)),
                 Key::AllocsOfJob(job.id),
                 Key::EvalsOfJob(job.id),
+                Key::DeploymentsOfJob(job.id),
             ],
             None => vec![Key::Table(TableKind::Jobs)],
         }
@@ -221,6 +224,83 @@ impl Named<'_> {
             )
         };
         self.http.read(self.query, |state| self.keys(state), look).await
+    }
+}
+
+impl Named<'_> {
+    async fn deployments(&self) -> Answer {
+        let look = |state: &Tables| {
+            let table = state.table_index(TableKind::Deployments);
+            let Some(job) = self.find(state) else {
+                return Seen::of(table, Vec::new());
+            };
+            let newest_first = state.deployments_of_job(job.id).rev();
+            let index = state.deployments_of_job(job.id).map(|one| one.modify_index).max();
+            Seen::page(
+                index.unwrap_or(table),
+                newest_first,
+                &self.query.page,
+                |one| state.uuid(one.id.0).to_string(),
+                |one| Deployment::of(state, one),
+            )
+        };
+        self.http.read(self.query, |state| self.keys(state), look).await
+    }
+
+    /// The newest; null where there is none.
+    async fn deployment(&self) -> Answer {
+        let look = |state: &Tables| {
+            let table = state.table_index(TableKind::Deployments);
+            let newest = self.find(state).and_then(|job| state.deployments_of_job(job.id).last());
+            let index = newest.map_or(table, |newest| newest.modify_index);
+            Seen::of(index, newest.map(|newest| Deployment::of(state, newest)))
+        };
+        self.http.read(self.query, |state| self.keys(state), look).await
+    }
+}
+
+/// Which version an operator means.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct VersionAsk {
+    job_version: Option<u64>,
+    enforce_prior_version: Option<u64>,
+    stable: Option<bool>,
+}
+
+impl Http {
+    async fn revert(&self, query: &Query, name: &str, bytes: &[u8]) -> Answer {
+        let ask: VersionAsk = body(bytes)?;
+        let version = ask.job_version.ok_or_else(|| Failure::bad("JobVersion must be given"))?;
+        let request = Request::RevertJob {
+            namespace: query.namespace.name().to_owned(),
+            job: name.to_owned(),
+            version,
+            enforce_prior: ask.enforce_prior_version,
+        };
+        let applied = self.submit(request).await?;
+        let answer = Registered {
+            eval_id: self.eval_uuid(applied)?,
+            eval_create_index: applied.index.0,
+            job_modify_index: applied.index.0,
+            index: applied.index.0,
+            ..Registered::default()
+        };
+        written(applied.index, &answer)
+    }
+
+    async fn set_stable(&self, query: &Query, name: &str, bytes: &[u8]) -> Answer {
+        let ask: VersionAsk = body(bytes)?;
+        let version = ask.job_version.ok_or_else(|| Failure::bad("JobVersion must be given"))?;
+        let request = Request::SetJobStable {
+            namespace: query.namespace.name().to_owned(),
+            job: name.to_owned(),
+            version,
+            stable: ask.stable.unwrap_or(false),
+        };
+        let applied = self.submit(request).await?;
+        let (job_modify_index, index) = (applied.index.0, applied.index.0);
+        written(applied.index, &Stability { job_modify_index, index })
     }
 }
 

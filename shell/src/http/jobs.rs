@@ -10,7 +10,6 @@ use drover_core::api::{Rejection, Request};
 use drover_core::state::TableKind;
 use drover_core::types::{Index, Job as Row, JobSpec};
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 use super::answer::{self, Answer, Failure};
 use super::query::Query;
@@ -199,6 +198,3 @@ pub(super) async fn validate(State(http): State<Shared>, query: Query, bytes: By
         warnings: String::new(),
     })
 }
-
-/// An answer that is always null.
-pub(super) const NULL: Json = Json::Null;

@@ -11,7 +11,7 @@ use axum::routing::{any, get};
 use drover_core::types::Index;
 
 use super::answer::{self, Answer, Failure};
-use super::query::{self, Query};
+use super::query::Query;
 use super::read::mark_read;
 use super::{Http, Shared, write};
 use crate::api::misc::Namespace;
@@ -25,12 +25,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/v1/namespaces", get(namespaces))
         .route("/v1/namespace/{name}", get(namespace).merge(write(not_supported)))
         .route("/v1/namespace", write(not_supported))
-        .route("/v1/deployment/{*id}", get(no_deployment).merge(write(no_deployment)))
         .route("/v1/operator/license", get(|| async { StatusCode::NO_CONTENT }))
         .route("/v1/acl/token/self", get(no_acls))
         .route("/v1/acl/tokens", get(no_acls))
         .route("/v1/acl/policies", get(no_acls));
-    for path in ["deployments", "plugins", "volumes", "services", "vars", "scaling/policies"] {
+    for path in ["plugins", "volumes", "services", "vars", "scaling/policies"] {
         routes = routes.route(&format!("/v1/{path}"), get(empty));
     }
     for path in ["quotas", "sentinel/policies", "recommendations"] {
@@ -81,15 +80,6 @@ async fn namespace(State(http): State<Shared>, Path(name): Path<String>, query: 
         _ => Err(Failure::missing("Namespace")),
     };
     constant(&http, &query, body).await
-}
-
-async fn no_deployment(
-    State(http): State<Shared>,
-    Path(rest): Path<String>,
-    query: Query,
-) -> Answer {
-    query::uuid(rest.rsplit('/').next().unwrap_or_default())?;
-    constant(&http, &query, Err(Failure::missing("deployment"))).await
 }
 
 async fn no_acls() -> Failure {

@@ -137,8 +137,11 @@ fn updates(state: &State, plan: &Plan, spec: &JobSpec) -> BTreeMap<String, Updat
     }
     for placement in &plan.placements {
         let anew = placement.previous.is_none_or(|previous| !replaced.contains(&previous));
-        if let (true, Some(group)) = (anew, spec.groups.get(usize::from(placement.group))) {
-            updates.entry(group.name.clone()).or_default().place += 1;
+        let older = placement.version.and_then(|version| state.job(plan.job)?.version(version));
+        let of = older.map_or(spec, |older| &older.spec);
+        if let (true, Some(group)) = (anew, of.groups.get(usize::from(placement.group))) {
+            let counts = updates.entry(group.name.clone()).or_default();
+            *if placement.canary { &mut counts.canary } else { &mut counts.place } += 1;
         }
     }
     // What found no room is wanted all the same.
@@ -160,6 +163,7 @@ fn annotated(mut diff: Diff, updates: &BTreeMap<String, Updates>) -> Diff {
             ("migrate", updates.migrate),
             ("in-place update", updates.in_place_update),
             ("create/destroy update", updates.destructive_update),
+            ("canary", updates.canary),
             ("ignore", updates.ignore),
         ];
         let said: BTreeMap<_, _> = counts.into_iter().filter(|&(_, count)| 0 < count).collect();

@@ -21,9 +21,9 @@ use crate::api::misc::{Found, FuzzyMatch, SearchAsk};
 const MATCHES_MAX: usize = 20;
 /// The shortest text that is looked for inside names (Nomad's).
 const TEXT_CHARS_MIN: usize = 2;
-const KINDS: [&str; 4] = ["jobs", "evals", "allocs", "nodes"];
+const KINDS: [&str; 5] = ["jobs", "evals", "allocs", "nodes", "deployment"];
 /// Kinds of which there is never anything.
-const NEVER: [&str; 5] = ["deployment", "volumes", "plugins", "scaling_policy", "namespaces"];
+const NEVER: [&str; 4] = ["volumes", "plugins", "scaling_policy", "namespaces"];
 
 /// Whether `kind` is looked for.
 fn wants(context: &str, kind: &str) -> bool {
@@ -68,6 +68,9 @@ fn matching(state: &Tables, query: &Query, kind: &str, prefix: &str) -> (Vec<Str
     match kind {
         "evals" => some(state.evals_with_prefix(prefix).map(|e| state.uuid(e.id.0).to_string())),
         "allocs" => some(state.allocs_with_prefix(prefix).map(|a| state.uuid(a.id.0).to_string())),
+        "deployment" => {
+            some(state.deployments_with_prefix(prefix).map(|d| state.uuid(d.id.0).to_string()))
+        }
         _ => some(state.nodes_with_prefix(prefix).map(|node| node.spec.id.uuid().to_string())),
     }
 }

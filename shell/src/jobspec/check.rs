@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use drover_core::limits::GROUP_COUNT_MAX;
 use drover_core::types::{
-    Constraint, DelayFunction, Group, JobSpec, NetworkAsk, Operator, ReschedulePolicy, RestartMode,
-    RestartPolicy, Task, UpdatePolicy,
+    Constraint, DelayFunction, Group, JobKind, JobSpec, NetworkAsk, Operator, ReschedulePolicy,
+    RestartMode, RestartPolicy, Task, UpdatePolicy,
 };
 
 use super::duration::show_ms;
@@ -101,7 +101,7 @@ impl Check<'_> {
                 inner.wrong("name", format!("there are two groups called \"{}\"", group.name));
                 continue;
             }
-            inner.group(group);
+            inner.group(spec.kind, group);
         }
     }
 
@@ -123,7 +123,7 @@ impl Check<'_> {
         }
     }
 
-    fn group(&mut self, group: &Group) {
+    fn group(&mut self, kind: JobKind, group: &Group) {
         self.name("name", &group.name, &['/', '\\', '\0']);
         if GROUP_COUNT_MAX < group.count {
             self.wrong("count", format!("{} is more than {GROUP_COUNT_MAX}", group.count));
@@ -133,7 +133,7 @@ impl Check<'_> {
         self.network(&group.network);
         self.inner("restart").restart(&group.restart);
         self.inner("reschedule").reschedule(&group.reschedule);
-        self.inner("update").update(&group.update);
+        self.inner("update").update(kind, &group.update);
         if group.tasks.is_empty() {
             self.wrong("task", "a group has at least one task");
         }
@@ -249,7 +249,11 @@ impl Check<'_> {
         }
     }
 
-    fn update(&mut self, policy: &UpdatePolicy) {
+    fn update(&mut self, kind: JobKind, policy: &UpdatePolicy) {
+        self.canaries(kind, policy);
+        if policy.stagger_ms == 0 {
+            self.wrong("stagger", "must be more than 0; leave it out for 30s");
+        }
         if policy.healthy_deadline_ms <= policy.min_healthy_ms {
             self.wrong(
                 "healthy_deadline",
@@ -271,6 +275,23 @@ impl Check<'_> {
                     show_ms(policy.healthy_deadline_ms)
                 ),
             );
+        }
+    }
+
+    fn canaries(&mut self, kind: JobKind, policy: &UpdatePolicy) {
+        if policy.auto_promote && policy.canary == 0 {
+            let why = "there is nothing to promote without canaries: set canary = 1, or more";
+            self.wrong("auto_promote", why);
+        }
+        if 0 < policy.canary && kind != JobKind::Service {
+            self.wrong("canary", "only a service has canaries: drop it, or make the job a service");
+        } else if 0 < policy.canary && policy.parallel_max == 0 {
+            let why = "max_parallel = 0 replaces everything at once, without canaries: set \
+                       max_parallel = 1, or more, or drop canary";
+            self.wrong("canary", why);
+        }
+        if GROUP_COUNT_MAX < policy.canary {
+            self.wrong("canary", format!("{} is more than {GROUP_COUNT_MAX}", policy.canary));
         }
     }
 

@@ -70,6 +70,9 @@ job "example" {
     max_parallel     = 1     # so many at once
     min_healthy_time = "10s" # a replacement must run this long before the next one is made
     healthy_deadline = "5m"  # and must get there within this time
+    # canary         = 1     # so many run beside the old ones until `drover job promote`
+    # auto_promote   = true  # or until they are healthy
+    # auto_revert    = true  # when it fails, go back to the last version that was healthy
   }
 
   # The tasks of a group run together on one node. One running copy of a group is an allocation.

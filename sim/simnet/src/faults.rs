@@ -111,6 +111,7 @@ impl Scenario {
             Act::Register(_)
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
+            | Act::Steer { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect

@@ -1,6 +1,7 @@
 //! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked and no node
 //! has room for it; what runs is of the newest version, unless an evaluation waits for room; and nothing
-//! runs that should not — the purpose of the whole thing.
+//! runs that should not — the purpose of the whole thing. Where the newest version may not take over,
+//! older ones run instead, and some may be missing.
 //!
 //! Invariants
 //! - what runs is asked of the drivers, not of the tables.
@@ -8,8 +9,8 @@ use std::collections::BTreeSet;
 
 use drover_core::state::State;
 use drover_core::types::{
-    AllocId, Allocation, Capacity, ClientStatus, DesiredStatus, Group, Job, JobKind, Node,
-    NodeStatus, Operator,
+    AllocId, Allocation, Capacity, ClientStatus, DeploymentStatus, DesiredStatus, Group, Job,
+    JobKind, Node, NodeStatus, Operator,
 };
 
 use super::Verdict;
@@ -52,8 +53,12 @@ fn check_job(state: &State, job: &Job) -> Verdict {
         let running = state.allocs_of_job(job.id).filter(runs).count();
         let count = usize::try_from(group.count).unwrap_or(usize::MAX);
         let wanted = if job.stopped { 0 } else { count };
-        if wanted < running {
+        let standstill = Standstill::of(state, job);
+        if wanted + standstill.canaries < running {
             return Err(format!("{running} allocs run, {wanted} are wanted"));
+        }
+        if standstill.is_one {
+            continue;
         }
         let waits = state.blocked_eval_of_job(job.id).is_some();
         let mut live = state.allocs_of_job(job.id).filter(runs);
@@ -71,6 +76,31 @@ fn check_job(state: &State, job: &Job) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A version that may not take over: given up, paused, or waiting to be promoted. Then older ones run
+/// on, canaries beside them, and what is missing may stay missing.
+#[derive(Clone, Copy, Default)]
+struct Standstill {
+    is_one: bool,
+    canaries: usize,
+}
+
+impl Standstill {
+    fn of(state: &State, job: &Job) -> Self {
+        let Some(deployment) = state.deployment_of_version(job.id, job.newest().version) else {
+            return Self::default();
+        };
+        let is_one = match deployment.status {
+            DeploymentStatus::Failed | DeploymentStatus::Paused => true,
+            DeploymentStatus::Running => deployment.awaits_promotion(),
+            DeploymentStatus::Successful | DeploymentStatus::Cancelled => false,
+        };
+        let groups = deployment.groups.values().filter(|group| group.awaits_promotion());
+        let canaries: u32 = groups.map(|group| group.desired_canaries).sum();
+        let canaries = if deployment.status.is_active() { canaries } else { 0 };
+        Self { is_one, canaries: usize::try_from(canaries).unwrap_or(usize::MAX) }
+    }
 }
 
 /// The job's evaluations and allocs, for whoever must find out why.

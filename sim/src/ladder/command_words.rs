@@ -13,6 +13,7 @@ use drover_core::types::{AllocId, AllocUpdate, ClientStatus, Index, NodeStatus, 
 use super::names::Names;
 use super::rung::Kind;
 use super::words::{Dull, Said};
+use crate::steering;
 
 /// How many of a kind are named before the rest is counted.
 const NAMED_MAX: usize = 6;
@@ -108,6 +109,15 @@ pub(super) fn of_command(
             let text =
                 format!("the saved state of {parts} parts takes the place of the present one");
             said("restore", text, Dull::Never)
+        }
+        Command::PromoteDeployment { .. }
+        | Command::PauseDeployment { .. }
+        | Command::FailDeployment { .. }
+        | Command::SetAllocHealth { .. }
+        | Command::ReviewDeployments { .. }
+        | Command::RevertJob { .. }
+        | Command::SetJobStable { .. } => {
+            said("deployment", steering::of_command(command).unwrap_or_default(), Dull::Never)
         }
     }
 }
@@ -239,6 +249,12 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         }
         Request::RestorePart { nth, .. } => format!("restore, part {}", nth + 1),
         Request::Restore { parts, .. } => format!("restore, all {parts} parts"),
+        Request::PromoteDeployment { .. }
+        | Request::PauseDeployment { .. }
+        | Request::FailDeployment { .. }
+        | Request::SetAllocHealth { .. }
+        | Request::RevertJob { .. }
+        | Request::SetJobStable { .. } => steering::of_request(request).unwrap_or_default(),
     };
     (text, of_job)
 }

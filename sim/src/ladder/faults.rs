@@ -246,7 +246,7 @@ impl Ladder {
 fn job_of(act: &Act) -> Option<Arc<str>> {
     if let Act::Register(ask) = act {
         Some(ask.job.as_str().into())
-    } else if let Act::StopJob { job, .. } | Act::Evaluate { job } = act {
+    } else if let Act::StopJob { job, .. } | Act::Evaluate { job } | Act::Steer { job, .. } = act {
         Some(job.as_str().into())
     } else {
         None
@@ -279,6 +279,7 @@ const fn sort_of(act: &Act) -> Sort {
         Act::Register(_)
         | Act::StopJob { .. }
         | Act::Evaluate { .. }
+        | Act::Steer { .. }
         | Act::StopAlloc { .. }
         | Act::SetEligible { .. }
         | Act::Collect

@@ -74,6 +74,9 @@ impl Filter {
             | "node_not_oversubscribed"
             | "down_only_after_ttl"
             | "desired_is_running"
+            | "max_parallel"
+            | "min_healthy"
+            | "deployments_end"
             | "eval_is_settled" => OF_WORK,
             _ => NO_CHATTER,
         };

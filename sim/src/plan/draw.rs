@@ -10,7 +10,11 @@ use std::cell::Cell;
 use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
 
 use super::entropy::Entropy;
-use super::{Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who};
+use super::{
+    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, UpdateAsk, Way, Who,
+};
+
+mod updates;
 
 /// Nothing breaks before the servers had time to meet.
 const QUIET_MS: u64 = 3_000;
@@ -47,6 +51,7 @@ impl Plan {
         draw_faults(&rng.fork("faults"), size, &mut lines);
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
+        updates::draw(&mut rng.fork("updates"), size, JOBS, &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
@@ -284,6 +289,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
             ports: rng.between(0, 2),
             fixed_port: if rng.chance(150) { rng.between(8_080, 8_082) } else { 0 },
             mark,
+            update: UpdateAsk::default(),
         }),
         45..=54 => Act::StopJob { job, purge: rng.chance(300) },
         55..=61 => Act::Evaluate { job },

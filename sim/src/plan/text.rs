@@ -15,7 +15,10 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
-use super::{Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, Way, Who};
+use super::{
+    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Promotion, Spread, Steering, Subject,
+    UpdateAsk, Way, Who,
+};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,6 +84,7 @@ impl fmt::Display for Act {
             Self::StopJob { job, purge: false } => write!(f, "stop {job}"),
             Self::StopJob { job, purge: true } => write!(f, "purge {job}"),
             Self::Evaluate { job } => write!(f, "evaluate {job}"),
+            Self::Steer { job, how } => write!(f, "{} {job}", steering_word(*how)),
             Self::StopAlloc { nth } => write!(f, "stop-alloc {nth}"),
             Self::SetEligible { client, eligible: true } => write!(f, "admit c{client}"),
             Self::SetEligible { client, eligible: false } => write!(f, "bar c{client}"),
@@ -117,7 +121,12 @@ impl fmt::Display for JobAsk {
         let kind = if self.batch { "batch" } else { "service" };
         write!(f, "{job} {kind} {} count={count} tasks={tasks} ", spread_word(self.spread))?;
         write!(f, "cpu={cpu_mhz} memory={memory_mib} ports={ports} ")?;
-        write!(f, "fixed={fixed_port} mark={mark}")
+        write!(f, "fixed={fixed_port} mark={mark}")?;
+        if self.update == UpdateAsk::default() {
+            return Ok(());
+        }
+        let UpdateAsk { parallel, canaries, promotion } = self.update;
+        write!(f, " parallel={parallel} canaries={canaries} by={}", promotion_word(promotion))
     }
 }
 
@@ -128,6 +137,22 @@ impl fmt::Display for Who {
             Self::Server(number) => write!(f, "s{number}"),
             Self::Client(number) => write!(f, "c{number}"),
         }
+    }
+}
+
+const fn steering_word(how: Steering) -> &'static str {
+    match how {
+        Steering::Promote => "promote",
+        Steering::Pause => "hold",
+        Steering::Resume => "resume",
+        Steering::GiveUp => "give-up",
+    }
+}
+
+const fn promotion_word(promotion: Promotion) -> &'static str {
+    match promotion {
+        Promotion::Operator => "operator",
+        Promotion::Themselves => "themselves",
     }
 }
 
@@ -242,6 +267,9 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["stop", job] => Act::StopJob { job: job.into(), purge: false },
         ["purge", job] => Act::StopJob { job: job.into(), purge: true },
         ["evaluate", job] => Act::Evaluate { job: job.into() },
+        [word, job] if read_steering(word).is_some() => {
+            Act::Steer { job: job.into(), how: read_steering(word)? }
+        }
         ["stop-alloc", nth] => Act::StopAlloc { nth: nth.parse().ok()? },
         ["admit", client] => Act::SetEligible { client: read_client(client)?, eligible: true },
         ["bar", client] => Act::SetEligible { client: read_client(client)?, eligible: false },
@@ -284,12 +312,33 @@ fn read_freshness(word: &str) -> Option<Freshness> {
     }
 }
 
+fn read_steering(word: &str) -> Option<Steering> {
+    let all = [Steering::Promote, Steering::Pause, Steering::Resume, Steering::GiveUp];
+    all.into_iter().find(|&how| steering_word(how) == word)
+}
+
+/// Plans of earlier versions say nothing of it.
+fn read_update(words: &[&str]) -> Option<UpdateAsk> {
+    let [parallel, canaries, by] = *words else {
+        return words.is_empty().then(UpdateAsk::default);
+    };
+    let all = [Promotion::Operator, Promotion::Themselves];
+    let by = by.strip_prefix("by=")?;
+    Some(UpdateAsk {
+        parallel: parallel.strip_prefix("parallel=")?.parse().ok()?,
+        canaries: canaries.strip_prefix("canaries=")?.parse().ok()?,
+        promotion: all.into_iter().find(|&one| promotion_word(one) == by)?,
+    })
+}
+
 fn isolate(who: &str, way: Way, ms: &str) -> Option<Act> {
     Some(Act::Isolate { who: read_who(who)?, way, for_ms: read_ms(ms)? })
 }
 
 fn read_job(words: &[&str]) -> Option<JobAsk> {
-    let [job, kind, spread, count, tasks, cpu, memory, ports, fixed, mark] = *words else {
+    let [job, kind, spread, count, tasks, cpu, memory, ports, fixed, mark, ref update @ ..] =
+        *words
+    else {
         return None;
     };
     let spreads = [Spread::Anywhere, Spread::OneDatacenter, Spread::DistinctHosts];
@@ -309,6 +358,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         ports: number(ports, "ports=")?,
         fixed_port: number(fixed, "fixed=")?,
         mark: number(mark, "mark=")?,
+        update: read_update(update)?,
     })
 }
 

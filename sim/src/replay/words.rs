@@ -11,6 +11,8 @@ use drover_core::types::{
     Verdict,
 };
 
+use crate::steering;
+
 /// Digits of a UUID that people are shown.
 const SHORT: usize = 8;
 /// Placements and stops of a plan that are told one by one.
@@ -114,6 +116,13 @@ pub fn of_command(state: &State, command: &Command) -> String {
         Command::SetCutBytes { bytes } => format!("cuts the log every {bytes} bytes"),
         Command::RestorePart { nth, .. } => format!("takes part {nth} of a saved state"),
         Command::Restore { parts, .. } => format!("goes back to a saved state of {parts} parts"),
+        Command::PromoteDeployment { .. }
+        | Command::PauseDeployment { .. }
+        | Command::FailDeployment { .. }
+        | Command::SetAllocHealth { .. }
+        | Command::ReviewDeployments { .. }
+        | Command::RevertJob { .. }
+        | Command::SetJobStable { .. } => steering::of_command(command).unwrap_or_default(),
     }
 }
 
@@ -152,7 +161,8 @@ pub fn of_plan(state: &State, plan: &Plan) -> String {
 /// One placement: which alloc, where, and its score.
 #[must_use]
 pub fn of_placement(state: &State, plan: &Plan, placement: &Placement) -> String {
-    let name = alloc_name(state, plan.job, plan.version, placement.group, placement.ordinal);
+    let name =
+        alloc_name(state, plan.job, plan.version_of(placement), placement.group, placement.ordinal);
     format!("{name} on {} (score {})", slot(state, placement.slot), placement.note.score_permille)
 }
 
@@ -188,5 +198,6 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::PlanRefused => "a placement did not hold when it was applied",
         Trigger::AllocStop => "an operator stopped an alloc",
         Trigger::Manual => "an operator asked",
+        Trigger::DeploymentWatcher => "a deployment has come further",
     }
 }

@@ -122,6 +122,7 @@ impl World {
             Act::Register(_)
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
+            | Act::Steer { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect

@@ -20,7 +20,10 @@ use drover_core::wire::{Message, PeerId};
 
 use super::{Happening, World};
 use crate::checkers::state_machine_safety::Seen;
-use crate::checkers::{Verdict, Violation, committed_is_durable, named, node_not_oversubscribed};
+use crate::checkers::{
+    Verdict, Violation, committed_is_durable, max_parallel, min_healthy, named,
+    node_not_oversubscribed,
+};
 use crate::clock::Moment;
 use crate::drivers::{Behaviour, Turn};
 use crate::network::HostId;
@@ -393,6 +396,13 @@ impl World {
         self.counters.nodes_down += down as u64;
         self.counters.allocs_lost += lost as u64;
         self.counters.evals_blocked += state.blocked_evals().count() as u64;
+        // A saved state that comes back may know less of a step than was done of it.
+        if self.counters.states_restored == 0 {
+            named("max_parallel", max_parallel::check(state))?;
+        }
+        if self.counters.clock_jumps == 0 {
+            named("min_healthy", min_healthy::check(state))?;
+        }
         named("node_not_oversubscribed", node_not_oversubscribed::check(state))
     }
 }

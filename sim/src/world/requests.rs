@@ -13,6 +13,7 @@ use super::World;
 use crate::checkers::{Verdict, Violation, named};
 use crate::network::HostId;
 use crate::plan::{Act, Freshness, Subject, Who};
+use crate::steering::steer;
 use crate::workload::{NAMESPACE, node_id, spec_of};
 
 /// Callers that go away at once.
@@ -119,6 +120,9 @@ impl World {
                 Request::DeregisterJob { namespace, job: job.clone(), purge: *purge }
             }
             Act::Evaluate { job } => Request::EvaluateJob { namespace, job: job.clone() },
+            Act::Steer { job, how } => {
+                steer(self.hosts[host.0].agent.as_ref()?.state()?, job, *how)?
+            }
             Act::StopAlloc { nth } => Request::StopAlloc { alloc: self.nth_alloc(host, *nth)? },
             Act::SetEligible { client, eligible } => {
                 Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }

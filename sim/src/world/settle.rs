@@ -11,13 +11,16 @@ use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
-use crate::checkers::{Verdict, Violation, desired_is_running, eval_is_settled, named};
+use crate::checkers::{
+    Verdict, Violation, deployments_end, desired_is_running, eval_is_settled, named,
+};
 use crate::clock::Moment;
 use crate::network::{HostId, Weather};
 
 /// How long it may take from the end of all faults until everything is right: a dead node's
-/// time-to-live and grace, some delays of rescheduling, tasks that ignore their stop.
-pub const SETTLE_MS_MAX: u64 = 180_000;
+/// time-to-live and grace, some delays of rescheduling, tasks that ignore their stop, and updates of six
+/// allocs that come just in time one after the other.
+pub const SETTLE_MS_MAX: u64 = 300_000;
 /// How often it is looked whether everything is right.
 const LOOK_MS: u64 = 500;
 
@@ -113,6 +116,7 @@ impl World {
         let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
         named("everyone_is_ready", self.check_nodes(state))?;
         named("eval_is_settled", eval_is_settled::check(state))?;
+        named("deployments_end", deployments_end::check(state))?;
         let live = self.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
         named("desired_is_running", desired_is_running::check(state, &live))
     }

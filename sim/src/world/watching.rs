@@ -71,6 +71,7 @@ fn whose(act: &Act) -> Vec<Who> {
         Act::Register(_)
         | Act::StopJob { .. }
         | Act::Evaluate { .. }
+        | Act::Steer { .. }
         | Act::StopAlloc { .. }
         | Act::Collect
         | Act::Read { .. }

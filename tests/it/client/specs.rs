@@ -35,7 +35,8 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         network: NetworkAsk::default(),
         restart,
         reschedule: ReschedulePolicy::default_of(kind),
-        update: UpdatePolicy::default(),
+        // Nobody watches, unless a story is about that.
+        update: UpdatePolicy { parallel_max: 0, ..UpdatePolicy::default() },
         disk_mib: 300,
         meta: [].into(),
         shutdown_delay_ms: 0,

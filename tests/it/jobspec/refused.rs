@@ -44,7 +44,6 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         &group("stop_after_client_disconnect = \"1h\""),
         "`stop_after_client_disconnect` is a part of Nomad's",
     );
-    says(&group("update {\n canary = 1\n}"), "`canary` is a part of Nomad's");
     says(
         &group("network {\n mode = \"bridge\"\n}"),
         "the mode \"bridge\" is not supported yet; use \"host\"",
@@ -60,6 +59,29 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         &group("constraint {\n distinct_property = \"${meta.rack}\"\n}"),
         "`distinct_property` is a part of Nomad's",
     );
+}
+
+#[test]
+fn an_update_policy_is_read_whole() {
+    let policy = |body: &str| read(&group(&format!("update {{\n{body}\n}}"))).groups[0].update;
+    let full = policy(
+        "max_parallel = 3\n health_check = \"manual\"\n min_healthy_time = \"5s\"\n \
+         healthy_deadline = \"1m\"\n progress_deadline = \"2m\"\n canary = 2\n auto_revert = true\n \
+         auto_promote = true\n stagger = \"10s\"",
+    );
+    let expected = UpdatePolicy {
+        parallel_max: 3,
+        health_check: HealthCheck::Manual,
+        min_healthy_ms: 5_000,
+        healthy_deadline_ms: 60_000,
+        progress_deadline_ms: 120_000,
+        canary: 2,
+        auto_revert: true,
+        auto_promote: true,
+        stagger_ms: 10_000,
+    };
+    assert_eq!(full, expected);
+    assert_eq!(policy("progress_deadline = \"0s\"").progress_deadline_ms, 0);
 }
 
 #[test]
@@ -101,6 +123,17 @@ fn a_specification_that_cannot_work_is_refused() {
     says(
         &group("update {\n min_healthy_time = \"10m\"\n}"),
         "5m must be more than min_healthy_time, 10m",
+    );
+    says(&group("update {\n auto_promote = true\n}"), "set canary = 1, or more");
+    says(
+        &group("update {\n canary = 1\n max_parallel = 0\n}"),
+        "max_parallel = 0 replaces everything at once, without canaries",
+    );
+    says(&group("update {\n stagger = \"0s\"\n}"), "must be more than 0; leave it out for 30s");
+    says(&group("update {\n health_check = \"task_state\"\n}"), "task_states");
+    says(
+        &group("update {\n progress_deadline = \"1m\"\n}"),
+        "1m must be more than healthy_deadline, 5m, or 0",
     );
     says(
         &group("network {\n port \"a\" {\n }\n port \"a\" {\n }\n}"),

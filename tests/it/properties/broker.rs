@@ -22,6 +22,7 @@ fn eval(id: u64, job: u64, priority: u8) -> Evaluation {
         wait_until: None,
         previous: None,
         next: None,
+        deployment: None,
         blocked: None,
         failures: BTreeMap::new(),
         queued: BTreeMap::new(),

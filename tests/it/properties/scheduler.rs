@@ -1,9 +1,10 @@
 //! What holds of every plan, whatever the cluster looks like. Clusters and what happens to them come out
 //! of seeds; each plan is held against `checker`, each entry against the state's own invariants.
 mod checker;
+mod deployments;
 mod generate;
 mod reconciler;
-mod rig;
+pub(crate) mod rig;
 mod rollout;
 
 use drover_core::planner::{InFlight, View};

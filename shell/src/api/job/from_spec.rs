@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Constraint as Demand, DelayFunction, Group, JobKind, JobSpec, NetworkAsk,
+    Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, NetworkAsk,
     ReschedulePolicy as Reschedule, RestartMode, RestartPolicy as Restart, Task as TaskSpec,
     UpdatePolicy,
 };
@@ -239,15 +239,19 @@ impl Update {
 
     fn of(policy: &UpdatePolicy) -> Self {
         Self {
-            stagger: Some(Ns(30_000_000_000)),
+            stagger: ns(policy.stagger_ms),
             max_parallel: Some(i64::from(policy.parallel_max)),
-            health_check: text("checks"),
+            health_check: text(match policy.health_check {
+                HealthCheck::Checks => "checks",
+                HealthCheck::TaskStates => "task_states",
+                HealthCheck::Manual => "manual",
+            }),
             min_healthy_time: ns(policy.min_healthy_ms),
             healthy_deadline: ns(policy.healthy_deadline_ms),
             progress_deadline: ns(policy.progress_deadline_ms),
-            canary: Some(0),
-            auto_revert: Some(false),
-            auto_promote: Some(false),
+            canary: Some(i64::from(policy.canary)),
+            auto_revert: Some(policy.auto_revert),
+            auto_promote: Some(policy.auto_promote),
         }
     }
 }

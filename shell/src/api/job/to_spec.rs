@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Constraint as Demand, DelayFunction, Group, JobKind, JobSpec, LogLimits, NetworkAsk, Operator,
-    PortAsk, ReschedulePolicy as Reschedule, RestartMode, RestartPolicy as Restart,
-    Task as TaskSpec, TaskResources, UpdatePolicy,
+    Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, LogLimits,
+    NetworkAsk, Operator, PortAsk, ReschedulePolicy as Reschedule, RestartMode,
+    RestartPolicy as Restart, Task as TaskSpec, TaskResources, UpdatePolicy,
 };
 
 use super::{
@@ -342,6 +342,11 @@ impl Conversion {
 
     fn update(&mut self, path: &str, given: &[&Option<Update>]) -> UpdatePolicy {
         let path = format!("{path}.update");
+        let checks = [
+            ("checks", HealthCheck::Checks),
+            ("task_states", HealthCheck::TaskStates),
+            ("manual", HealthCheck::Manual),
+        ];
         let mut made = UpdatePolicy::default();
         for one in given.iter().copied().flatten() {
             // Nomad shows an empty update block where the job itself has none.
@@ -354,6 +359,16 @@ impl Conversion {
                     one.max_parallel,
                     made.parallel_max,
                 ),
+                health_check: self.word(
+                    &format!("{path}.health_check"),
+                    one.health_check.as_ref(),
+                    &checks,
+                    made.health_check,
+                ),
+                canary: self.number(&format!("{path}.canary"), one.canary, made.canary),
+                auto_revert: one.auto_revert.unwrap_or(made.auto_revert),
+                auto_promote: one.auto_promote.unwrap_or(made.auto_promote),
+                stagger_ms: self.ms(&format!("{path}.stagger"), one.stagger, made.stagger_ms),
                 min_healthy_ms: self.ms(
                     &format!("{path}.min_healthy_time"),
                     one.min_healthy_time,

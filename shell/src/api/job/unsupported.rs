@@ -4,7 +4,7 @@
 //! - what is empty (`null`, `[]`, `{}`, `""`, `0`, `false`) asks for nothing and passes.
 use serde_json::Value as Json;
 
-use super::{Job, Network, Ns, Resources, Task, TaskGroup, Update};
+use super::{Job, Network, Ns, Resources, Task, TaskGroup};
 use crate::jobspec::check::Problem;
 use crate::jobspec::diagnostic::Dialect;
 
@@ -71,9 +71,6 @@ pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
         ("vault_token", is_text(job.vault_token.as_ref(), &[])),
         ("vault_namespace", is_text(job.vault_namespace.as_ref(), &["default"])),
     ]);
-    if let Some(update) = &job.update {
-        of_update(update, "update", list);
-    }
 }
 
 /// Everything of the group at `path`.
@@ -92,9 +89,6 @@ pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
         ("volume", asks(&group.volumes)),
         ("max_run_duration", is_ns(group.max_run_duration)),
     ]);
-    if let Some(update) = &group.update {
-        of_update(update, &format!("{path}.update"), list);
-    }
     if let Some(disk) = &group.ephemeral_disk {
         Refusals { path: &format!("{path}.ephemeral_disk"), list }.each(&[
             ("sticky", disk.sticky == Some(true)),
@@ -122,20 +116,6 @@ fn of_network(network: &Network, path: &str, list: &mut Vec<Problem>) {
             ("host_network", is_text(port.host_network.as_ref(), &["default"])),
             ("ignore_collision", port.ignore_collision == Some(true)),
         ]);
-    }
-}
-
-fn of_update(update: &Update, path: &str, list: &mut Vec<Problem>) {
-    Refusals { path, list }.each(&[
-        ("canary", update.canary.is_some_and(|canary| canary != 0)),
-        ("auto_revert", update.auto_revert == Some(true)),
-        ("auto_promote", update.auto_promote == Some(true)),
-    ]);
-    // There are no services, hence no checks: both words mean that running tasks are healthy.
-    if is_text(update.health_check.as_ref(), &["checks", "task_states"]) {
-        let why =
-            "Drover judges health by task states: write \"task_states\", or nothing".to_owned();
-        list.push(Problem { field: format!("{path}.health_check"), why });
     }
 }
 

@@ -76,7 +76,7 @@ impl Generator {
     }
 
     fn command(&mut self, state: &State) -> Command {
-        match self.below(36) {
+        match self.below(42) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
             1 | 2 => Command::RegisterNode { spec: self.node_spec().into() },
             3..=5 => self.set_node_status(),
@@ -103,6 +103,7 @@ impl Generator {
             27 => self.collect_garbage(state),
             28 => self.acknowledge(state),
             30..=35 => self.restore(state),
+            36..=41 => self.steer(state),
             _ => Command::RaiseFeatureLevel { level: self.small(4) },
         }
     }
@@ -145,6 +146,12 @@ impl Generator {
         }
         if self.rng.chance(50) {
             spec.priority = 0;
+        }
+        for group in &mut spec.groups {
+            group.update.canary = self.small(3);
+            group.update.auto_promote = self.rng.chance(500);
+            group.update.auto_revert = self.rng.chance(500);
+            group.update.progress_deadline_ms = self.below(3) * 10_000;
         }
         if self.rng.chance(50) {
             spec.groups.clear();
@@ -190,6 +197,7 @@ impl Generator {
             stops,
             placements,
             in_place: self.some(&allocs, 200),
+            watched: self.watched(),
             verdict: self.verdict(&allocs),
         }
     }
@@ -215,6 +223,8 @@ impl Generator {
             ordinal: self.small(4),
             ports: if self.rng.chance(300) { vec![port] } else { vec![] },
             previous: self.pick(allocs).filter(|_| self.rng.chance(500)),
+            version: self.rng.chance(100).then(|| self.below(3)),
+            canary: self.rng.chance(200),
             rescheduled_after_ms: self.rng.chance(500).then_some(5_000),
             note: PlacementNote::default(),
         }
@@ -272,7 +282,50 @@ impl Generator {
         };
         let name = self.one_of(&["server", "stranger"]).to_owned();
         let tasks = [(name, task)].into_iter().collect();
-        AllocUpdate { id, status, description: "as reported".to_owned(), tasks }
+        let health = self.rng.chance(400).then(|| AllocHealth {
+            version: self.below(3),
+            healthy: self.rng.chance(700),
+            at: self.stamp,
+        });
+        AllocUpdate { id, status, description: "as reported".to_owned(), tasks, health }
+    }
+
+    fn watched(&mut self) -> Vec<WatchedGroup> {
+        let count = self.below(3);
+        (0..count)
+            .map(|_| WatchedGroup {
+                group: u16::try_from(self.below(3)).expect("below three"),
+                canaries: self.small(3),
+            })
+            .collect()
+    }
+
+    /// Something about a deployment, mostly about one that there is.
+    fn steer(&mut self, state: &State) -> Command {
+        let all: Vec<DeploymentId> = state.deployments().map(|one| one.id).collect();
+        let deployment = self.pick(&all).unwrap_or(DeploymentId(7));
+        let ours = |alloc: &&Allocation| alloc.deployment == Some(deployment);
+        let ours: Vec<AllocId> = state.allocs().filter(ours).map(|alloc| alloc.id).collect();
+        let (namespace, job) = self.job_name();
+        match self.below(8) {
+            0 => Command::PromoteDeployment { deployment, groups: vec![] },
+            1 => Command::PromoteDeployment { deployment, groups: vec!["web".to_owned()] },
+            2 => Command::PauseDeployment { deployment, pause: self.rng.chance(400) },
+            3 => Command::FailDeployment { deployment },
+            4 => Command::ReviewDeployments { deployments: all },
+            5 => {
+                let (version, enforce_prior) = (self.below(3), None);
+                Command::RevertJob { namespace, job, version, enforce_prior }
+            }
+            6 => {
+                let (version, stable) = (self.below(3), self.rng.chance(700));
+                Command::SetJobStable { namespace, job, version, stable }
+            }
+            _ => {
+                let (healthy, unhealthy) = (self.some(&ours, 500), self.some(&ours, 200));
+                Command::SetAllocHealth { deployment, healthy, unhealthy }
+            }
+        }
     }
 
     fn restore(&mut self, state: &State) -> Command {

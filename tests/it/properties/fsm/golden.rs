@@ -37,9 +37,16 @@ fn name(command: &Command) -> &'static str {
         Command::SetCutBytes { .. } => "set_cut_bytes",
         Command::RestorePart { .. } => "restore_part",
         Command::Restore { .. } => "restore",
+        Command::PromoteDeployment { .. } => "promote_deployment",
+        Command::PauseDeployment { .. } => "pause_deployment",
+        Command::FailDeployment { .. } => "fail_deployment",
+        Command::SetAllocHealth { .. } => "set_alloc_health",
+        Command::ReviewDeployments { .. } => "review_deployments",
+        Command::RevertJob { .. } => "revert_job",
+        Command::SetJobStable { .. } => "set_job_stable",
     }
 }
-const VARIANTS: usize = 18;
+const VARIANTS: usize = 25;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -55,7 +62,7 @@ fn samples() -> Vec<Command> {
         Command::SetNodeEligible { node: NodeId(1), eligible: false },
         Command::RegisterJob { spec: Arc::new(service("web", 3)), check_index: Some(Index(5)) },
         Command::DeregisterJob { namespace: namespace.clone(), job: job.clone(), purge: true },
-        Command::EvaluateJob { namespace, job },
+        Command::EvaluateJob { namespace: namespace.clone(), job: job.clone() },
         Command::StopAlloc { alloc: AllocId(9) },
         Command::ApplyPlan(sample_plan(moment)),
         Command::FailEval { eval: EvalId(4), why: "panicked".to_owned() },
@@ -67,6 +74,22 @@ fn samples() -> Vec<Command> {
         Command::SetCutBytes { bytes: 1 << 20 },
         Command::RestorePart { of: Digest(5), nth: 1, bytes: [1, 2, 3].into() },
         Command::Restore { of: Digest(5), parts: 2 },
+        Command::PromoteDeployment { deployment: DeploymentId(6), groups: vec!["web".to_owned()] },
+        Command::PauseDeployment { deployment: DeploymentId(6), pause: true },
+        Command::FailDeployment { deployment: DeploymentId(6) },
+        Command::SetAllocHealth {
+            deployment: DeploymentId(6),
+            healthy: vec![AllocId(8)],
+            unhealthy: vec![AllocId(9)],
+        },
+        Command::ReviewDeployments { deployments: vec![DeploymentId(6)] },
+        Command::RevertJob {
+            namespace: namespace.clone(),
+            job: job.clone(),
+            version: 1,
+            enforce_prior: Some(2),
+        },
+        Command::SetJobStable { namespace, job, version: 1, stable: true },
     ]
 }
 
@@ -82,10 +105,13 @@ fn sample_plan(moment: WallTime) -> Plan {
         placements: vec![Placement {
             ports: vec![port],
             previous: Some(AllocId(9)),
+            version: Some(0),
+            canary: true,
             rescheduled_after_ms: Some(30_000),
             ..placement(2, 1)
         }],
         in_place: vec![AllocId(8)],
+        watched: vec![WatchedGroup { group: 0, canaries: 1 }],
         verdict: Verdict::Done {
             failures: BTreeMap::from([("web".to_owned(), failure)]),
             queued: BTreeMap::from([("web".to_owned(), 2)]),
@@ -114,6 +140,7 @@ fn sample_update(moment: WallTime) -> AllocUpdate {
         status: ClientStatus::Failed,
         description: "Failed tasks".to_owned(),
         tasks: BTreeMap::from([("server".to_owned(), task)]),
+        health: Some(AllocHealth { version: 1, healthy: false, at: moment }),
     }
 }
 
@@ -142,6 +169,9 @@ fn a_status_moves_only_along_these_arrows() {
     }
     for (from, to) in EvalStatus::TRANSITIONS {
         writeln!(found, "eval {from:?} -> {to:?}").expect("text");
+    }
+    for (from, to) in DeploymentStatus::TRANSITIONS {
+        writeln!(found, "deployment {from:?} -> {to:?}").expect("text");
     }
     for (from, to) in NodeStatus::TRANSITIONS {
         writeln!(found, "node {from:?} -> {to:?}").expect("text");

@@ -96,12 +96,14 @@ impl World {
             stops: vec![],
             placements: vec![],
             in_place: vec![],
+            watched: vec![],
             verdict: done(),
         }
     }
 
     pub(crate) fn report(&mut self, node: u128, id: AllocId, status: ClientStatus) -> Outcome {
-        let update = AllocUpdate { id, status, description: String::new(), tasks: BTreeMap::new() };
+        let (description, tasks, health) = (String::new(), BTreeMap::new(), None);
+        let update = AllocUpdate { id, status, description, tasks, health };
         self.run(Command::UpdateAllocs { node: NodeId(node), updates: vec![update] })
     }
 
@@ -137,6 +139,8 @@ pub(crate) fn placement(slot: u32, ordinal: u32) -> Placement {
         ordinal,
         ports: vec![],
         previous: None,
+        version: None,
+        canary: false,
         rescheduled_after_ms: None,
         note: PlacementNote::default(),
     }

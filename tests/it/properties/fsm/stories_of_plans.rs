@@ -314,8 +314,13 @@ fn an_alloc_that_ends_unasked_has_its_job_evaluated_once_per_report() {
     for (kind, status, evaluated) in cases {
         let mut world = World::with_nodes(1);
         let (_, allocs) = world.place(job_spec("web", kind, 2), &[0, 0]);
-        let update =
-            |id| AllocUpdate { id, status, description: String::new(), tasks: BTreeMap::new() };
+        let update = |id| AllocUpdate {
+            id,
+            status,
+            description: String::new(),
+            tasks: BTreeMap::new(),
+            health: None,
+        };
         let updates: Vec<AllocUpdate> = allocs.into_iter().map(update).collect();
         world.run(Command::UpdateAllocs { node: NodeId(1), updates: updates.clone() });
         let triggers: Vec<Trigger> = world.state.pending_evals().map(|eval| eval.trigger).collect();
@@ -359,6 +364,7 @@ fn a_dead_task_stays_dead_and_a_stranger_is_not_kept() {
             status: ClientStatus::Running,
             description: String::new(),
             tasks: BTreeMap::from([(name.to_owned(), state)]),
+            health: None,
         };
         world.run(Command::UpdateAllocs { node: NodeId(1), updates: vec![update] });
     };
@@ -417,7 +423,8 @@ fn a_report_that_another_has_overtaken_changes_nothing() {
             events: vec![],
         };
         let tasks = BTreeMap::from([("server".to_owned(), state)]);
-        let update = AllocUpdate { id: allocs[0], status, description: String::new(), tasks };
+        let update =
+            AllocUpdate { id: allocs[0], status, description: String::new(), tasks, health: None };
         world.run(Command::UpdateAllocs { node: NodeId(1), updates: vec![update] });
     };
     steps.into_iter().for_each(|step| report(&mut world, step));

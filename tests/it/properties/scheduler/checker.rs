@@ -103,21 +103,22 @@ pub(crate) fn check_plan(view: &View<'_>, plan: &Plan, budget: usize) {
     if plan.placements.is_empty() {
         return;
     }
-    let spec = &state
-        .job(plan.job)
-        .expect("a known job")
-        .version(plan.version)
-        .expect("a kept version")
-        .spec;
-    check_room(state, plan, spec);
-    check_groups(state, plan, spec, &stopped);
+    check_room(state, plan);
+    check_groups(state, plan, &stopped);
 }
 
-fn check_room(state: &State, plan: &Plan, spec: &JobSpec) {
+/// The group that a placement is of, with its version's specification.
+fn group_of<'a>(job: &'a Job, plan: &Plan, placement: &Placement) -> (&'a JobSpec, &'a Group) {
+    let version = job.version(plan.version_of(placement)).expect("a kept version");
+    (&version.spec, &version.spec.groups[usize::from(placement.group)])
+}
+
+fn check_room(state: &State, plan: &Plan) {
+    let job = state.job(plan.job).expect("a known job");
     let mut nodes: BTreeMap<NodeSlot, Taken> = BTreeMap::new();
     for placement in &plan.placements {
         let node = state.node_at(placement.slot).expect("a placement names a node");
-        let group = &spec.groups[usize::from(placement.group)];
+        let (spec, group) = group_of(job, plan, placement);
         assert!(node.status == NodeStatus::Ready && node.eligible, "placed where nothing may go");
         assert!(is_feasible(spec, group, node), "placed against a constraint");
         let taken = nodes.entry(placement.slot).or_insert_with(|| taken_on(state, node));
@@ -133,9 +134,10 @@ fn check_room(state: &State, plan: &Plan, spec: &JobSpec) {
     }
 }
 
-/// Counts and names per group, and hosts that must differ.
-fn check_groups(state: &State, plan: &Plan, spec: &JobSpec, stopped: &BTreeSet<AllocId>) {
+/// Counts and names per group, and hosts that must differ. Canaries are counted beside the others.
+fn check_groups(state: &State, plan: &Plan, stopped: &BTreeSet<AllocId>) {
     let job = state.job(plan.job).expect("a known job");
+    let spec = &job.version(plan.version).expect("a kept version").spec;
     let mut on_node: BTreeMap<(NodeSlot, usize), u32> = BTreeMap::new();
     for (at, group) in spec.groups.iter().enumerate() {
         let running = state.allocs_of_job(plan.job).filter(|alloc| {
@@ -146,22 +148,28 @@ fn check_groups(state: &State, plan: &Plan, spec: &JobSpec, stopped: &BTreeSet<A
                 && !alloc.client_status.is_terminal()
                 && !stopped.contains(&alloc.id)
         });
-        let mut names = BTreeSet::new();
-        let mut count = 0;
+        let (mut names, mut counts) = (BTreeSet::new(), [0, 0]);
         for alloc in running {
-            count += 1;
-            names.insert(alloc.ordinal);
+            counts[usize::from(alloc.canary)] += 1;
+            names.insert((alloc.canary, alloc.ordinal));
             if let Some(slot) = state.slot_of(alloc.node) {
                 *on_node.entry((slot, at)).or_default() += 1;
             }
         }
-        for placement in plan.placements.iter().filter(|p| usize::from(p.group) == at) {
-            count += 1;
-            assert!(names.insert(placement.ordinal), "a name is given once");
+        let is_ours = |p: &&Placement| group_of(job, plan, p).1.name == group.name;
+        let mut placed = [false, false];
+        for placement in plan.placements.iter().filter(is_ours) {
+            counts[usize::from(placement.canary)] += 1;
+            placed[usize::from(placement.canary)] = true;
+            let is_new = names.insert((placement.canary, placement.ordinal));
+            assert!(is_new, "a name is given once");
             *on_node.entry((placement.slot, at)).or_default() += 1;
         }
-        let placed = plan.placements.iter().any(|p| usize::from(p.group) == at);
-        assert!(!placed || count <= group.count, "{count} allocs for a count of {}", group.count);
+        for (placed, count, most) in
+            [(placed[0], counts[0], group.count), (placed[1], counts[1], group.update.canary)]
+        {
+            assert!(!placed || count <= most, "{count} allocs for a count of {most}");
+        }
     }
     for (at, group) in spec.groups.iter().enumerate() {
         if is_distinct(&group.constraints) {

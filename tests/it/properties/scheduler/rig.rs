@@ -1,6 +1,6 @@
 //! A leader's scheduling without a network: state, broker, plans in flight, and clients that do what
 //! they are told when the test says so. Every plan is held against a checker of its own making.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drover_core::broker::{self, Broker};
@@ -26,6 +26,12 @@ pub(crate) struct Cluster {
     pub(crate) stamp: WallTime,
     pub(crate) budget: usize,
     pub(crate) seed: u64,
+    /// Versions whose allocs run and are never healthy.
+    pub(crate) sick: BTreeSet<u64>,
+    /// What was planned, in words, since somebody last looked.
+    pub(crate) story: Vec<String>,
+    /// Since when each alloc runs, as which version.
+    running: BTreeMap<AllocId, (u64, WallTime)>,
     /// What the broker asked for and has not got.
     asked: Vec<broker::Output>,
 }
@@ -40,6 +46,9 @@ impl Cluster {
             stamp: WallTime { unix_ms: START_MS },
             budget: BUDGET,
             seed: 1,
+            sick: BTreeSet::new(),
+            story: Vec::new(),
+            running: BTreeMap::new(),
             asked: Vec::new(),
         };
         cluster.run(Command::Bootstrap { cluster: ClusterId(7) });
@@ -76,6 +85,7 @@ impl Cluster {
                 }
                 Change::Room(node) => self.broker.on_room(node, index, &fits, &mut self.asked),
                 Change::Node(_) | Change::Job(_) | Change::Alloc(_) => {}
+                Change::Deployment(_) => {}
                 Change::Assigned(_) | Change::Operator | Change::Restored => {}
             }
         }
@@ -137,6 +147,7 @@ impl Cluster {
     /// Schedule everything that is due, until nothing is.
     pub(crate) fn settle(&mut self) {
         let mut last = Vec::new();
+        self.review();
         for _ in 0..EVALS_MAX {
             self.broker.on_time(self.stamp, &mut self.asked);
             for output in std::mem::take(&mut self.asked) {
@@ -153,7 +164,11 @@ impl Cluster {
             self.in_flight.on_proposed(&self.state, &plan);
             self.in_flight.check_invariants();
             let placed = plan.placements.len();
-            last.insert(0, format!("{:?}: {}", plan.job, self.told(&plan)));
+            let told = self.told(&plan);
+            if told != "nothing" {
+                self.story.push(told.clone());
+            }
+            last.insert(0, format!("{:?}: {told}", plan.job));
             last.truncate(4);
             let outcome = self.run(Command::ApplyPlan(plan));
             self.in_flight.on_applied(id);
@@ -164,6 +179,15 @@ impl Cluster {
             assert_eq!(refused_placements, 0, "of {placed} placements, fit means fit");
         }
         panic!("evaluations make each other without end: {last:?}");
+    }
+
+    /// As a leader does when the moment of a deployment has come.
+    fn review(&mut self) {
+        let due = self.state.deployment_deadlines().take_while(|&(at, _)| at <= self.stamp);
+        let deployments: Vec<DeploymentId> = due.map(|(_, id)| id).collect();
+        if !deployments.is_empty() {
+            self.run(Command::ReviewDeployments { deployments });
+        }
     }
 
     /// What is planned for the job, done, and what the next look at it would do.
@@ -183,7 +207,8 @@ impl Cluster {
         }
     }
 
-    /// Clients of ready nodes start what they must run and end what they must stop.
+    /// Clients of ready nodes start what they must run, end what they must stop, and say what is
+    /// healthy, or is too late to be.
     pub(crate) fn clients_act(&mut self) {
         let acting = self.state.allocs().filter(|alloc| {
             let node = self.state.node(alloc.node);
@@ -191,19 +216,56 @@ impl Cluster {
         });
         let moved = acting.filter_map(|alloc| match (alloc.desired, alloc.client_status) {
             (DesiredStatus::Run, ClientStatus::Pending) => Some((alloc, ClientStatus::Running)),
+            (DesiredStatus::Run, ClientStatus::Running) => {
+                let known = self.running.get(&alloc.id);
+                let is_news = known.is_none_or(|known| known.0 != alloc.version);
+                let is_due = is_news || self.verdict(alloc).is_some();
+                is_due.then_some((alloc, ClientStatus::Running))
+            }
             (DesiredStatus::Stop, ClientStatus::Pending | ClientStatus::Running) => {
                 Some((alloc, ClientStatus::Complete))
             }
             _ => None,
         });
-        let moved: Vec<_> = moved.map(|(alloc, to)| (alloc.node, alloc.id, to)).collect();
-        for (node, alloc, status) in moved {
-            self.report(node, alloc, status);
+        let moved: Vec<_> = moved
+            .map(|(alloc, to)| (alloc.node, alloc.id, alloc.version, to, self.verdict(alloc)))
+            .collect();
+        for (node, alloc, version, status, health) in moved {
+            let since = self.running.get(&alloc).copied().filter(|known| known.0 == version);
+            let since = since.unwrap_or((version, self.stamp));
+            self.running.insert(alloc, since);
+            self.report(node, alloc, status, health);
         }
     }
 
-    fn report(&mut self, node: NodeId, id: AllocId, status: ClientStatus) {
-        let update = AllocUpdate { id, status, description: String::new(), tasks: BTreeMap::new() };
+    /// What the client finds out about the alloc by now. A version that it has just taken is judged
+    /// from the moment on at which the client was first looked at.
+    fn verdict(&self, alloc: &Allocation) -> Option<AllocHealth> {
+        let job = self.state.job(alloc.job).expect("a known job");
+        let spec = &job.version(alloc.version).expect("a kept version").spec;
+        let policy = &spec.groups[usize::from(alloc.group)].update;
+        let asked = policy.health_check != HealthCheck::Manual && policy.parallel_max != 0;
+        if alloc.health.is_some() || !asked || spec.kind != JobKind::Service {
+            return None;
+        }
+        let known = self.running.get(&alloc.id).filter(|known| known.0 == alloc.version);
+        let waited_ms = known.map_or(0, |(_, since)| self.stamp.ms_since(*since));
+        let is_sick = self.sick.contains(&alloc.version);
+        let healthy = !is_sick && known.is_some() && policy.min_healthy_ms <= waited_ms;
+        let is_late = is_sick && policy.healthy_deadline_ms <= waited_ms;
+        let verdict = AllocHealth { version: alloc.version, healthy, at: self.stamp };
+        (healthy || is_late).then_some(verdict)
+    }
+
+    fn report(
+        &mut self,
+        node: NodeId,
+        id: AllocId,
+        status: ClientStatus,
+        health: Option<AllocHealth>,
+    ) {
+        let (description, tasks) = (String::new(), BTreeMap::new());
+        let update = AllocUpdate { id, status, description, tasks, health };
         self.run(Command::UpdateAllocs { node, updates: vec![update] });
     }
 
@@ -211,7 +273,7 @@ impl Cluster {
     pub(crate) fn end(&mut self, job: JobId, ordinal: u32, status: ClientStatus) -> AllocId {
         let live = self.live(job).into_iter().find(|alloc| alloc.ordinal == ordinal);
         let (node, id) = live.map(|alloc| (alloc.node, alloc.id)).expect("a live alloc");
-        self.report(node, id, status);
+        self.report(node, id, status, None);
         id
     }
 
@@ -234,10 +296,16 @@ impl Cluster {
     /// A plan in words: `place 5-9; stop 2 lost; in place 3; later 1; queued 4`.
     pub(crate) fn told(&self, plan: &Plan) -> String {
         let mut parts = Vec::new();
-        if !plan.placements.is_empty() {
-            let mut ordinals: Vec<u32> = plan.placements.iter().map(|p| p.ordinal).collect();
+        let mut placed: BTreeMap<(bool, Option<u64>), Vec<u32>> = BTreeMap::new();
+        for placement in &plan.placements {
+            let kind = (placement.canary, placement.version);
+            placed.entry(kind).or_default().push(placement.ordinal);
+        }
+        for ((is_canary, version), mut ordinals) in placed {
             ordinals.sort_unstable();
-            parts.push(format!("place {}", ranges(&ordinals)));
+            let word = if is_canary { "canary" } else { "place" };
+            let of = version.map(|version| format!(" of v{version}")).unwrap_or_default();
+            parts.push(format!("{word} {}{of}", ranges(&ordinals)));
         }
         for (reason, word) in [
             (StopReason::NotNeeded, "not needed"),
@@ -274,7 +342,7 @@ impl Cluster {
 }
 
 /// `0-2,5`
-fn ranges(ordinals: &[u32]) -> String {
+pub(crate) fn ranges(ordinals: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for &ordinal in ordinals {
         match runs.last_mut() {

@@ -57,6 +57,7 @@ fn the_next_step_waits_until_the_last_one_is_healthy() {
     assert_eq!(renewed(&cluster, job), 1);
     assert!(cluster.live(job).iter().all(|a| a.client_status == ClientStatus::Running));
     cluster.wait_ms(12_000);
+    cluster.clients_act();
     cluster.settle();
     cluster.clients_act();
     assert_eq!(renewed(&cluster, job), 2);

@@ -1,0 +1,92 @@
+//! What is done to deployments and to versions of jobs, in words: for the ladder and for replays.
+//!
+//! Invariants
+//! - a command and the request that asked for it are told in the same words.
+use drover_core::api::Request;
+use drover_core::fsm::Command;
+use drover_core::state::State;
+
+use crate::plan::Steering;
+use crate::workload::NAMESPACE;
+
+/// What an operator asks for who sees `state`; `None`: the job has no deployment.
+#[must_use]
+pub fn steer(state: &State, job: &str, how: Steering) -> Option<Request> {
+    let job = state.job_named(NAMESPACE, job)?;
+    let deployment = state.deployments_of_job(job.id).next_back()?.id;
+    Some(match how {
+        Steering::Promote => Request::PromoteDeployment { deployment, groups: Vec::new() },
+        Steering::Pause => Request::PauseDeployment { deployment, pause: true },
+        Steering::Resume => Request::PauseDeployment { deployment, pause: false },
+        Steering::GiveUp => Request::FailDeployment { deployment },
+    })
+}
+
+/// The words for a command about deployments or versions; `None`: it is about something else.
+#[must_use]
+pub fn of_command(command: &Command) -> Option<String> {
+    let words = match command {
+        Command::PromoteDeployment { deployment, groups } => promoted(deployment.0, groups),
+        Command::PauseDeployment { deployment, pause } => paused(deployment.0, *pause),
+        Command::FailDeployment { deployment } => failed(deployment.0),
+        Command::SetAllocHealth { deployment, healthy, unhealthy } => {
+            judged(deployment.0, healthy.len(), unhealthy.len())
+        }
+        Command::ReviewDeployments { deployments } => {
+            format!("{} deployments should have come further by now", deployments.len())
+        }
+        Command::RevertJob { job, version, .. } => reverted(job, *version),
+        Command::SetJobStable { job, version, stable, .. } => stability(job, *version, *stable),
+        _ => return None,
+    };
+    Some(words)
+}
+
+/// The same for a request.
+#[must_use]
+pub fn of_request(request: &Request) -> Option<String> {
+    let words = match request {
+        Request::PromoteDeployment { deployment, groups } => promoted(deployment.0, groups),
+        Request::PauseDeployment { deployment, pause } => paused(deployment.0, *pause),
+        Request::FailDeployment { deployment } => failed(deployment.0),
+        Request::SetAllocHealth { deployment, healthy, unhealthy } => {
+            judged(deployment.0, healthy.len(), unhealthy.len())
+        }
+        Request::RevertJob { job, version, .. } => reverted(job, *version),
+        Request::SetJobStable { job, version, stable, .. } => stability(job, *version, *stable),
+        _ => return None,
+    };
+    Some(words)
+}
+
+/// Whether `command` is what `request` asked for; `None`: the request is about something else.
+#[must_use]
+pub fn is_what_was_asked(request: &Request, command: &Command) -> Option<bool> {
+    let asked = of_request(request)?;
+    Some(of_command(command) == Some(asked))
+}
+
+fn promoted(deployment: u64, groups: &[String]) -> String {
+    let which = if groups.is_empty() { "all groups".to_owned() } else { groups.join(", ") };
+    format!("deployment {deployment} is promoted: {which}")
+}
+
+fn paused(deployment: u64, pause: bool) -> String {
+    format!("deployment {deployment} {}", if pause { "is paused" } else { "goes on" })
+}
+
+fn failed(deployment: u64) -> String {
+    format!("deployment {deployment} is given up")
+}
+
+fn judged(deployment: u64, healthy: usize, unhealthy: usize) -> String {
+    format!("of deployment {deployment} {healthy} are called healthy, {unhealthy} not")
+}
+
+fn reverted(job: &str, version: u64) -> String {
+    format!("job {job} goes back to version {version}")
+}
+
+fn stability(job: &str, version: u64, stable: bool) -> String {
+    format!("version {version} of job {job} is {}stable", if stable { "" } else { "not " })
+}
