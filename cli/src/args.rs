@@ -7,14 +7,14 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, alloc, completions, eval, job, monitor, node, operator, rehearse};
-use crate::commands::{replay, server, sim, status, system, tls};
+use crate::commands::{agent, alloc, completions, deployment, eval, job, monitor, node, operator};
+use crate::commands::{rehearse, replay, server, sim, status, system, tls};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    an error; job plan: the job would start or stop something
-  2    job run: not everything could be placed; replay, rehearse: something was found
+  2    job run: not everything could be placed (a deployment that fails is an error); replay, rehearse: something was found
   255  job plan: an error
   130  interrupted while watching (what was submitted goes on)
 
@@ -116,6 +116,8 @@ pub(crate) enum Remote {
     Alloc(alloc::AllocCommand),
     #[command(subcommand, about = "Look at evaluations")]
     Eval(eval::EvalCommand),
+    #[command(subcommand, about = "Watch and steer new versions on their way")]
+    Deployment(deployment::DeploymentCommand),
     #[command(subcommand, about = "Look at servers")]
     Server(server::ServerCommand),
     #[command(about = "Follow an agent's log")]

@@ -14,6 +14,7 @@ use crate::terminal::Terminal;
 pub(crate) mod agent;
 pub(crate) mod alloc;
 pub(crate) mod completions;
+pub(crate) mod deployment;
 pub(crate) mod eval;
 pub(crate) mod job;
 pub(crate) mod monitor;
@@ -98,6 +99,7 @@ fn remote(command: &Remote, session: &mut Session) -> Ended {
         Remote::Node(command) => node::run(command, session),
         Remote::Alloc(command) => alloc::run(command, session),
         Remote::Eval(command) => eval::run(command, session),
+        Remote::Deployment(command) => deployment::run(command, session),
         Remote::Server(command) => server::run(command, session),
         Remote::Monitor(args) => monitor::run(args, session),
         Remote::System(command) => system::run(command, session),

@@ -60,6 +60,17 @@ const EVALS: Kind = Kind {
     row: |eval| ["ID", "TriggeredBy", "JobID", "Status"].map(|key| eval.text(key).into()).into(),
 };
 
+const DEPLOYMENTS: Kind = Kind {
+    path: "/v1/deployments",
+    one: "deployment",
+    many: "deployments",
+    header: &["ID", "Job ID", "Job Version", "Status"],
+    row: |one| {
+        let version = one.int("JobVersion").to_string();
+        vec![one.text("ID").into(), one.text("JobID").into(), version, one.text("Status").into()]
+    },
+};
+
 /// A job as the list shows it, and whether its id was typed in full.
 pub(crate) struct FoundJob {
     pub(crate) id: String,
@@ -106,6 +117,11 @@ impl Session {
         let row = self.find_uuid(&EVALS, typed)?;
         let path = format!("/v1/evaluation/{}", row.text("ID"));
         self.client.get(&path, &[]).map_err(error("querying evaluation"))
+    }
+
+    /// The whole deployment.
+    pub(crate) fn find_deployment(&mut self, typed: &str) -> Result<Value, Failure> {
+        self.find_uuid(&DEPLOYMENTS, typed)
     }
 
     fn find_uuid(&mut self, kind: &Kind, typed: &str) -> Result<Value, Failure> {

@@ -12,6 +12,7 @@ mod api;
 mod args;
 mod client;
 mod commands;
+mod deployment;
 mod failure;
 mod find;
 mod http;

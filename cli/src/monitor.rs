@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::api::{Fields as _, Ids};
 use crate::commands::{Ended, Session};
+use crate::deployment::follow;
 use crate::failure::{Exit, Failure, Refusal, error};
 use crate::reasons;
 use crate::terminal::Style;
@@ -30,8 +31,22 @@ struct Said {
     allocs: BTreeMap<String, String>,
 }
 
-/// Watches `eval` to its end, and any that it is continued by at once.
+/// Watches `eval` to its end, and then the deployment that it is a part of.
 pub(crate) fn monitor(session: &mut Session, eval: &str, verbose: bool) -> Ended {
+    let (exit, deployment) = monitor_eval(session, eval, verbose)?;
+    match deployment.filter(|_| exit == Exit::Done) {
+        // Who finds no room is told so at once: a deployment would be waited for in vain.
+        None => Ok(exit),
+        Some(deployment) => follow(session, &deployment, Ids::of(verbose)),
+    }
+}
+
+/// Watches `eval` to its end. Answers its deployment, if it has one that goes on.
+fn monitor_eval(
+    session: &mut Session,
+    eval: &str,
+    verbose: bool,
+) -> Result<(Exit, Option<String>), Failure> {
     let ids = Ids::of(verbose);
     let short = ids.show(eval);
     crate::interrupt::say_on_interrupt(format!(
@@ -74,7 +89,9 @@ pub(crate) fn monitor(session: &mut Session, eval: &str, verbose: bool) -> Ended
             said.status = status.to_owned();
         }
         if !matches!(status, "pending" | "blocked") {
-            return finish(session, &eval, verbose);
+            let deployment = Some(eval.text("DeploymentID")).filter(|id| !id.is_empty());
+            let deployment = deployment.map(str::to_owned);
+            return Ok((finish(session, &eval, verbose), deployment));
         }
         let newer = index < reply.index;
         index = reply.index.max(1);
@@ -131,7 +148,7 @@ fn say_allocs(
     Ok(())
 }
 
-fn finish(session: &Session, eval: &Value, verbose: bool) -> Ended {
+fn finish(session: &Session, eval: &Value, verbose: bool) -> Exit {
     let ids = Ids::of(verbose);
     let (id, status) = (ids.show(eval.text("ID")), eval.text("Status"));
     let failed = eval.entries("FailedTGAllocs");
@@ -139,12 +156,12 @@ fn finish(session: &Session, eval: &Value, verbose: bool) -> Ended {
         heading(session, &format!("Evaluation \"{id}\" finished with status \"{status}\""));
         let description = eval.text("StatusDescription");
         if status == "complete" {
-            return Ok(Exit::Done);
+            return Exit::Done;
         }
         if !description.is_empty() {
             say(session, description);
         }
-        return Ok(Exit::Failed);
+        return Exit::Failed;
     }
     let but = "but failed to place all allocations:";
     heading(session, &format!("Evaluation \"{id}\" finished with status \"{status}\" {but}"));
@@ -160,14 +177,14 @@ fn finish(session: &Session, eval: &Value, verbose: bool) -> Ended {
         let wait = "waiting for additional capacity to place remainder";
         say(session, &format!("Evaluation \"{blocked}\" {wait}"));
     }
-    Ok(Exit::Unplaced)
+    Exit::Unplaced
 }
 
-fn heading(session: &Session, text: &str) {
+pub(crate) fn heading(session: &Session, text: &str) {
     let line = format!("==> {}: {text}", time::stamp(time::now_unix_ns()));
     session.terminal.line(&session.terminal.paint(Style::Heading, &line));
 }
 
-fn say(session: &Session, text: &str) {
+pub(crate) fn say(session: &Session, text: &str) {
     session.terminal.line(&format!("    {}: {text}", time::stamp(time::now_unix_ns())));
 }

@@ -3,6 +3,8 @@
 //!
 //! This is a test of the package `drover` (see its Cargo.toml), because only such a test is given the
 //! path of the program.
+#[path = "cli/deployment.rs"]
+mod deployment;
 #[path = "cli/done.rs"]
 mod done;
 #[path = "cli/operator.rs"]

@@ -13,6 +13,8 @@
 mod cluster;
 #[path = "process/damage.rs"]
 mod damage;
+#[path = "process/deployments.rs"]
+mod deployments;
 #[path = "process/node.rs"]
 mod node;
 #[path = "process/operator.rs"]

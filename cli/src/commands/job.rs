@@ -5,6 +5,7 @@ use crate::commands::{Ended, Session};
 
 pub(crate) mod diff;
 pub(crate) mod files;
+pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -20,6 +21,14 @@ pub(crate) enum JobCommand {
     Status(status::JobStatusArgs),
     #[command(about = "Stop a job")]
     Stop(stop::StopArgs),
+    #[command(about = "Show a job's versions")]
+    History(history::HistoryArgs),
+    #[command(about = "Go back to an earlier version")]
+    Revert(history::RevertArgs),
+    #[command(about = "List a job's deployments")]
+    Deployments(history::DeploymentsArgs),
+    #[command(about = "Let the version of a job's canaries take over")]
+    Promote(history::PromoteArgs),
     #[command(about = "Print a job as JSON")]
     Inspect(files::InspectArgs),
     #[command(about = "Check a job file, here and by the servers if they can be reached")]
@@ -34,6 +43,10 @@ pub(crate) fn run(command: &JobCommand, session: &mut Session) -> Ended {
         JobCommand::Plan(args) => plan::run(args, session),
         JobCommand::Status(args) => status::run(args, session),
         JobCommand::Stop(args) => stop::run(args, session),
+        JobCommand::History(args) => history::history(args, session),
+        JobCommand::Revert(args) => history::revert(args, session),
+        JobCommand::Deployments(args) => history::deployments(args, session),
+        JobCommand::Promote(args) => history::promote(args, session),
         JobCommand::Inspect(args) => files::inspect(args, session),
         JobCommand::Validate(args) => files::validate(args, session),
         JobCommand::Init(args) => files::init(args, session.terminal),

@@ -5,7 +5,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{alloc, eval, job, node};
+use super::{alloc, deployment, eval, job, node};
 use crate::api::Fields as _;
 use crate::args::Format;
 use crate::commands::{Ended, Session};
@@ -13,7 +13,10 @@ use crate::failure::{Failure, error};
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    #[arg(value_name = "ID", help = "A job, allocation, node or evaluation; all jobs without it")]
+    #[arg(
+        value_name = "ID",
+        help = "A job, allocation, node, evaluation or deployment; all jobs without it"
+    )]
     id: Option<String>,
     #[command(flatten)]
     format: Format,
@@ -47,6 +50,7 @@ pub(crate) fn run(args: &StatusArgs, session: &mut Session) -> Ended {
         [("allocs", _)] => alloc::status::show(&id, &format, session),
         [("nodes", _)] => node::show(&id, &format, session),
         [("evals", _)] => eval::show(&id, &format, session),
+        [("deployment", _)] => deployment::show(&id, &format, session),
         [(kind, _)] => {
             Err(Failure::new(format!("\"{typed}\" is one of the {kind}, which have no status")))
         }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::api::{Fields as _, Ids};
 use crate::args::Format;
 use crate::commands::{Ended, Session};
+use crate::deployment::{basics_of_job, deployed};
 use crate::failure::{Exit, Failure, error};
 use crate::find::{FoundJob, alloc_rows};
 use crate::reasons;
@@ -113,6 +114,11 @@ fn one(typed: &str, args: &JobStatusArgs, session: &mut Session) -> Ended {
     if let Some(why) = failures(&evals) {
         terminal.section("Placement Failure", &why);
     }
+    if let Some(newest) = latest_deployment(session, &found) {
+        let ids = Ids::of(args.format.verbose);
+        terminal.section("Latest Deployment", &basics_of_job(&newest, ids));
+        terminal.section("Deployed", &deployed(&newest));
+    }
     if let Some(later) = rescheduled(&allocs, &evals, Ids::of(args.format.verbose)) {
         terminal.section("Future Rescheduling Attempts", &later);
     }
@@ -123,6 +129,13 @@ fn one(typed: &str, args: &JobStatusArgs, session: &mut Session) -> Ended {
         terminal.section("Allocations", &rows);
     }
     Ok(Exit::Done)
+}
+
+/// Agents of earlier versions have none, and say so in many ways.
+fn latest_deployment(session: &mut Session, found: &FoundJob) -> Option<Value> {
+    let query = [("namespace", found.namespace.as_str())];
+    let newest = session.client.get(&found.path("/deployment"), &query).ok()?;
+    newest.is_object().then_some(newest)
 }
 
 fn ask(session: &mut Session, found: &FoundJob, rest: &str, what: &str) -> Result<Value, Failure> {

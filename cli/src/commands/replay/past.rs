@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::files::Files;
 use super::{GUARD, ReplayArgs, quietly};
 use crate::args::{self, Cli, Command, Remote};
-use crate::commands::{self, Ended, Exit, alloc, job, node, operator};
+use crate::commands::{self, Ended, Exit, alloc, deployment, job, node, operator};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use crate::time;
@@ -76,9 +76,14 @@ fn check(command: &Command) -> Result<(), Failure> {
     let why = match command {
         Command::Remote(remote) => match remote {
             Remote::Job(command) => match command {
-                job::JobCommand::Run(_) | job::JobCommand::Stop(_) => WRITES,
+                job::JobCommand::Run(_)
+                | job::JobCommand::Stop(_)
+                | job::JobCommand::Revert(_)
+                | job::JobCommand::Promote(_) => WRITES,
                 job::JobCommand::Init(_) => APART,
                 job::JobCommand::Plan(_)
+                | job::JobCommand::History(_)
+                | job::JobCommand::Deployments(_)
                 | job::JobCommand::Status(_)
                 | job::JobCommand::Inspect(_)
                 | job::JobCommand::Validate(_) => return Ok(()),
@@ -93,6 +98,14 @@ fn check(command: &Command) -> Result<(), Failure> {
                 alloc::AllocCommand::Stop(_)
                 | alloc::AllocCommand::Restart(_)
                 | alloc::AllocCommand::Signal(_) => WRITES,
+            },
+            Remote::Deployment(command) => match command {
+                deployment::DeploymentCommand::List(_)
+                | deployment::DeploymentCommand::Status(_) => return Ok(()),
+                deployment::DeploymentCommand::Promote(_)
+                | deployment::DeploymentCommand::Pause(_)
+                | deployment::DeploymentCommand::Resume(_)
+                | deployment::DeploymentCommand::Fail(_) => WRITES,
             },
             Remote::Run(_) | Remote::Stop(_) | Remote::System(_) => WRITES,
             Remote::Logs(_) | Remote::Monitor(_) => ELSEWHERE,
