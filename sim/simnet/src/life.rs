@@ -79,7 +79,7 @@ struct Born {
     agent: Box<Agent>,
     recovered: Recovered,
     is_torn: bool,
-    node: Option<drover_core::types::NodeSpec>,
+    node: Option<Arc<drover_core::types::NodeSpec>>,
     hello: Hello,
     rng: Rng,
 }
