@@ -78,6 +78,11 @@ impl InFlight {
         self.overlays.get(&slot)
     }
 
+    /// Nodes that plans in flight take something on.
+    pub fn slots(&self) -> impl Iterator<Item = NodeSlot> {
+        self.overlays.keys().copied()
+    }
+
     /// The evaluations whose plans are in flight.
     pub fn evals(&self) -> impl Iterator<Item = EvalId> {
         self.plans.keys().copied()

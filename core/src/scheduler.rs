@@ -18,23 +18,38 @@
 mod bucket;
 mod change;
 mod compare;
+mod crowd;
 mod draft;
 mod feasible;
+mod memo;
 mod rank;
 mod reconcile;
 mod retry;
 mod rollout;
 mod room;
-mod score;
+pub mod score;
 
 use self::bucket::Sorter;
 use self::draft::Draft;
+pub use self::memo::Memo;
 pub use crate::planner::View;
 use crate::types::{Evaluation, Plan};
 
 /// What `eval` asks for, changing at most `budget` allocs.
 #[must_use]
 pub fn schedule(view: &View<'_>, eval: &Evaluation, seed: u64, budget: usize) -> Plan {
+    schedule_with(&mut Memo::default(), view, eval, seed, budget)
+}
+
+/// `schedule`, with what is known of the nodes of this state from evaluations before.
+#[must_use]
+pub fn schedule_with(
+    memo: &mut Memo,
+    view: &View<'_>,
+    eval: &Evaluation,
+    seed: u64,
+    budget: usize,
+) -> Plan {
     assert!(0 < budget, "each plan gets some work done");
     let state = view.state;
     let job = state.job(eval.job);
@@ -43,7 +58,7 @@ pub fn schedule(view: &View<'_>, eval: &Evaluation, seed: u64, budget: usize) ->
     let now = state.clock().max(eval.wait_until.unwrap_or_default());
     let sorter = Sorter { state, job, now, eval: eval.id };
     let buckets = sorter.sort(state.allocs_of_job(eval.job));
-    let mut draft = Draft::of(*view, eval, budget);
+    let mut draft = Draft::of(memo, *view, eval, budget);
     draft.stop(reconcile::stop_strays(&buckets));
     if let (Some(job), true) = (job, sorter.wanted().is_some()) {
         draft.fill(job, &buckets, seed);

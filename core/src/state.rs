@@ -22,9 +22,12 @@
 //!
 //! It does not decide anything: what a command means is in `fsm`.
 mod assignment;
+pub mod bits;
 mod change;
+mod classes;
 pub mod fits;
 pub mod fleet;
+mod grid;
 pub(crate) mod indexes;
 mod invariants;
 mod lookup;

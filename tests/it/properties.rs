@@ -1,6 +1,7 @@
 //! What must hold for every input.
 mod broker;
 mod fsm;
+mod index;
 mod raft_codec;
 mod raft_quorum;
 mod raft_schedule;

@@ -368,7 +368,7 @@ fn why_tells_the_life_of_an_alloc_from_what_made_it_to_its_end() {
                 "registers job sum: 2 × group",
                 "the job was registered",
                 "schedules the eval",
-                "nodes looked at",
+                "the best of",
                 "the client starts task 0 (work), attempt 0",
                 "runs as process",
                 "it is running",

@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
 use crate::raft::Payload;
-use crate::scheduler::{View, schedule};
+use crate::scheduler::{Memo, View, schedule_with};
 use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
@@ -48,6 +48,9 @@ pub(super) struct Leader {
     pub(super) broker: Broker,
     pub(super) heartbeats: Heartbeats,
     pub(super) in_flight: InFlight,
+    /// What can be found out again.
+    #[serde(skip)]
+    memo: Memo,
     pub(super) proposals: Proposals,
     pub(super) stamper: Stamper,
     pub(super) orders: Orders,
@@ -127,6 +130,7 @@ impl Leader {
             broker: Broker::default(),
             heartbeats: Heartbeats::new(heartbeat, now, nodes),
             in_flight: InFlight::default(),
+            memo: Memo::default(),
             proposals: Proposals::default(),
             stamper: Stamper::new(state.clock()),
             orders: Orders::default(),
@@ -182,6 +186,7 @@ impl Leader {
     /// one: they will be refused, and nobody waits for them.
     fn take_stock(&mut self, state: &State, out: &mut impl Emit<broker::Output>) {
         self.in_flight.clear();
+        self.memo = Memo::default();
         self.proposals.forget_plans();
         let open = state.pending_evals().chain(state.blocked_evals());
         self.broker = Broker::restore(open, self.clock, out);
@@ -321,7 +326,7 @@ impl Agent {
         let placements_max = leader.config.placements_per_step_max;
         let mut plan = None;
         let guarded = (self.guard.0)(&mut || {
-            let proposed = schedule(&view, eval, seed, placements_max);
+            let proposed = schedule_with(&mut leader.memo, &view, eval, seed, placements_max);
             plan = Some(planner::check(&view, proposed));
         });
         let command = match (guarded, plan) {

@@ -8,13 +8,16 @@
 //! - the job's allocs of all groups are counted before the first one is placed.
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::View;
 use super::bucket::Buckets;
 use super::change::{self, Change};
-use super::feasible::{Feasibility, Judgement};
-use super::rank::{Chosen, Crowd, Ranking, Subject};
+use super::crowd::Crowd;
+use super::feasible::distinct;
+use super::memo::Memo;
+use super::rank::{Chosen, Ranking, Subject};
 use super::reconcile::{Cause, Goal, Outline, Want};
 use super::retry::{SLACK_MS, delay};
 use super::rollout::Stage;
@@ -22,8 +25,8 @@ use super::room::{Ask, Room};
 use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, EvalStatus, Evaluation, Group, Job, NodeSlot, Placement,
-    PlacementFailure, Plan, Stop, StopReason, Verdict, WatchedGroup,
+    AllocId, Allocation, ClientStatus, EvalStatus, Evaluation, Group, Job, JobSpec, NodeSlot,
+    Placement, PlacementFailure, Plan, Stop, StopReason, Verdict, WatchedGroup,
 };
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
@@ -31,6 +34,7 @@ const LATER_MAX: usize = 1_024;
 
 /// See the module.
 pub(super) struct Draft<'a> {
+    memo: &'a mut Memo,
     view: View<'a>,
     eval: &'a Evaluation,
     room: Room<'a>,
@@ -56,16 +60,22 @@ enum Progress {
 /// One group on its way to being placed.
 struct Work<'a> {
     at: usize,
-    group: &'a Group,
-    /// Its position in its version.
+    /// The version's.
+    spec: &'a Arc<JobSpec>,
+    /// Where the group is in it.
     position: u16,
-    feasibility: Feasibility<'a>,
     outline: Outline<'a>,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn of(view: View<'a>, eval: &'a Evaluation, budget: usize) -> Self {
+    pub(super) fn of(
+        memo: &'a mut Memo,
+        view: View<'a>,
+        eval: &'a Evaluation,
+        budget: usize,
+    ) -> Self {
         Self {
+            memo,
             view,
             eval,
             room: Room::of(view),
@@ -102,7 +112,7 @@ impl<'a> Draft<'a> {
         let (spec, fleet) = (&job.newest().spec, self.view.state.fleet());
         let mut crowd = Crowd::of(spec.groups.len());
         let mut works = Vec::with_capacity(spec.groups.len());
-        for (at, group) in spec.groups.iter().enumerate() {
+        for at in 0..spec.groups.len() {
             let mut work = self.outline(job, at, buckets);
             self.stop(core::mem::take(&mut work.outline.stops));
             let mut in_place = core::mem::take(&mut work.outline.in_place);
@@ -114,8 +124,7 @@ impl<'a> Draft<'a> {
             let kept = work.outline.kept.iter().map(|alloc| fleet.slot_of(alloc.node));
             let old = work.outline.wants.iter().map(|want| self.old_slot(want));
             kept.chain(old).flatten().for_each(|slot| crowd.join(at, slot));
-            assert!(work.group.name == group.name, "a bucket is of its group");
-            works.extend(self.of_older(job, &mut work));
+            works.extend(of_older(job, &mut work));
             works.push(work);
         }
         for work in works {
@@ -123,65 +132,49 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn outline(&self, job: &'a Job, at: usize, buckets: &Buckets<'a>) -> Work<'a> {
+    fn outline(&mut self, job: &'a Job, at: usize, buckets: &Buckets<'a>) -> Work<'a> {
         let newest = job.newest();
         let group = &newest.spec.groups[at];
-        let fleet = self.view.state.fleet();
-        let mut feasibility = Feasibility::of(&newest.spec, group, fleet.class_count());
-        let stage = Stage::of(self.view.state, job, group);
+        let (state, memo) = (self.view.state, &mut *self.memo);
+        let stage = Stage::of(state, job, group);
         let goal = Goal { group, kind: newest.spec.kind, version: newest.version, stage };
         let mut known: BTreeMap<u64, Change> = BTreeMap::new();
+        // Whether the new version may run where the alloc is.
+        let mut is_suitable = |alloc: &Allocation| {
+            let suitable = memo.suitable(state, &newest.spec, at);
+            state.fleet().slot_of(alloc.node).is_some_and(|slot| suitable.nodes.has(slot))
+        };
         let mut change = |alloc: &Allocation| {
             let step = known.entry(alloc.version).or_insert_with(|| step(job, alloc, group));
             match *step {
-                Change::InPlace if self.still_fits(&mut feasibility, alloc) => Change::InPlace,
+                Change::InPlace if is_suitable(alloc) => Change::InPlace,
                 Change::InPlace | Change::Destructive => Change::Destructive,
             }
         };
         let outline = goal.reconcile(&buckets.groups[at], &mut change);
-        Work { at, group, position: position(at), feasibility, outline }
-    }
-
-    /// What of the work is to be placed as older versions have it: one more work for each.
-    fn of_older(&self, job: &'a Job, work: &mut Work<'a>) -> Vec<Work<'a>> {
-        let mut by_version: BTreeMap<u64, Vec<Want<'a>>> = BTreeMap::new();
-        work.outline.wants.retain(|want| {
-            let Some(version) = want.version else { return true };
-            by_version.entry(version).or_default().push(*want);
-            false
-        });
-        let classes = self.view.state.fleet().class_count();
-        let older = by_version.into_iter().filter_map(|(version, wants)| {
-            let spec = &job.version(version)?.spec;
-            let (at, group) = spec.group(&work.group.name)?;
-            let feasibility = Feasibility::of(spec, group, classes);
-            let outline = Outline { wants, ..Outline::default() };
-            Some(Work { at: work.at, group, position: position(at), feasibility, outline })
-        });
-        older.collect()
-    }
-
-    /// Whether the new version may run where the alloc is.
-    fn still_fits(&self, feasibility: &mut Feasibility<'_>, alloc: &Allocation) -> bool {
-        let fleet = self.view.state.fleet();
-        let (slot, node) = (fleet.slot_of(alloc.node), self.view.state.node(alloc.node));
-        let (Some(slot), Some(node)) = (slot, node) else {
-            return false;
-        };
-        feasibility.judge(fleet.class(slot), node) == Judgement::Fit
+        Work { at, spec: &newest.spec, position: position(at), outline }
     }
 
     fn fill_group(&mut self, work: Work<'a>, crowd: &mut Crowd, seed: u64) {
-        let Work { at, group, position, mut feasibility, outline } = work;
+        let Work { at, spec, position, outline } = work;
+        let group = &spec.groups[usize::from(position)];
         self.later.extend(&outline.later);
         let mut ranking = None;
         for want in &outline.wants {
             if self.spend(1) == 0 {
                 return;
             }
+            let wanted = outline.wants.len().min(self.left + 1);
             let ranking = ranking.get_or_insert_with(|| {
-                let subject = Subject { at, ask: Ask::of(group), distinct: feasibility.distinct };
-                Ranking::of(self.view, subject, &mut feasibility, &self.room, crowd)
+                let position = usize::from(position);
+                let subject = Subject {
+                    at,
+                    ask: Ask::of(group),
+                    distinct: distinct(spec, group),
+                    suitable: self.memo.suitable(self.view.state, spec, position),
+                    wanted,
+                };
+                Ranking::of(subject, &self.room, crowd)
             });
             let old = self.old_slot(want);
             if let Some(slot) = old {
@@ -257,10 +250,11 @@ impl<'a> Draft<'a> {
         match self.failures.get_mut(&group.name) {
             Some(known) => known.coalesced += 1,
             None => {
-                self.failures.insert(group.name.clone(), ranking.failure(&self.room));
+                let failure = ranking.failure(&self.room, crowd);
+                self.failures.insert(group.name.clone(), failure);
             }
         }
-        let slot = self.old_slot(want).filter(|&slot| ranking.may_follow(slot, crowd));
+        let slot = self.old_slot(want).filter(|&slot| ranking.may_follow(slot, &self.room, crowd));
         let (Some(slot), Some(old)) = (slot, want.previous) else {
             return false;
         };
@@ -311,6 +305,24 @@ impl<'a> Draft<'a> {
         let follow_up = follow_up.and_then(|id| self.view.state.eval(id));
         follow_up.is_some_and(|eval| eval.status == EvalStatus::Pending)
     }
+}
+
+/// What of the work is to be placed as older versions have it: one more work for each.
+fn of_older<'a>(job: &'a Job, work: &mut Work<'a>) -> Vec<Work<'a>> {
+    let mut by_version: BTreeMap<u64, Vec<Want<'a>>> = BTreeMap::new();
+    work.outline.wants.retain(|want| {
+        let Some(version) = want.version else { return true };
+        by_version.entry(version).or_default().push(*want);
+        false
+    });
+    let name = &work.spec.groups[usize::from(work.position)].name;
+    let older = by_version.into_iter().filter_map(|(version, wants)| {
+        let spec = &job.version(version)?.spec;
+        let (at, _) = spec.group(name)?;
+        let outline = Outline { wants, ..Outline::default() };
+        Some(Work { at: work.at, spec, position: position(at), outline })
+    });
+    older.collect()
 }
 
 fn position(at: usize) -> u16 {

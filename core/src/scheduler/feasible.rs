@@ -1,33 +1,34 @@
 //! Which nodes a group may run on at all, whatever their room.
 //!
-//! Nodes of one class meet the same demands, so a class is judged once per scheduling. Demands that
-//! look at what is a node's alone (`unique.` attributes, its id, its name) escape the class and are
-//! judged for each node.
+//! Nodes of one class meet the same demands, so a class is judged once. Demands that look at what is a
+//! node's alone (`unique.` attributes, its id, its name) escape the class and are judged for each node.
+//! What comes out is a set of slots, which `memo` keeps for whoever demands the same.
 //!
 //! Invariants
-//! - a node is judged the same through the memo as without it;
+//! - a node is judged by its class as it would be alone;
 //! - a node outside the job's datacenters was not looked at: it counts neither as evaluated nor as
 //!   filtered.
 use alloc::borrow::Cow;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use regex::Regex;
 
 use super::compare;
-use crate::state::fleet::ClassId;
-use crate::types::{Constraint, Group, JobSpec, Node, Operator, PlacementFailure};
+use crate::state::State;
+use crate::state::bits::Bits;
+use crate::state::fleet::ClassKey;
+use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator};
 
 /// What excludes a node whose drivers are missing or unhealthy (Nomad's words).
 const MISSING_DRIVERS: &str = "missing drivers";
 /// What excludes a node that already has an alloc of the job or group (Nomad's words).
 pub(super) const DISTINCT_HOSTS: &str = "distinct_hosts";
 
-/// How a node looks to a group.
+/// How a class, or a node, looks to a group.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Judgement {
+enum Judgement {
     /// In none of the job's datacenters.
     Elsewhere,
     /// Excluded, by what.
@@ -57,12 +58,12 @@ impl<'a> Demand<'a> {
         Self { constraint, regex }
     }
 
-    fn holds(&self, spec: &JobSpec, node: &Node) -> bool {
-        let left = resolve(&self.constraint.left, spec, node);
+    fn holds(&self, spec: &JobSpec, subject: Subject<'_>) -> bool {
+        let left = subject.resolve(&self.constraint.left, spec);
         if let Some(regex) = &self.regex {
             return left.is_some_and(|left| regex.is_match(&left));
         }
-        let right = resolve(&self.constraint.right, spec, node);
+        let right = subject.resolve(&self.constraint.right, spec);
         compare::holds(left.as_deref(), self.constraint.operator, right.as_deref())
     }
 
@@ -72,32 +73,57 @@ impl<'a> Demand<'a> {
     }
 }
 
-/// All that a group demands of a node, with the classes already judged.
+/// Among which of the group's allocs, or its job's, no two may share a node.
+pub(super) fn distinct(spec: &JobSpec, group: &Group) -> Distinct {
+    if spec.constraints.iter().any(asks_distinct) {
+        Distinct::WithinJob
+    } else if constraints_of(group).any(asks_distinct) {
+        Distinct::WithinGroup
+    } else {
+        Distinct::Nobody
+    }
+}
+
+/// The group's own, and those of its tasks.
+pub(super) fn constraints_of(group: &Group) -> impl Iterator<Item = &Constraint> + Clone {
+    let tasks = group.tasks.iter().flat_map(|task| &task.constraints);
+    group.constraints.iter().chain(tasks)
+}
+
+/// Nodes that meet all demands of a group, and how many of those that may be placed on do not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Suitable {
+    /// With room or without, and whether or not they may be placed on now.
+    pub(super) nodes: Bits,
+    pub(super) evaluated_count: u32,
+    /// By datacenter.
+    pub(super) available: BTreeMap<String, u32>,
+    /// By the reason, as users write it.
+    pub(super) filtered: BTreeMap<String, u32>,
+    pub(super) filtered_count: u32,
+}
+
+/// All that a group demands of a node.
 pub(super) struct Feasibility<'a> {
     spec: &'a JobSpec,
     drivers: BTreeSet<&'a str>,
     shared: Vec<Demand<'a>>,
     escaped: Vec<Demand<'a>>,
-    pub(super) distinct: Distinct,
-    memo: Vec<Option<Judgement>>,
+}
+
+/// A class that was judged, and its nodes that may be placed on.
+struct Judged {
+    judgement: Judgement,
+    placeable_count: u32,
 }
 
 impl<'a> Feasibility<'a> {
-    /// The demands of `group` and of its job, for nodes of `class_count` classes.
-    pub(super) fn of(spec: &'a JobSpec, group: &'a Group, class_count: usize) -> Self {
-        let tasks = group.tasks.iter().flat_map(|task| &task.constraints);
-        let of_group = group.constraints.iter().chain(tasks);
-        let distinct = if spec.constraints.iter().any(asks_distinct) {
-            Distinct::WithinJob
-        } else if of_group.clone().any(asks_distinct) {
-            Distinct::WithinGroup
-        } else {
-            Distinct::Nobody
-        };
+    /// The demands of `group` and of its job.
+    pub(super) fn of(spec: &'a JobSpec, group: &'a Group) -> Self {
         let (escaped, shared) = spec
             .constraints
             .iter()
-            .chain(of_group)
+            .chain(constraints_of(group))
             .filter(|constraint| constraint.operator != Operator::DistinctHosts)
             .partition::<Vec<_>, _>(|constraint| escapes_class(constraint));
         Self {
@@ -105,58 +131,88 @@ impl<'a> Feasibility<'a> {
             drivers: group.tasks.iter().map(|task| task.driver.as_str()).collect(),
             shared: shared.into_iter().map(Demand::of).collect(),
             escaped: escaped.into_iter().map(Demand::of).collect(),
-            distinct,
-            memo: vec![None; class_count],
         }
     }
 
-    /// Counts of zero, with the datacenters that the job names in full.
-    pub(super) fn empty_tally(&self) -> PlacementFailure {
+    /// Judge every node of the state.
+    pub(super) fn suitable(&self, state: &State) -> Suitable {
+        let fleet = state.fleet();
+        // Datacenters that the job names in full are counted even where there is nothing.
         let named = self.spec.datacenters.iter().filter(|name| !name.contains(['*', '?']));
-        PlacementFailure {
-            nodes_available: named.map(|name| (name.clone(), 0)).collect(),
-            ..PlacementFailure::default()
-        }
-    }
-
-    /// Whether the group may run on `node`, which is of `class`.
-    pub(super) fn judge(&mut self, class: ClassId, node: &Node) -> Judgement {
-        let at = class.0 as usize;
-        let judgement = match &self.memo[at] {
-            Some(known) => known.clone(),
-            None => {
-                let fresh = self.judge_class(node);
-                self.memo[at] = Some(fresh.clone());
-                fresh
+        let available = named.map(|name| (name.clone(), 0)).collect();
+        let mut suitable = Suitable { available, ..Suitable::default() };
+        let mut classes = Vec::new();
+        classes.resize_with(fleet.class_count(), || None);
+        for slot in fleet.slots() {
+            let class = fleet.class(slot);
+            let judged = classes[class.0 as usize].get_or_insert_with(|| Judged {
+                judgement: self.judge_class(fleet.class_key(class)),
+                placeable_count: 0,
+            });
+            judged.placeable_count += u32::from(fleet.is_placeable(slot));
+            if judged.judgement == Judgement::Fit {
+                self.judge_node(state, slot, &mut suitable);
             }
-        };
-        match judgement {
-            Judgement::Fit => self.judge_demands(&self.escaped, node),
-            Judgement::Elsewhere | Judgement::Unfit(_) => judgement,
+        }
+        for (class, judged) in (0..).zip(classes) {
+            let Some(Judged { judgement, placeable_count: 1.. }) = &judged else { continue };
+            let key = fleet.class_key(crate::state::fleet::ClassId(class));
+            let count = judged.as_ref().map_or(0, |judged| judged.placeable_count);
+            match judgement {
+                Judgement::Elsewhere => continue,
+                Judgement::Unfit(why) => *count_of(&mut suitable.filtered, why) += count,
+                Judgement::Fit => {}
+            }
+            suitable.evaluated_count += count;
+            *count_of(&mut suitable.available, &key.datacenter) += count;
+        }
+        suitable.filtered_count = suitable.filtered.values().sum();
+        suitable
+    }
+
+    /// The node's class is suitable; whether the node itself is.
+    fn judge_node(&self, state: &State, slot: NodeSlot, suitable: &mut Suitable) {
+        if self.escaped.is_empty() {
+            suitable.nodes.insert(slot);
+            return;
+        }
+        let node = state.node_at(slot).expect("invariant: the fleet has the nodes of the table");
+        match self.judge_demands(&self.escaped, Subject::Node(node)) {
+            Judgement::Unfit(why) if state.fleet().is_placeable(slot) => {
+                *count_of(&mut suitable.filtered, &why) += 1;
+            }
+            Judgement::Unfit(_) | Judgement::Elsewhere => {}
+            Judgement::Fit => {
+                suitable.nodes.insert(slot);
+            }
         }
     }
 
-    fn judge_class(&self, node: &Node) -> Judgement {
-        let within = |pattern: &String| compare::glob_matches(pattern, &node.spec.datacenter);
+    fn judge_class(&self, class: &ClassKey) -> Judgement {
+        let within = |pattern: &String| compare::glob_matches(pattern, &class.datacenter);
         if !self.spec.datacenters.iter().any(within) {
             return Judgement::Elsewhere;
         }
-        if !self.drivers.iter().all(|driver| runs_driver(node, driver)) {
+        if !self.drivers.iter().all(|&driver| class.drivers.contains(driver)) {
             return Judgement::Unfit(MISSING_DRIVERS.to_string());
         }
-        self.judge_demands(&self.shared, node)
+        self.judge_demands(&self.shared, Subject::Class(class))
     }
 
-    fn judge_demands(&self, demands: &[Demand<'_>], node: &Node) -> Judgement {
-        match demands.iter().find(|demand| !demand.holds(self.spec, node)) {
+    fn judge_demands(&self, demands: &[Demand<'_>], subject: Subject<'_>) -> Judgement {
+        match demands.iter().find(|demand| !demand.holds(self.spec, subject)) {
             Some(broken) => Judgement::Unfit(broken.written()),
             None => Judgement::Fit,
         }
     }
 }
 
-fn runs_driver(node: &Node, driver: &str) -> bool {
-    node.spec.drivers.get(driver).is_some_and(|info| info.detected && info.healthy)
+/// The count of `what`, which begins at nothing.
+pub(super) fn count_of<'m>(counts: &'m mut BTreeMap<String, u32>, what: &str) -> &'m mut u32 {
+    if !counts.contains_key(what) {
+        counts.insert(what.to_string(), 0);
+    }
+    counts.get_mut(what).expect("invariant: it was put there")
 }
 
 fn asks_distinct(constraint: &Constraint) -> bool {
@@ -172,24 +228,72 @@ fn escapes_class(constraint: &Constraint) -> bool {
     unique(&constraint.left) || unique(&constraint.right)
 }
 
-/// What one side of a constraint is on `node`; `None` if the node has no such thing.
-fn resolve<'n>(side: &'n str, spec: &'n JobSpec, node: &'n Node) -> Option<Cow<'n, str>> {
-    let Some(name) = side.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
-        return Some(Cow::Borrowed(side));
-    };
-    if let Some(key) = name.strip_prefix("attr.") {
-        return node.spec.attributes.get(key).map(|value| Cow::Borrowed(value.as_str()));
+/// What a demand looks at.
+#[derive(Clone, Copy)]
+enum Subject<'n> {
+    Class(&'n ClassKey),
+    Node(&'n Node),
+}
+
+impl<'n> Subject<'n> {
+    fn attributes(self) -> &'n BTreeMap<String, String> {
+        match self {
+            Self::Class(class) => &class.attributes,
+            Self::Node(node) => &node.spec.attributes,
+        }
     }
-    if let Some(key) = name.strip_prefix("meta.") {
-        return node.spec.meta.get(key).map(|value| Cow::Borrowed(value.as_str()));
+
+    fn meta(self) -> &'n BTreeMap<String, String> {
+        match self {
+            Self::Class(class) => &class.meta,
+            Self::Node(node) => &node.spec.meta,
+        }
     }
-    match name {
-        "node.datacenter" => Some(Cow::Borrowed(&node.spec.datacenter)),
-        "node.class" => Some(Cow::Borrowed(&node.spec.class)),
-        "node.unique.name" => Some(Cow::Borrowed(&node.spec.name)),
-        "node.unique.id" => Some(Cow::Owned(node.spec.id.uuid().to_string())),
-        // Servers only know nodes of their own region, and a job is only run in its own.
-        "node.region" => Some(Cow::Borrowed(&spec.region)),
-        _ => None,
+
+    fn datacenter(self) -> &'n str {
+        match self {
+            Self::Class(class) => &class.datacenter,
+            Self::Node(node) => &node.spec.datacenter,
+        }
+    }
+
+    fn class(self) -> &'n str {
+        match self {
+            Self::Class(class) => &class.class,
+            Self::Node(node) => &node.spec.class,
+        }
+    }
+
+    /// What is a node's alone, which no class has.
+    fn alone(self) -> Option<&'n Node> {
+        match self {
+            Self::Class(_) => None,
+            Self::Node(node) => Some(node),
+        }
+    }
+
+    /// What one side of a constraint is here; `None` if there is no such thing.
+    fn resolve(self, side: &'n str, spec: &'n JobSpec) -> Option<Cow<'n, str>> {
+        let Some(name) = side.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
+            return Some(Cow::Borrowed(side));
+        };
+        let text = |value: &'n String| Cow::Borrowed(value.as_str());
+        if let Some(key) = name.strip_prefix("attr.") {
+            return self.attributes().get(key).map(text);
+        }
+        if let Some(key) = name.strip_prefix("meta.") {
+            return self.meta().get(key).map(text);
+        }
+        match name {
+            "node.datacenter" => Some(Cow::Borrowed(self.datacenter())),
+            "node.class" => Some(Cow::Borrowed(self.class())),
+            "node.unique.name" => self.alone().map(|node| text(&node.spec.name)),
+            "node.unique.id" => {
+                self.alone().map(|node| Cow::Owned(node.spec.id.uuid().to_string()))
+            }
+            // Servers only know nodes of their own region, and a job is only run in its own.
+            "node.region" => Some(Cow::Borrowed(&spec.region)),
+            _ => None,
+        }
     }
 }

@@ -1,69 +1,28 @@
 //! The best of all nodes for each alloc of a group.
 //!
-//! Every node that may run the group and has room is scored once and kept in a heap. A placement
-//! changes only the node that was chosen, so only that one is scored again: `c` placements on `n`
-//! nodes cost `n + c log n`.
+//! The fleet finds the best of the nodes that are as its columns say (`state::grid`), as many as there
+//! are allocs to place. The others stand apart and are scored one by one: those under plans, this one
+//! and those in flight, and those with allocs of the group, which speak against them. A placement
+//! changes only the node that was chosen, which then stands apart too.
 //!
 //! Invariants
 //! - what is chosen fits, meets every demand, and no other such node has a higher score;
-//! - of equal scores the lowest slot wins: the same state and evaluation give the same plan.
-use alloc::collections::{BTreeMap, BinaryHeap};
-use alloc::string::{String, ToString};
-use alloc::vec;
+//! - of equal scores the lowest slot wins: the same state and evaluation give the same plan;
+//! - where nothing is chosen, each node that meets every demand lacks something.
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::View;
-use super::feasible::{DISTINCT_HOSTS, Distinct, Feasibility, Judgement};
+use super::crowd::Crowd;
+use super::feasible::{DISTINCT_HOSTS, Distinct, Suitable, count_of};
 use super::room::{Ask, Room};
-use super::score::{Against, permille, score};
+use super::score::{Against, BestFit, permille, score};
+use crate::state::bits::Bits;
 use crate::state::fits::Shortage;
+use crate::state::fleet::Quest;
 use crate::types::{NodeSlot, PlacementFailure, PlacementNote, PortGrant};
-
-/// How many allocs of the job are on each node, or are placed there by this plan; without those that
-/// have made way for a successor.
-pub(super) struct Crowd {
-    of_group: Vec<BTreeMap<NodeSlot, u32>>,
-    of_job: BTreeMap<NodeSlot, u32>,
-}
-
-impl Crowd {
-    pub(super) fn of(groups: usize) -> Self {
-        Self { of_group: vec![BTreeMap::new(); groups], of_job: BTreeMap::new() }
-    }
-
-    /// One more alloc of the group is on the node.
-    pub(super) fn join(&mut self, group: usize, slot: NodeSlot) {
-        *self.of_group[group].entry(slot).or_default() += 1;
-        *self.of_job.entry(slot).or_default() += 1;
-    }
-
-    /// One alloc of the group makes way.
-    fn leave(&mut self, group: usize, slot: NodeSlot) {
-        one_less(&mut self.of_group[group], slot);
-        one_less(&mut self.of_job, slot);
-    }
-
-    fn of_group(&self, group: usize, slot: NodeSlot) -> u32 {
-        self.of_group[group].get(&slot).copied().unwrap_or(0)
-    }
-
-    fn excludes(&self, distinct: Distinct, group: usize, slot: NodeSlot) -> bool {
-        match distinct {
-            Distinct::Nobody => false,
-            Distinct::WithinGroup => 0 < self.of_group(group, slot),
-            Distinct::WithinJob => self.of_job.contains_key(&slot),
-        }
-    }
-}
-
-fn one_less(counts: &mut BTreeMap<NodeSlot, u32>, slot: NodeSlot) {
-    let count = counts.get_mut(&slot).expect("invariant: only what was counted leaves");
-    *count -= 1;
-    if *count == 0 {
-        counts.remove(&slot);
-    }
-}
 
 /// The group whose allocs are placed.
 pub(super) struct Subject<'a> {
@@ -71,6 +30,9 @@ pub(super) struct Subject<'a> {
     pub(super) at: usize,
     pub(super) ask: Ask<'a>,
     pub(super) distinct: Distinct,
+    pub(super) suitable: Arc<Suitable>,
+    /// How many are to be placed at most.
+    pub(super) wanted: usize,
 }
 
 /// A node and what it is worth. The greatest is the best score, then the lowest slot.
@@ -87,86 +49,96 @@ pub(super) struct Chosen {
 /// The nodes of one group, best first.
 pub(super) struct Ranking<'a> {
     subject: Subject<'a>,
-    heap: BinaryHeap<Candidate>,
-    /// Of each slot, the score that counts; other entries of the heap are outdated.
-    valid: Vec<Option<i64>>,
-    /// Nodes that meet every demand, with room or without.
-    fit: Vec<NodeSlot>,
-    tally: PlacementFailure,
+    /// Nodes that are not only what the fleet says.
+    apart: Bits,
+    /// Those of them that may take one more.
+    scored: BinaryHeap<Candidate>,
+    /// Entries of `scored` that are not true any more.
+    outdated: BTreeSet<Candidate>,
+    /// The best of all others, the best last.
+    others: Vec<(i64, NodeSlot)>,
+    /// Whether there may be more others than these.
+    more_others: bool,
+    /// Have no dynamic port left.
+    portless: Bits,
+    /// Meet every demand and are kept from it by another alloc.
+    crowded_count: u32,
+    /// Were looked at, and lacked something.
+    lacking_count: u32,
 }
 
 impl<'a> Ranking<'a> {
-    /// Look at every node.
-    pub(super) fn of(
-        view: View<'_>,
-        subject: Subject<'a>,
-        feasibility: &mut Feasibility<'_>,
-        room: &Room<'_>,
-        crowd: &Crowd,
-    ) -> Self {
-        let fleet = view.state.fleet();
+    pub(super) fn of(subject: Subject<'a>, room: &Room<'_>, crowd: &Crowd) -> Self {
         let mut ranking = Self {
             subject,
-            heap: BinaryHeap::new(),
-            valid: vec![None; fleet.len()],
-            fit: Vec::new(),
-            tally: feasibility.empty_tally(),
+            apart: Bits::default(),
+            scored: BinaryHeap::new(),
+            outdated: BTreeSet::new(),
+            others: Vec::new(),
+            more_others: true,
+            portless: Bits::default(),
+            crowded_count: 0,
+            lacking_count: 0,
         };
-        for slot in fleet.slots().filter(|&slot| fleet.is_placeable(slot)) {
-            let node = view.state.node_at(slot);
-            let node = node.expect("invariant: the fleet has the nodes of the table");
-            let judgement = feasibility.judge(fleet.class(slot), node);
-            if judgement == Judgement::Elsewhere {
-                continue;
-            }
-            ranking.tally.nodes_evaluated += 1;
-            *count_of(&mut ranking.tally.nodes_available, &node.spec.datacenter) += 1;
-            match judgement {
-                Judgement::Unfit(why) => *count_of(&mut ranking.tally.filtered, &why) += 1,
-                Judgement::Fit => {
-                    ranking.fit.push(slot);
-                    ranking.offer(slot, room, crowd);
-                }
-                Judgement::Elsewhere => {}
-            }
+        let Subject { at, distinct, .. } = ranking.subject;
+        for slot in crowd.slots(distinct, at).chain(room.slots()) {
+            ranking.set_apart(slot, room, crowd);
         }
         ranking
     }
 
-    /// Score the node as it is now, if it may take one more; otherwise count why not.
-    fn offer(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
-        self.valid[slot.0 as usize] = None;
-        if crowd.excludes(self.subject.distinct, self.subject.at, slot) {
-            *count_of(&mut self.tally.filtered, DISTINCT_HOSTS) += 1;
-            return;
-        }
-        if let Err(lacking) = room.fits(slot, &self.subject.ask) {
-            self.exhaust(&lacking);
-            return;
-        }
-        let score = self.score(slot, false, room, crowd);
-        self.valid[slot.0 as usize] = Some(score);
-        self.heap.push((score, Reverse(slot)));
-    }
-
-    /// An old alloc of the group on the node makes way for its successor, which is placed next.
-    pub(super) fn vacate(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &mut Crowd) {
-        let (at, distinct) = (self.subject.at, self.subject.distinct);
-        let excluded = crowd.excludes(distinct, at, slot);
-        crowd.leave(at, slot);
-        let opened = excluded
-            && self.fit.binary_search(&slot).is_ok()
-            && !crowd.excludes(distinct, at, slot);
-        if opened {
-            *count_of(&mut self.tally.filtered, DISTINCT_HOSTS) -= 1;
-        }
-        if opened || self.valid[slot.0 as usize].is_some() {
+    /// Score a node by itself from now on.
+    fn set_apart(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
+        if self.apart.insert(slot) {
+            if self.is_suitable(slot, room) && self.is_crowded(slot, crowd) {
+                self.crowded_count += 1;
+            }
             self.offer(slot, room, crowd);
         }
     }
 
-    fn exhaust(&mut self, lacking: &Shortage) {
-        *count_of(&mut self.tally.exhausted, &lacking.to_string()) += 1;
+    fn is_suitable(&self, slot: NodeSlot, room: &Room<'_>) -> bool {
+        self.subject.suitable.nodes.has(slot) && room.is_placeable(slot)
+    }
+
+    fn is_crowded(&self, slot: NodeSlot, crowd: &Crowd) -> bool {
+        crowd.excludes(self.subject.distinct, self.subject.at, slot)
+    }
+
+    /// What a node is worth that may take one more.
+    fn worth(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> Result<i64, Lack> {
+        if !self.is_suitable(slot, room) || self.is_crowded(slot, crowd) {
+            return Err(Lack::Unwanted);
+        }
+        if self.portless.has(slot) || room.fits(slot, &self.subject.ask).is_err() {
+            return Err(Lack::Room);
+        }
+        Ok(self.score(slot, false, room, crowd))
+    }
+
+    /// Take the node as it is now into account, if it may take one more.
+    fn offer(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
+        match self.worth(slot, room, crowd) {
+            Ok(worth) => self.scored.push((worth, Reverse(slot))),
+            Err(Lack::Room) => self.lacking_count += 1,
+            Err(Lack::Unwanted) => {}
+        }
+    }
+
+    /// An old alloc of the group on the node makes way for its successor, which is placed next.
+    pub(super) fn vacate(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &mut Crowd) {
+        assert!(self.apart.has(slot), "a node with an alloc of the group stands apart");
+        let was_crowded = self.is_crowded(slot, crowd);
+        let before = self.worth(slot, room, crowd).ok();
+        crowd.leave(self.subject.at, slot);
+        if was_crowded && !self.is_crowded(slot, crowd) && self.is_suitable(slot, room) {
+            self.crowded_count -= 1;
+        }
+        let after = self.worth(slot, room, crowd).ok();
+        if before != after {
+            self.outdated.extend(before.map(|worth| (worth, Reverse(slot))));
+            self.scored.extend(after.map(|worth| (worth, Reverse(slot))));
+        }
     }
 
     fn score(&self, slot: NodeSlot, failed_before: bool, room: &Room<'_>, crowd: &Crowd) -> i64 {
@@ -188,18 +160,25 @@ impl<'a> Ranking<'a> {
         room: &mut Room<'_>,
         crowd: &mut Crowd,
     ) -> Option<Chosen> {
+        for &slot in avoided {
+            self.set_apart(slot, room, crowd);
+        }
         loop {
             let (score, slot) = self.best(avoided, room, crowd)?;
+            self.apart.insert(slot);
             match room.take(slot, &self.subject.ask, draw) {
                 Ok(ports) => {
                     let note = self.note(score);
+                    let was_crowded = self.is_crowded(slot, crowd);
                     crowd.join(self.subject.at, slot);
+                    self.crowded_count += u32::from(!was_crowded && self.is_crowded(slot, crowd));
+                    self.subject.wanted = self.subject.wanted.saturating_sub(1);
                     self.offer(slot, room, crowd);
                     return Some(Chosen { slot, ports, note });
                 }
-                Err(lacking) => {
-                    self.valid[slot.0 as usize] = None;
-                    self.exhaust(&lacking);
+                Err(_) => {
+                    self.portless.insert(slot);
+                    self.lacking_count += 1;
                 }
             }
         }
@@ -212,37 +191,74 @@ impl<'a> Ranking<'a> {
         room: &Room<'_>,
         crowd: &Crowd,
     ) -> Option<(i64, NodeSlot)> {
+        let other = self.best_other(room).map(|(worth, slot)| (worth, Reverse(slot)));
         let mut set_aside: Vec<Candidate> = Vec::new();
         let mut best: Option<Candidate> = None;
-        while let Some(candidate) = self.pop_valid() {
+        while let Some(candidate) = self.pop_scored() {
             let slot = candidate.1.0;
+            set_aside.push(candidate);
             if !avoided.contains(&slot) {
                 best = best.max(Some(candidate));
-                set_aside.push(candidate);
                 break;
             }
             let penalised = (self.score(slot, true, room, crowd), Reverse(slot));
             best = best.max(Some(penalised));
-            set_aside.push(candidate);
         }
-        self.heap.extend(set_aside.into_iter().filter(|kept| best.is_none_or(|b| b.1 != kept.1)));
+        if best < other {
+            self.others.pop();
+            best = other;
+        }
+        self.scored.extend(set_aside.into_iter().filter(|kept| best.is_none_or(|b| b.1 != kept.1)));
         best.map(|(score, Reverse(slot))| (score, slot))
     }
 
-    fn pop_valid(&mut self) -> Option<Candidate> {
+    fn pop_scored(&mut self) -> Option<Candidate> {
         loop {
-            let candidate = self.heap.pop()?;
-            if self.valid[candidate.1.0.0 as usize] == Some(candidate.0) {
+            let candidate = self.scored.pop()?;
+            if !self.outdated.remove(&candidate) {
                 return Some(candidate);
             }
         }
     }
 
+    /// The best of the nodes that do not stand apart.
+    fn best_other(&mut self, room: &Room<'_>) -> Option<(i64, NodeSlot)> {
+        loop {
+            match self.others.last() {
+                // It was set apart since it was found.
+                Some(&(_, slot)) if self.apart.has(slot) => {
+                    self.others.pop();
+                }
+                Some(&found) => return Some(found),
+                None if self.more_others => self.find_others(room),
+                None => return None,
+            }
+        }
+    }
+
+    fn find_others(&mut self, room: &Room<'_>) {
+        let Subject { ask, suitable, wanted, .. } = &self.subject;
+        // Each alloc takes at most one of them.
+        let wanted = (*wanted).max(1);
+        let quest = Quest {
+            ask: ask.capacity,
+            ports: &ask.fixed,
+            wanted,
+            allowed: &suitable.nodes,
+            excluded: &self.apart,
+        };
+        let found = room.fleet().best(quest, &BestFit);
+        self.lacking_count += found.lacking;
+        self.more_others = found.nodes.len() == wanted;
+        self.others = found.nodes;
+    }
+
     fn note(&self, score: i64) -> PlacementNote {
+        let suitable = &self.subject.suitable;
         PlacementNote {
-            nodes_evaluated: self.tally.nodes_evaluated,
-            nodes_filtered: self.tally.filtered.values().sum(),
-            nodes_exhausted: self.tally.exhausted.values().sum(),
+            nodes_evaluated: suitable.evaluated_count,
+            nodes_filtered: suitable.filtered_count + self.crowded_count,
+            nodes_exhausted: self.lacking_count,
             score_permille: permille(score),
         }
     }
@@ -253,28 +269,48 @@ impl<'a> Ranking<'a> {
     }
 
     /// Whether an alloc of the group may run on the node as soon as it has room.
-    pub(super) fn may_follow(&self, slot: NodeSlot, crowd: &Crowd) -> bool {
-        self.fit.binary_search(&slot).is_ok()
-            && !crowd.excludes(self.subject.distinct, self.subject.at, slot)
+    pub(super) fn may_follow(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> bool {
+        self.is_suitable(slot, room) && !self.is_crowded(slot, crowd)
     }
 
-    /// Why nothing more could be placed, and what would have fitted best.
-    pub(super) fn failure(&self, room: &Room<'_>) -> PlacementFailure {
+    /// Why nothing more could be placed, and what would have fitted best: only now is every node
+    /// looked at.
+    pub(super) fn failure(&self, room: &Room<'_>, crowd: &Crowd) -> PlacementFailure {
+        let suitable = &self.subject.suitable;
+        let mut failure = PlacementFailure {
+            nodes_evaluated: suitable.evaluated_count,
+            nodes_available: suitable.available.clone(),
+            filtered: suitable.filtered.clone(),
+            ..PlacementFailure::default()
+        };
         let ask = self.subject.ask.capacity;
-        let nearest =
-            self.fit.iter().map(|&slot| room.free(slot).to_capacity()).max_by_key(|free| {
-                let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
-                    + u8::from(ask.memory_mib <= free.memory_mib)
-                    + u8::from(ask.disk_mib <= free.disk_mib);
-                (met, free.memory_mib, free.cpu_mhz, free.disk_mib)
-            });
-        let mut failure =
-            PlacementFailure { nearest: nearest.unwrap_or_default(), ..self.tally.clone() };
-        failure.filtered.retain(|_, nodes| 0 < *nodes);
+        let mut nearest = None;
+        let mut exhausted: BTreeMap<Shortage, u32> = BTreeMap::new();
+        for slot in suitable.nodes.iter().filter(|&slot| room.is_placeable(slot)) {
+            let free = room.free(slot).to_capacity();
+            let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
+                + u8::from(ask.memory_mib <= free.memory_mib)
+                + u8::from(ask.disk_mib <= free.disk_mib);
+            nearest = nearest.max(Some((met, free.memory_mib, free.cpu_mhz, free.disk_mib)));
+            if self.is_crowded(slot, crowd) {
+                *count_of(&mut failure.filtered, DISTINCT_HOSTS) += 1;
+                continue;
+            }
+            let lacking = room.ports(slot, &self.subject.ask, 0).err();
+            let lacking = lacking.expect("invariant: what has room is placed on");
+            *exhausted.entry(lacking).or_default() += 1;
+        }
+        let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
+        failure.exhausted = named.collect();
+        if let Some((_, memory_mib, cpu_mhz, disk_mib)) = nearest {
+            failure.nearest = crate::types::Capacity { cpu_mhz, memory_mib, disk_mib };
+        }
         failure
     }
 }
 
-fn count_of<'m>(counts: &'m mut BTreeMap<String, u32>, what: &str) -> &'m mut u32 {
-    counts.entry(what.to_string()).or_default()
+/// Why a node is not worth anything to a group.
+enum Lack {
+    Unwanted,
+    Room,
 }

@@ -44,8 +44,18 @@ impl<'a> Room<'a> {
         Self { view, touched: BTreeMap::new() }
     }
 
-    const fn fleet(&self) -> &'a Fleet {
+    pub(super) const fn fleet(&self) -> &'a Fleet {
         self.view.state.fleet()
+    }
+
+    /// Whether new allocs may go there.
+    pub(super) fn is_placeable(&self, slot: NodeSlot) -> bool {
+        self.fleet().is_placeable(slot)
+    }
+
+    /// Nodes on which more or less is free than the columns say.
+    pub(super) fn slots(&self) -> impl Iterator<Item = NodeSlot> + '_ {
+        self.view.in_flight.slots().chain(self.touched.keys().copied())
     }
 
     fn overlay(&self, slot: NodeSlot) -> &Overlay {
@@ -80,10 +90,22 @@ impl<'a> Room<'a> {
         self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed)
     }
 
-    /// Take what `ask` needs on the node, and hand out its ports. Where dynamic ports are looked for
-    /// first depends on `draw`, so that a port just given up is not handed out again at once.
+    /// Take what `ask` needs on the node, and hand out its ports.
     pub(super) fn take(
         &mut self,
+        slot: NodeSlot,
+        ask: &Ask<'_>,
+        draw: u64,
+    ) -> Result<Vec<PortGrant>, Shortage> {
+        let grants = self.ports(slot, ask, draw)?;
+        self.touch(slot).held.hold(ask.capacity, &grants);
+        Ok(grants)
+    }
+
+    /// The ports that `ask` would get on the node, if it has room. Where dynamic ports are looked for
+    /// first depends on `draw`, so that a port just given up is not handed out again at once.
+    pub(super) fn ports(
+        &self,
         slot: NodeSlot,
         ask: &Ask<'_>,
         draw: u64,
@@ -102,7 +124,6 @@ impl<'a> Room<'a> {
             taken.push(value);
             grants.push(PortGrant { label: port.label.clone(), value, to: port.to });
         }
-        self.touch(slot).held.hold(ask.capacity, &grants);
         Ok(grants)
     }
 

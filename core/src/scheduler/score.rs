@@ -10,6 +10,7 @@
 //! - the score lies in -1..=1, and grows with what is used as long as nothing collides;
 //! - a penalty never raises a score.
 use crate::state::fits::Amounts;
+use crate::state::fleet::Preference;
 
 /// Fixed point: this is 1.
 pub(super) const ONE: i64 = 1 << 32;
@@ -47,29 +48,40 @@ fn power_of_ten(exponent: u64) -> u64 {
     POWERS[at] + (POWERS[at + 1] - POWERS[at]) * between / STEP
 }
 
-/// The share of `total` that stays free under `used`, as an exponent.
-fn free_share(total: u64, used: u64) -> u64 {
-    // A node without any of it has none free.
-    (total.saturating_sub(used) * EXPONENT_ONE).checked_div(total).unwrap_or(0)
+/// The best fit as the fleet's search wants it: of a node on which nothing collides.
+#[derive(Clone, Copy, Debug)]
+pub struct BestFit;
+
+impl Preference for BestFit {
+    /// Ten to the power of the share of `total` that is left.
+    fn cost(&self, left: u64, total: u64) -> u64 {
+        // A node without any of it has none free.
+        power_of_ten((left * EXPONENT_ONE).checked_div(total).unwrap_or(0))
+    }
+
+    fn worth(&self, cost: u64) -> i64 {
+        let cost = i64::try_from(cost).expect("invariant: at most 20");
+        (20 * ONE - cost).clamp(0, 18 * ONE) / 18
+    }
 }
 
 /// What is there already that speaks against a node.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Against {
+pub struct Against {
     /// Allocs of the same group on the node.
-    pub(super) collisions: u32,
+    pub collisions: u32,
     /// The group's count.
-    pub(super) count: u32,
+    pub count: u32,
     /// The alloc to be replaced failed there.
-    pub(super) failed_before: bool,
+    pub failed_before: bool,
 }
 
 /// The score of a node with `total` once `used` is taken, the new alloc included.
-pub(super) fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
-    let spread = power_of_ten(free_share(total.cpu_mhz, used.cpu_mhz))
-        + power_of_ten(free_share(total.memory_mib, used.memory_mib));
-    let spread = i64::try_from(spread).expect("invariant: at most 20");
-    let mut sum = (20 * ONE - spread).clamp(0, 18 * ONE) / 18;
+#[must_use]
+pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
+    let cost = BestFit.cost(total.cpu_mhz.saturating_sub(used.cpu_mhz), total.cpu_mhz)
+        + BestFit.cost(total.memory_mib.saturating_sub(used.memory_mib), total.memory_mib);
+    let mut sum = BestFit.worth(cost);
     let mut present = 1;
     if 0 < against.collisions {
         let collisions = i64::from(against.collisions) + 1;

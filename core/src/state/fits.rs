@@ -52,6 +52,14 @@ impl Amounts {
         self.disk_mib -= less.disk_mib;
     }
 
+    /// Whether no quantity is more than that of `total`.
+    #[must_use]
+    pub const fn is_within(self, total: Self) -> bool {
+        self.cpu_mhz <= total.cpu_mhz
+            && self.memory_mib <= total.memory_mib
+            && self.disk_mib <= total.disk_mib
+    }
+
     /// What is left of `self` when `used` is taken; nothing where more is used than there is.
     #[must_use]
     pub fn left_after(self, used: Self) -> Self {

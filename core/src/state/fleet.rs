@@ -13,87 +13,19 @@
 //!
 //! It does not know which alloc holds what, and class numbers mean nothing outside one process.
 use ::alloc::collections::{BTreeMap, BTreeSet};
-use ::alloc::string::String;
 use ::alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
+use super::classes::Classes;
+pub use super::classes::{ClassId, ClassKey};
 use super::fits::{Amounts, Columns, Overlay, Shortage, Usage, shortage};
+pub use super::grid::{Found, Preference, Quest};
+use super::grid::{Grid, Standing};
 use crate::types::{
     Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Node, NodeId, NodeSlot, NodeStatus, PortGrant,
 };
 
-/// A set of nodes that meet the same constraints; a dense number of this process.
-#[derive(
-    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
-pub struct ClassId(pub u32);
-
-/// Everything that a constraint can see and that is not a node's alone.
-#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-struct ClassKey {
-    datacenter: String,
-    class: String,
-    attributes: BTreeMap<String, String>,
-    meta: BTreeMap<String, String>,
-    drivers: BTreeSet<String>,
-}
-
-impl ClassKey {
-    fn of(node: &Node) -> Self {
-        let shared = |map: &BTreeMap<String, String>| {
-            let kept = map.iter().filter(|(key, _)| !key.starts_with("unique."));
-            kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-        };
-        let healthy = node.spec.drivers.iter().filter(|(_, info)| info.detected && info.healthy);
-        Self {
-            datacenter: node.spec.datacenter.clone(),
-            class: node.spec.class.clone(),
-            attributes: shared(&node.spec.attributes),
-            meta: shared(&node.spec.meta),
-            drivers: healthy.map(|(name, _)| name.clone()).collect(),
-        }
-    }
-}
-
-/// Class keys to numbers; a number is free again when its last node has left it.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct Classes {
-    ids: BTreeMap<ClassKey, ClassId>,
-    node_count: Vec<u32>,
-    free: Vec<ClassId>,
-}
-
-impl Classes {
-    fn enter(&mut self, key: ClassKey) -> ClassId {
-        let id = match self.ids.get(&key) {
-            Some(&known) => known,
-            None => {
-                let fresh = self.free.pop().unwrap_or_else(|| {
-                    self.node_count.push(0);
-                    ClassId(slot_number(self.node_count.len() - 1))
-                });
-                self.ids.insert(key, fresh);
-                fresh
-            }
-        };
-        self.node_count[id.0 as usize] += 1;
-        id
-    }
-
-    fn leave(&mut self, id: ClassId) {
-        let count = &mut self.node_count[id.0 as usize];
-        assert!(0 < *count, "only a node of a class leaves it");
-        *count -= 1;
-        if *count == 0 {
-            self.ids.retain(|_, kept| *kept != id);
-            self.free.push(id);
-        }
-    }
-}
-
 /// See the module.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Fleet {
     slots: BTreeMap<NodeId, NodeSlot>,
     free: BTreeSet<NodeSlot>,
@@ -106,10 +38,14 @@ pub struct Fleet {
     reserved_ports: Vec<Vec<u16>>,
     held_ports: Vec<BTreeMap<u16, u32>>,
     classes: Classes,
+    /// Those that may be placed on, by what is free on them.
+    grid: Grid,
+    generation: u64,
 }
 
 impl PartialEq for Fleet {
-    /// Equal for everyone who looks: class numbers may differ where the classes are the same.
+    /// Equal for everyone who looks: class numbers may differ where the classes are the same, and
+    /// the grid follows from the columns.
     fn eq(&self, other: &Self) -> bool {
         self.ids == other.ids
             && self.total == other.total
@@ -163,6 +99,22 @@ impl Fleet {
         self.class[at] = self.classes.enter(ClassKey::of(node));
         self.reserved_ports[at].clone_from(&node.spec.reserved_ports);
         self.reserved_ports[at].sort_unstable();
+        self.file(at);
+        self.generation += 1;
+    }
+
+    /// Put the node where it belongs in the grid.
+    fn file(&mut self, at: usize) {
+        let slot = NodeSlot(slot_number(at));
+        self.grid.put(slot, self.standing(at));
+    }
+
+    /// `None` where nothing fits, whatever is asked for.
+    fn standing(&self, at: usize) -> Option<Standing> {
+        let (total, used) = (self.total.at(at), self.used.at(at));
+        let standing =
+            Standing { total: total.to_capacity(), free: total.left_after(used).to_capacity() };
+        (self.placeable[at] && used.is_within(total)).then_some(standing)
     }
 
     /// Forget a node and what is held on it; its slot is free for the next. Nothing if it is unknown.
@@ -179,6 +131,8 @@ impl Fleet {
         self.class[at] = ClassId::default();
         self.reserved_ports[at].clear();
         self.held_ports[at].clear();
+        self.file(at);
+        self.generation += 1;
         self.free.insert(slot);
         // The columns end at the last node, so that they are a function of who is where.
         let len = self.ids.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
@@ -216,6 +170,21 @@ impl Fleet {
         change(&mut usage);
         self.used.set(at, usage.amounts);
         self.held_ports[at] = usage.ports;
+        self.file(at);
+    }
+
+    /// The nodes that are best for the quest, of all that may be placed on. Nothing counts but what
+    /// allocs hold: who lies under plans in flight is to be excluded, and looked at apart.
+    pub fn best(&self, quest: Quest<'_>, preference: &impl Preference) -> Found {
+        let twice = |nth: usize| {
+            quest.ports[..nth].iter().any(|other| other.value == quest.ports[nth].value)
+        };
+        if (0..quest.ports.len()).any(twice) {
+            return Found::default();
+        }
+        self.grid.search(quest, preference, |slot| {
+            quest.ports.iter().all(|port| self.port_is_free(slot, port.value))
+        })
     }
 
     /// Whether the node at `slot` has room for `ask` and each of `ports`; if not, what it lacks first.
@@ -332,7 +301,25 @@ impl Fleet {
     /// One more than the highest class number in use.
     #[must_use]
     pub const fn class_count(&self) -> usize {
-        self.classes.node_count.len()
+        self.classes.len()
+    }
+
+    /// What the nodes of the class are alike in, and only of a class that has nodes.
+    #[must_use]
+    pub fn class_key(&self, class: ClassId) -> &ClassKey {
+        self.classes.key(class)
+    }
+
+    /// Take the place of `before`: whoever remembers that generation sees that it is over.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        self.generation += before.generation + 1;
+    }
+
+    /// Grows whenever a node comes, goes, or changes in anything but its usage. It says nothing of
+    /// another state, and means nothing outside this process.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// What tasks may use on the node.
@@ -355,11 +342,8 @@ impl Fleet {
 
     /// Whether each slot's class is the same set of demands on both sides.
     fn same_classes(&self, other: &Self) -> bool {
-        let mine: BTreeMap<ClassId, &ClassKey> =
-            self.classes.ids.iter().map(|(key, &id)| (id, key)).collect();
-        let theirs: BTreeMap<ClassId, &ClassKey> =
-            other.classes.ids.iter().map(|(key, &id)| (id, key)).collect();
-        self.slots().all(|slot| mine.get(&self.class(slot)) == theirs.get(&other.class(slot)))
+        let key = |fleet: &Self, slot| fleet.class_key(fleet.class(slot)).clone();
+        self.slots().all(|slot| key(self, slot) == key(other, slot))
     }
 
     /// The columns agree with each other and with the map of slots.
@@ -378,11 +362,11 @@ impl Fleet {
             assert!(self.used(slot) == Amounts::default(), "a free slot holds nothing");
             assert!(!self.is_placeable(slot), "a free slot is not placed on");
         }
-        for &class in self.classes.ids.values() {
-            let members = self.slots().filter(|&slot| self.class(slot) == class).count();
-            let counted = self.classes.node_count[class.0 as usize] as usize;
-            assert!(members == counted, "a class counts its nodes");
-        }
+        self.classes.check_invariants(|class| {
+            self.slots().filter(|&slot| self.class(slot) == class).count()
+        });
+        let standing = |slot: NodeSlot| Some((slot, self.standing(slot.0 as usize)?));
+        self.grid.check_invariants(&self.slots().filter_map(standing).collect());
     }
 }
 

@@ -159,7 +159,9 @@ impl State {
 
     /// Indexes and fleet, as the tables make them; nodes keep their slots.
     pub(super) fn derive_anew(&mut self) {
-        self.fleet = Fleet::of(self);
+        let mut fleet = Fleet::of(self);
+        fleet.follow(&self.fleet);
+        self.fleet = fleet;
         self.by = Indexes::of(self);
     }
 }

@@ -203,11 +203,16 @@ pub struct RescheduleEvent {
     pub delay_ms: u64,
 }
 
-/// Kept with each placement: how many nodes were looked at and what the winner scored.
+/// Kept with each placement: what the best of all nodes was chosen from.
+///
+/// The first two count every node of the job's datacenters that could be placed on at that moment. The
+/// third does not: an index finds the best without looking at most of the others, so only the few that
+/// it did look at can be counted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlacementNote {
     pub nodes_evaluated: u32,
     pub nodes_filtered: u32,
+    /// Nodes that were looked at one by one and lacked room, for the group's allocs of this plan so far.
     pub nodes_exhausted: u32,
     /// Fixed point: 1,000 is the best possible fit.
     pub score_permille: u32,

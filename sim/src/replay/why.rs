@@ -215,7 +215,7 @@ impl Chain<'_> {
         self.planned(alloc.row.eval, at);
         let note = alloc.row.placed;
         let mut what = format!(
-            "plan: {} goes to {}, score {} of 1000; {} nodes looked at, {} filtered out, {} without room",
+            "plan: {} goes to {}, score {} of 1000; the best of {} nodes, {} of them filtered out; {} seen without room",
             alloc.name,
             alloc.node,
             note.score_permille,

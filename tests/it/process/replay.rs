@@ -176,7 +176,7 @@ fn check_why(agent: &Agent) {
         "a caller of this agent asks for it: job web0",
         "registers job web0: 2 × g",
         "the job was registered",
-        "1 nodes looked at",
+        "the best of 1 nodes",
         "the client starts task 0 (t), attempt 0",
         "runs as process",
         "the servers learn that it is running",

@@ -1,0 +1,339 @@
+//! Nodes that may be placed on, by what is free on them: the index behind best fit.
+//!
+//! Machines of nearly one size make a kind. Each kind has rows by free cpu and in them cells by free
+//! memory, both in levels of a quarter of a doubling. A search visits cells from the fullest to the
+//! emptiest and ends where no cell that is left can hold a better node than those found: of ten
+//! thousand nodes it looks at some dozens. Machines with nothing on them stand apart: those of one size
+//! are all alike, so there the first that is allowed is the best.
+//!
+//! Source: branch and bound over a grid file (Nievergelt, Hinterberger, Sevcik: The Grid File, 1984).
+//!
+//! Invariants
+//! - every node that may be placed on, and does not hold more than it has, is in exactly one place; that
+//!   follows from its totals and from what is free there;
+//! - what a search finds does not depend on the order in which nodes came to be in a cell.
+//!
+//! It knows neither ports nor constraints; both are asked for while it searches.
+use ::alloc::collections::BTreeMap;
+use ::alloc::vec::Vec;
+
+use super::bits::Bits;
+use crate::types::{Capacity, NodeSlot};
+
+mod search;
+
+pub use self::search::{Found, Preference, Quest};
+
+/// Levels of free cpu and memory.
+const LEVELS: usize = 64;
+/// Less than this is level zero.
+const LEVEL_FIRST: u32 = 32;
+/// Digits of a machine's size that tell kinds apart: kinds are one percent wide, so that machines whose
+/// kernels keep a little more or less for themselves are of one kind.
+const SIZE_DIGITS: u32 = 7;
+
+/// Four to a doubling.
+fn level(free: u32) -> usize {
+    if free < LEVEL_FIRST {
+        return 0;
+    }
+    let doublings = free.ilog2();
+    let quarter = (free >> (doublings - 2)) & 3;
+    let level = (doublings - LEVEL_FIRST.ilog2()) * 4 + quarter + 1;
+    (level as usize).min(LEVELS - 1)
+}
+
+/// The least that is free at a level.
+const fn level_floor(level: usize) -> u32 {
+    if level == 0 {
+        return 0;
+    }
+    let above = level - 1;
+    ((4 + above % 4) as u32) << (LEVEL_FIRST.ilog2() as usize + above / 4 - 2)
+}
+
+/// The largest machine of the kind that one with `total` is of.
+fn kind_top(total: u32) -> u32 {
+    let digits = u32::BITS - total.leading_zeros();
+    total | ((1_u32 << digits.saturating_sub(SIZE_DIGITS)) - 1)
+}
+
+/// How a node stands: what it has, and what of it is free.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Standing {
+    pub(super) total: Capacity,
+    pub(super) free: Capacity,
+}
+
+/// A node in a cell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Entry {
+    slot: NodeSlot,
+    cpu_mhz_total: u32,
+    memory_mib_total: u32,
+    free: Capacity,
+}
+
+/// Nodes of one kind with nearly as much cpu free.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    /// Levels of free memory that have a cell.
+    levels: u64,
+    /// Those cells, in the order of their levels; none is empty.
+    cells: Vec<Vec<Entry>>,
+}
+
+impl Row {
+    const fn position(&self, level: usize) -> usize {
+        (self.levels & ((1 << level) - 1)).count_ones() as usize
+    }
+
+    fn cell_mut(&mut self, level: usize) -> &mut Vec<Entry> {
+        let at = self.position(level);
+        if self.levels & (1 << level) == 0 {
+            self.levels |= 1 << level;
+            self.cells.insert(at, Vec::new());
+        }
+        &mut self.cells[at]
+    }
+
+    fn drop_cell(&mut self, level: usize) {
+        let at = self.position(level);
+        assert!(self.cells[at].is_empty(), "only a cell without nodes goes");
+        self.cells.remove(at);
+        self.levels &= !(1 << level);
+    }
+}
+
+/// The largest cpu and memory of a kind.
+type KindKey = (u32, u32);
+
+/// Machines of nearly one size, with something on them.
+#[derive(Clone, Debug)]
+struct Kind {
+    key: KindKey,
+    node_count: u32,
+    /// Levels of free cpu that have a row with nodes.
+    levels: u64,
+    rows: Vec<Row>,
+}
+
+impl Kind {
+    fn new(key: KindKey) -> Self {
+        let mut rows = Vec::new();
+        rows.resize_with(LEVELS, Row::default);
+        Self { key, node_count: 0, levels: 0, rows }
+    }
+}
+
+/// Where a node is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Place {
+    /// Nothing fits there.
+    #[default]
+    Nowhere,
+    Untouched {
+        size: KindKey,
+        disk_mib: u32,
+    },
+    InCell {
+        kind: usize,
+        row: usize,
+        column: usize,
+        position: usize,
+    },
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Grid {
+    /// By slot.
+    places: Vec<Place>,
+    /// By cpu and memory, to the machines of that size with nothing on them.
+    untouched: BTreeMap<KindKey, Bits>,
+    kinds: Vec<Kind>,
+    kind_of: BTreeMap<KindKey, usize>,
+    /// Kinds without nodes, to be used again.
+    spare: Vec<usize>,
+}
+
+impl Grid {
+    /// The node at `slot` stands like this now; `None`: nothing fits there.
+    pub(super) fn put(&mut self, slot: NodeSlot, standing: Option<Standing>) {
+        let at = slot.0 as usize;
+        if self.places.len() <= at {
+            self.places.resize(at + 1, Place::Nowhere);
+        }
+        let Some(Standing { total, free }) = standing else {
+            return self.take_out(slot);
+        };
+        if total == free {
+            self.take_out(slot);
+            let size = (total.cpu_mhz, total.memory_mib);
+            self.untouched.entry(size).or_default().insert(slot);
+            self.places[at] = Place::Untouched { size, disk_mib: total.disk_mib };
+            return;
+        }
+        let (cpu_mhz_total, memory_mib_total) = (total.cpu_mhz, total.memory_mib);
+        let entry = Entry { slot, cpu_mhz_total, memory_mib_total, free };
+        let key = (kind_top(total.cpu_mhz), kind_top(total.memory_mib));
+        let (row, column) = (level(free.cpu_mhz), level(free.memory_mib));
+        if let Place::InCell { kind, row: old_row, column: old_column, position } = self.places[at]
+            && (old_row, old_column) == (row, column)
+            && self.kinds[kind].key == key
+        {
+            self.kinds[kind].rows[row].cell_mut(column)[position] = entry;
+            return;
+        }
+        self.take_out(slot);
+        let kind = self.kind(key);
+        let found = &mut self.kinds[kind];
+        found.node_count += 1;
+        found.levels |= 1 << row;
+        let cell = found.rows[row].cell_mut(column);
+        cell.push(entry);
+        let position = cell.len() - 1;
+        self.places[at] = Place::InCell { kind, row, column, position };
+    }
+
+    fn kind(&mut self, key: KindKey) -> usize {
+        if let Some(&known) = self.kind_of.get(&key) {
+            return known;
+        }
+        let fresh = match self.spare.pop() {
+            Some(spare) => {
+                self.kinds[spare].key = key;
+                spare
+            }
+            None => {
+                self.kinds.push(Kind::new(key));
+                self.kinds.len() - 1
+            }
+        };
+        self.kind_of.insert(key, fresh);
+        fresh
+    }
+
+    fn take_out(&mut self, slot: NodeSlot) {
+        match core::mem::take(&mut self.places[slot.0 as usize]) {
+            Place::Nowhere => {}
+            Place::Untouched { size, .. } => {
+                let alike = self.untouched.get_mut(&size);
+                let alike = alike.expect("invariant: a place that a node has exists");
+                let was = alike.remove(slot);
+                assert!(was, "a node is where it is said to be");
+                if alike.is_empty() {
+                    self.untouched.remove(&size);
+                }
+            }
+            Place::InCell { kind, row, column, position } => {
+                self.take_out_of_cell((kind, row, column), position);
+            }
+        }
+    }
+
+    fn take_out_of_cell(&mut self, (kind, row, column): (usize, usize, usize), position: usize) {
+        let found = &mut self.kinds[kind];
+        let cell = found.rows[row].cell_mut(column);
+        cell.swap_remove(position);
+        match cell.get(position) {
+            Some(moved) => {
+                let place = Place::InCell { kind, row, column, position };
+                self.places[moved.slot.0 as usize] = place;
+            }
+            None if cell.is_empty() => found.rows[row].drop_cell(column),
+            None => {}
+        }
+        if found.rows[row].levels == 0 {
+            found.levels &= !(1 << row);
+        }
+        found.node_count -= 1;
+        if found.node_count == 0 {
+            self.kind_of.remove(&found.key);
+            self.spare.push(kind);
+        }
+    }
+
+    /// Every node is in one place, and in the right one.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub(super) fn check_invariants(&self, standings: &BTreeMap<NodeSlot, Standing>) {
+        let mut seen = BTreeMap::new();
+        for (&(cpu_mhz, memory_mib), alike) in &self.untouched {
+            assert!(!alike.is_empty(), "a size has machines");
+            for slot in alike.iter() {
+                let Place::Untouched { size, disk_mib } = self.places[slot.0 as usize] else {
+                    panic!("an untouched node's place says so");
+                };
+                assert!(size == (cpu_mhz, memory_mib), "an untouched node is among its like");
+                let total = Capacity { cpu_mhz, memory_mib, disk_mib };
+                seen.insert(slot, Standing { total, free: total });
+            }
+        }
+        for (&key, &at) in &self.kind_of {
+            let kind = &self.kinds[at];
+            assert!(kind.key == key && 0 < kind.node_count, "a kind is known by its key");
+            let mut node_count = 0;
+            for (row, cells) in kind.rows.iter().enumerate() {
+                let has_cells = kind.levels & (1 << row) != 0;
+                assert!(has_cells != cells.cells.is_empty(), "a row with cells is marked");
+                for (column, entry, position) in cells.entries() {
+                    let place = Place::InCell { kind: at, row, column, position };
+                    assert!(self.places[entry.slot.0 as usize] == place, "a place leads back");
+                    let levels = (level(entry.free.cpu_mhz), level(entry.free.memory_mib));
+                    assert!(levels == (row, column), "a node is in the cell of what is free");
+                    let total = Capacity {
+                        cpu_mhz: entry.cpu_mhz_total,
+                        memory_mib: entry.memory_mib_total,
+                        disk_mib: standings.get(&entry.slot).map_or(0, |s| s.total.disk_mib),
+                    };
+                    let kind_key = (kind_top(total.cpu_mhz), kind_top(total.memory_mib));
+                    assert!(kind_key == key, "a node is of the kind of its size");
+                    seen.insert(entry.slot, Standing { total, free: entry.free });
+                    node_count += 1;
+                }
+            }
+            assert!(node_count == kind.node_count, "a kind counts its nodes");
+        }
+        assert!(seen == *standings, "the grid holds what may be placed on, as it stands");
+        let placed = self.places.iter().filter(|&&place| place != Place::Nowhere).count();
+        assert!(placed == seen.len(), "who is in no place has none");
+    }
+}
+
+impl Row {
+    /// Every node of the row with its column and its position there.
+    fn entries(&self) -> impl Iterator<Item = (usize, &Entry, usize)> {
+        let columns = (0..LEVELS).filter(|&column| self.levels & (1 << column) != 0);
+        columns.zip(&self.cells).flat_map(|(column, cell)| {
+            assert!(!cell.is_empty(), "a cell has nodes");
+            cell.iter().enumerate().map(move |(position, entry)| (column, entry, position))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_begins_at_its_floor() {
+        assert_eq!(level(0), 0);
+        for at in 1..LEVELS {
+            assert_eq!(level(level_floor(at)), at);
+            assert_eq!(level(level_floor(at) - 1), at - 1);
+        }
+        assert_eq!(level(u32::MAX), LEVELS - 1);
+    }
+
+    #[test]
+    fn a_kind_reaches_to_its_top_and_is_one_percent_wide() {
+        for total in [0, 1, 100, 127, 128, 14_000, 65_536, u32::MAX] {
+            let top = kind_top(total);
+            assert!(total <= top && u64::from(top - total) * 64 <= u64::from(total));
+            assert_eq!(kind_top(top), top);
+        }
+        assert_ne!(kind_top(14_000), kind_top(14_200));
+    }
+}
