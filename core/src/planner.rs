@@ -15,10 +15,10 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::state::State;
+use crate::state::by_slot::BySlot;
 use crate::state::fits::Overlay;
 use crate::types::{
-    AllocId, Capacity, EvalId, Group, JobId, NodeId, NodeSlot, Placement, Plan, PortGrant,
-    StopReason, Verdict,
+    AllocId, Capacity, EvalId, Group, JobId, NodeId, NodeSlot, Plan, PortGrant, StopReason, Verdict,
 };
 
 /// What the scheduler looks at: the state, and what the leader has proposed on top of it.
@@ -46,8 +46,13 @@ struct Held {
 impl InFlight {
     /// `plan`, made from `state`, was proposed.
     pub fn on_proposed(&mut self, state: &State, plan: &Plan) {
-        let held: Vec<Held> =
-            plan.placements.iter().filter_map(|placement| held(state, plan, placement)).collect();
+        let mut capacities = Capacities::of(state, plan.job);
+        let held = plan.placements.iter().filter_map(|placement| {
+            let version = plan.version_of(placement);
+            let capacity = capacities.of_group(version, placement.group)?;
+            Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
+        });
+        let held: Vec<Held> = held.collect();
         for one in &held {
             self.overlays.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
         }
@@ -114,38 +119,59 @@ impl InFlight {
     }
 }
 
-fn held(state: &State, plan: &Plan, placement: &Placement) -> Option<Held> {
-    let spec = &state.job(plan.job)?.version(plan.version_of(placement))?.spec;
-    let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
-    Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
+/// What allocs of a plan take. Most are of one group, which is looked up once.
+struct Capacities<'a> {
+    state: &'a State,
+    job: JobId,
+    last: Option<((u64, u16), Option<Capacity>)>,
+}
+
+impl<'a> Capacities<'a> {
+    const fn of(state: &'a State, job: JobId) -> Self {
+        Self { state, job, last: None }
+    }
+
+    fn of_group(&mut self, version: u64, group: u16) -> Option<Capacity> {
+        match self.last {
+            Some((known, capacity)) if known == (version, group) => capacity,
+            Some(_) | None => {
+                let job = self.state.job(self.job);
+                let version_kept = job.and_then(|job| job.version(version));
+                let groups = version_kept.map(|kept| &kept.spec.groups);
+                let wanted = groups.and_then(|groups| groups.get(usize::from(group)));
+                let capacity = wanted.and_then(Group::capacity);
+                self.last = Some(((version, group), capacity));
+                capacity
+            }
+        }
+    }
 }
 
 /// The plan without what does not fit on the newest state. If anything was left out, the evaluation
 /// is not done: it is scheduled again.
 #[must_use]
 pub fn check(view: &View<'_>, mut plan: Plan) -> Plan {
-    let mut own: BTreeMap<NodeSlot, Overlay> = BTreeMap::new();
+    let mut own: BySlot<Overlay> = BySlot::new();
     let mut abandoned: BTreeSet<AllocId> = BTreeSet::new();
-    let placements = core::mem::take(&mut plan.placements);
-    let before = placements.len();
-    for placement in placements {
-        let fits = held(view.state, &plan, &placement).is_some_and(|held| {
-            let in_flight = view.in_flight.on_slot(held.slot);
-            let overlay =
-                own.entry(held.slot).or_insert_with(|| in_flight.cloned().unwrap_or_default());
-            let fleet = view.state.fleet();
-            let fits = fleet.fits_over(held.slot, overlay, held.capacity, &held.ports).is_ok();
+    let fleet = view.state.fleet();
+    let (mut capacities, newest) = (Capacities::of(view.state, plan.job), plan.version);
+    let before = plan.placements.len();
+    plan.placements.retain(|placement| {
+        let capacity = capacities.of_group(placement.version.unwrap_or(newest), placement.group);
+        let fits = capacity.is_some_and(|capacity| {
+            let in_flight = || view.in_flight.on_slot(placement.slot).cloned().unwrap_or_default();
+            let overlay = own.get_or_insert_with(placement.slot, in_flight);
+            let fits = fleet.fits_over(placement.slot, overlay, capacity, &placement.ports).is_ok();
             if fits {
-                overlay.held.hold(held.capacity, &held.ports);
+                overlay.held.hold(capacity, &placement.ports);
             }
             fits
         });
-        if fits {
-            plan.placements.push(placement);
-        } else {
+        if !fits {
             abandoned.extend(placement.previous);
         }
-    }
+        fits
+    });
     // What has lost its successor runs on; what is lost or not needed is stopped all the same.
     plan.stops.retain(|stop| !awaits_successor(stop.reason) || !abandoned.contains(&stop.alloc));
     if plan.placements.len() < before {

@@ -23,6 +23,7 @@
 //! It does not decide anything: what a command means is in `fsm`.
 mod assignment;
 pub mod bits;
+pub mod by_slot;
 mod change;
 mod classes;
 pub mod fits;

@@ -192,6 +192,16 @@ impl<'a> Ranking<'a> {
         crowd: &Crowd,
     ) -> Option<(i64, NodeSlot)> {
         let other = self.best_other(room).map(|(worth, slot)| (worth, Reverse(slot)));
+        if avoided.is_empty() {
+            let scored = self.pop_scored();
+            let best = scored.max(other);
+            if best == scored {
+                return best.map(|(score, Reverse(slot))| (score, slot));
+            }
+            self.scored.extend(scored);
+            self.others.pop();
+            return best.map(|(score, Reverse(slot))| (score, slot));
+        }
         let mut set_aside: Vec<Candidate> = Vec::new();
         let mut best: Option<Candidate> = None;
         while let Some(candidate) = self.pop_scored() {
@@ -296,7 +306,7 @@ impl<'a> Ranking<'a> {
                 *count_of(&mut failure.filtered, DISTINCT_HOSTS) += 1;
                 continue;
             }
-            let lacking = room.ports(slot, &self.subject.ask, 0).err();
+            let lacking = room.lacking(slot, &self.subject.ask);
             let lacking = lacking.expect("invariant: what has room is placed on");
             *exhausted.entry(lacking).or_default() += 1;
         }

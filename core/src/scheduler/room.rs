@@ -3,11 +3,11 @@
 //! Invariants
 //! - room is the state's columns, less the leader's plans in flight, less this plan's own placements;
 //! - whether something fits is asked of `Fleet` only.
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::planner::{View, fixed_ports};
 use crate::rng::mix;
+use crate::state::by_slot::BySlot;
 use crate::state::fits::{Amounts, Overlay, Shortage};
 use crate::state::fleet::Fleet;
 use crate::types::{
@@ -36,12 +36,12 @@ impl<'a> Ask<'a> {
 pub(super) struct Room<'a> {
     view: View<'a>,
     /// Of slots that this plan touches: everything beside the columns, plans in flight included.
-    touched: BTreeMap<NodeSlot, Overlay>,
+    touched: BySlot<Overlay>,
 }
 
 impl<'a> Room<'a> {
     pub(super) const fn of(view: View<'a>) -> Self {
-        Self { view, touched: BTreeMap::new() }
+        Self { view, touched: BySlot::new() }
     }
 
     pub(super) const fn fleet(&self) -> &'a Fleet {
@@ -55,17 +55,17 @@ impl<'a> Room<'a> {
 
     /// Nodes on which more or less is free than the columns say.
     pub(super) fn slots(&self) -> impl Iterator<Item = NodeSlot> + '_ {
-        self.view.in_flight.slots().chain(self.touched.keys().copied())
+        self.view.in_flight.slots().chain(self.touched.iter().map(|(slot, _)| slot))
     }
 
     fn overlay(&self, slot: NodeSlot) -> &Overlay {
         let in_flight = || self.view.in_flight.on_slot(slot);
-        self.touched.get(&slot).or_else(in_flight).unwrap_or(&NOTHING)
+        self.touched.get(slot).or_else(in_flight).unwrap_or(&NOTHING)
     }
 
     fn touch(&mut self, slot: NodeSlot) -> &mut Overlay {
-        let in_flight = self.view.in_flight.on_slot(slot);
-        self.touched.entry(slot).or_insert_with(|| in_flight.cloned().unwrap_or_default())
+        let in_flight = || self.view.in_flight.on_slot(slot).cloned().unwrap_or_default();
+        self.touched.get_or_insert_with(slot, in_flight)
     }
 
     /// What is taken on the node.
@@ -90,6 +90,11 @@ impl<'a> Room<'a> {
         self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed)
     }
 
+    /// What the node lacks first for `ask`, dynamic ports included.
+    pub(super) fn lacking(&self, slot: NodeSlot, ask: &Ask<'_>) -> Option<Shortage> {
+        self.ports(slot, ask, 0).err()
+    }
+
     /// Take what `ask` needs on the node, and hand out its ports.
     pub(super) fn take(
         &mut self,
@@ -111,6 +116,9 @@ impl<'a> Room<'a> {
         draw: u64,
     ) -> Result<Vec<PortGrant>, Shortage> {
         self.fits(slot, ask)?;
+        if ask.group.network.ports.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut taken: Vec<u16> = ask.fixed.iter().map(|port| port.value).collect();
         let mut grants = Vec::with_capacity(ask.group.network.ports.len());
         for port in &ask.group.network.ports {
@@ -139,7 +147,7 @@ impl<'a> Room<'a> {
         let fits = self.fleet().fits_over(slot, &overlay, ask.capacity, &ask.fixed).is_ok();
         if fits {
             overlay.held.hold(ask.capacity, &ask.fixed);
-            self.touched.insert(slot, overlay);
+            *self.touch(slot) = overlay;
         }
         fits
     }

@@ -10,12 +10,13 @@
 //! - the score lies in -1..=1, and grows with what is used as long as nothing collides;
 //! - a penalty never raises a score.
 use crate::state::fits::Amounts;
-use crate::state::fleet::Preference;
+use crate::state::fleet::{Preference, SHARE_ONE, share};
 
 /// Fixed point: this is 1.
 pub(super) const ONE: i64 = 1 << 32;
-/// The exponent's fixed point: this is 1. Ten bits choose a step of the table, ten lie between steps.
-const EXPONENT_ONE: u64 = 1 << 20;
+/// The exponent's fixed point, which is that of shares: ten bits choose a step of the table, ten lie
+/// between steps.
+const EXPONENT_ONE: u64 = SHARE_ONE;
 const STEPS: usize = 1 << 10;
 const STEP: u64 = EXPONENT_ONE >> 10;
 /// 10^(1/1024) in 60 binary digits.
@@ -53,10 +54,8 @@ fn power_of_ten(exponent: u64) -> u64 {
 pub struct BestFit;
 
 impl Preference for BestFit {
-    /// Ten to the power of the share of `total` that is left.
-    fn cost(&self, left: u64, total: u64) -> u64 {
-        // A node without any of it has none free.
-        power_of_ten((left * EXPONENT_ONE).checked_div(total).unwrap_or(0))
+    fn cost(&self, share: u64) -> u64 {
+        power_of_ten(share)
     }
 
     fn worth(&self, cost: u64) -> i64 {
@@ -79,8 +78,9 @@ pub struct Against {
 /// The score of a node with `total` once `used` is taken, the new alloc included.
 #[must_use]
 pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
-    let cost = BestFit.cost(total.cpu_mhz.saturating_sub(used.cpu_mhz), total.cpu_mhz)
-        + BestFit.cost(total.memory_mib.saturating_sub(used.memory_mib), total.memory_mib);
+    let left = total.left_after(used);
+    let cost = BestFit.cost(share(left.cpu_mhz, total.cpu_mhz))
+        + BestFit.cost(share(left.memory_mib, total.memory_mib));
     let mut sum = BestFit.worth(cost);
     let mut present = 1;
     if 0 < against.collisions {

@@ -18,7 +18,7 @@ use ::alloc::vec::Vec;
 use super::classes::Classes;
 pub use super::classes::{ClassId, ClassKey};
 use super::fits::{Amounts, Columns, Overlay, Shortage, Usage, shortage};
-pub use super::grid::{Found, Preference, Quest};
+pub use super::grid::{Found, Preference, Quest, SHARE_ONE, share};
 use super::grid::{Grid, Standing};
 use crate::types::{
     Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Node, NodeId, NodeSlot, NodeStatus, PortGrant,
@@ -152,18 +152,29 @@ impl Fleet {
 
     /// Count an alloc in. Nothing if the node is unknown.
     pub fn hold(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
-        self.change_usage(id, |usage| usage.hold(capacity, ports));
+        if let Some(slot) = self.slot_of(id) {
+            self.hold_at(slot, capacity, ports);
+        }
     }
 
     /// Count an alloc out again. Nothing if the node is unknown.
     pub fn release(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
-        self.change_usage(id, |usage| usage.release(capacity, ports));
+        if let Some(slot) = self.slot_of(id) {
+            self.release_at(slot, capacity, ports);
+        }
     }
 
-    fn change_usage(&mut self, id: NodeId, change: impl FnOnce(&mut Usage)) {
-        let Some(slot) = self.slot_of(id) else {
-            return;
-        };
+    /// Count an alloc in on the node at `slot`.
+    pub fn hold_at(&mut self, slot: NodeSlot, capacity: Capacity, ports: &[PortGrant]) {
+        self.change_usage(slot, |usage| usage.hold(capacity, ports));
+    }
+
+    /// Count an alloc out again on the node at `slot`.
+    pub fn release_at(&mut self, slot: NodeSlot, capacity: Capacity, ports: &[PortGrant]) {
+        self.change_usage(slot, |usage| usage.release(capacity, ports));
+    }
+
+    fn change_usage(&mut self, slot: NodeSlot, change: impl FnOnce(&mut Usage)) {
         let at = slot.0 as usize;
         let ports = core::mem::take(&mut self.held_ports[at]);
         let mut usage = Usage { amounts: self.used.at(at), ports };

@@ -44,12 +44,41 @@ fn level(free: u32) -> usize {
 }
 
 /// The least that is free at a level.
-const fn level_floor(level: usize) -> u32 {
+const fn level_floor(level: u32) -> u32 {
     if level == 0 {
         return 0;
     }
     let above = level - 1;
-    ((4 + above % 4) as u32) << (LEVEL_FIRST.ilog2() as usize + above / 4 - 2)
+    (4 + above % 4) << (LEVEL_FIRST.ilog2() + above / 4 - 2)
+}
+
+/// The fixed point of shares: this is the whole.
+pub const SHARE_ONE: u64 = 1 << 20;
+
+/// Which share of `total` is left.
+#[must_use]
+pub fn share(left: u64, total: u64) -> u64 {
+    // A node without any of it has none left.
+    (left * SHARE_ONE).checked_div(total).unwrap_or(0)
+}
+
+/// Shares of something, a little too small at most, without a division for each.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    factor: u64,
+}
+
+impl Shares {
+    const DIGITS: u32 = 32;
+
+    fn of(total: u32) -> Self {
+        Self { factor: share(1 << Self::DIGITS, total.into()) }
+    }
+
+    /// At most the share of `left`, which is no more than the total.
+    const fn least(self, left: u32) -> u64 {
+        (left as u64 * self.factor) >> Self::DIGITS
+    }
 }
 
 /// The largest machine of the kind that one with `total` is of.
@@ -112,6 +141,9 @@ type KindKey = (u32, u32);
 #[derive(Clone, Debug)]
 struct Kind {
     key: KindKey,
+    /// Of the largest machine of the kind.
+    cpu: Shares,
+    memory: Shares,
     node_count: u32,
     /// Levels of free cpu that have a row with nodes.
     levels: u64,
@@ -122,7 +154,8 @@ impl Kind {
     fn new(key: KindKey) -> Self {
         let mut rows = Vec::new();
         rows.resize_with(LEVELS, Row::default);
-        Self { key, node_count: 0, levels: 0, rows }
+        let (cpu, memory) = (Shares::of(key.0), Shares::of(key.1));
+        Self { key, cpu, memory, node_count: 0, levels: 0, rows }
     }
 }
 
@@ -202,7 +235,9 @@ impl Grid {
         }
         let fresh = match self.spare.pop() {
             Some(spare) => {
-                self.kinds[spare].key = key;
+                // Its rows are empty, and stay.
+                let rows = core::mem::take(&mut self.kinds[spare].rows);
+                self.kinds[spare] = Kind { rows, ..Kind::new(key) };
                 spare
             }
             None => {
@@ -321,10 +356,23 @@ mod tests {
     fn a_level_begins_at_its_floor() {
         assert_eq!(level(0), 0);
         for at in 1..LEVELS {
-            assert_eq!(level(level_floor(at)), at);
-            assert_eq!(level(level_floor(at) - 1), at - 1);
+            let floor = level_floor(u32::try_from(at).unwrap());
+            assert_eq!(level(floor), at);
+            assert_eq!(level(floor - 1), at - 1);
         }
         assert_eq!(level(u32::MAX), LEVELS - 1);
+    }
+
+    #[test]
+    fn a_share_without_a_division_is_never_too_large_and_hardly_too_small() {
+        for total in [1_u32, 3, 100, 14_335, 65_535, 3_000_000, u32::MAX] {
+            for left in [0, 1, total / 3, total / 2, total - total / 7, total] {
+                let (exact, least) =
+                    (share(left.into(), total.into()), Shares::of(total).least(left));
+                assert!(least <= exact && exact <= least + 2, "{left} of {total}: {least} {exact}");
+            }
+        }
+        assert_eq!(Shares::of(0).least(0), share(0, 0));
     }
 
     #[test]

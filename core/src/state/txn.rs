@@ -206,8 +206,9 @@ impl<'a> Txn<'a> {
         }
         let (held, holds) = (before.is_some_and(holds_room), holds_room(&alloc));
         if !held && holds {
-            assert!(self.state.nodes.has(node), "an alloc is placed on a node that exists");
-            self.state.fleet.hold(node, alloc.capacity, &alloc.ports);
+            let slot = self.state.slot_of(node);
+            let slot = slot.expect("invariant: an alloc is placed on a node that exists");
+            self.state.fleet.hold_at(slot, alloc.capacity, &alloc.ports);
         }
         if held && !holds && !planted!(UsageNotReleased) {
             self.state.fleet.release(node, alloc.capacity, &alloc.ports);

@@ -123,7 +123,6 @@ pub(crate) fn rows() -> Vec<Row> {
 struct Bare {
     fleet: Fleet,
     usable: Vec<Amounts>,
-    ids: Vec<NodeId>,
     shapes: Vec<(Capacity, usize)>,
     allowed: [Bits; 4],
     rng: Rng,
@@ -134,12 +133,11 @@ impl Bare {
     fn new(nodes: usize) -> Self {
         let mut fleet = Fleet::default();
         let mut allowed = [(); 4].map(|()| Bits::default());
-        let (mut usable, mut ids) = (vec![], vec![]);
+        let mut usable = vec![];
         for nth in 0..nodes {
             let node = shapes::ready(shapes::mixed_node(nth));
             let slot = fleet.put_node(&node);
             usable.push(node.spec.usable().into());
-            ids.push(node.spec.id);
             let row: usize = node.spec.meta["row"].parse().expect("a number");
             (row..4).for_each(|rows| allowed[rows].set(slot, true));
         }
@@ -149,7 +147,7 @@ impl Bare {
             (group.capacity().expect("a sum that fits"), rows - 1)
         });
         let (shapes, rng) = (shapes.collect(), Rng::from_seed(5));
-        Self { fleet, usable, ids, shapes, allowed, rng, live: vec![] }
+        Self { fleet, usable, shapes, allowed, rng, live: vec![] }
     }
 
     fn best(&self, (ask, rows): (Capacity, usize)) -> Option<NodeSlot> {
@@ -173,7 +171,7 @@ impl Bare {
 
     fn place(&mut self, shape: (Capacity, usize)) -> bool {
         let Some(slot) = self.best(shape) else { return false };
-        self.fleet.hold(self.ids[slot.0 as usize], shape.0, &[]);
+        self.fleet.hold_at(slot, shape.0, &[]);
         self.live.push((slot, shape.0));
         true
     }
@@ -195,7 +193,7 @@ impl Bare {
         for _ in 0..steps {
             let gone = below(&mut self.rng, self.live.len());
             let (slot, capacity) = self.live.swap_remove(gone);
-            self.fleet.release(self.ids[slot.0 as usize], capacity, &[]);
+            self.fleet.release_at(slot, capacity, &[]);
             let shape = self.a_shape();
             placed += usize::from(self.place(shape));
         }

@@ -7,15 +7,15 @@ use ::alloc::collections::BinaryHeap;
 use ::alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::{Entry, Grid, Kind, Place, level, level_floor};
+use super::{Entry, Grid, Kind, Place, level, level_floor, share};
 use crate::state::bits::Bits;
 use crate::types::{Capacity, NodeSlot, PortGrant};
 
 /// How nodes are compared: the less is left, the better.
 pub trait Preference {
-    /// What it costs that `left` of `total` stays free, of cpu or of memory. It never falls as `left`
-    /// grows, and never grows with `total`.
-    fn cost(&self, left: u64, total: u64) -> u64;
+    /// What it costs that this share of the cpu, or of the memory, stays free. It never falls as the
+    /// share grows.
+    fn cost(&self, share: u64) -> u64;
 
     /// What a node is worth whose cpu and memory cost so much together. It never grows with `cost`.
     fn worth(&self, cost: u64) -> i64;
@@ -51,6 +51,8 @@ struct Search<'s, P, F> {
     has_ports: F,
     /// The worst of those found comes first.
     found: BinaryHeap<Reverse<Candidate>>,
+    /// Whoever is worth less is not among the best.
+    least: i64,
     lacking: u32,
 }
 
@@ -64,7 +66,8 @@ impl Grid {
     ) -> Found {
         assert!(0 < quest.wanted, "something is looked for");
         let found = BinaryHeap::new();
-        let mut search = Search { quest, preference, has_ports, found, lacking: 0 };
+        let least = i64::MIN;
+        let mut search = Search { quest, preference, has_ports, found, least, lacking: 0 };
         for &kind in self.kind_of.values() {
             search.visit_kind(&self.kinds[kind]);
         }
@@ -80,40 +83,35 @@ impl Grid {
 }
 
 impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
-    /// Whether a node that is worth at most `bound` may be among the best.
-    fn may_better(&self, bound: i64) -> bool {
-        let is_full = self.found.len() == self.quest.wanted;
-        !is_full || self.found.peek().is_none_or(|Reverse((worst, _))| *worst <= bound)
+    /// What a node is worth at most of which such shares are left.
+    fn bound(&self, cpu_cost: u64, memory_share: u64) -> i64 {
+        self.preference.worth(cpu_cost + self.preference.cost(memory_share))
     }
 
     fn visit_kind(&mut self, kind: &Kind) {
-        let (cpu_top, memory_top) = (u64::from(kind.key.0), u64::from(kind.key.1));
         let Capacity { cpu_mhz, memory_mib, .. } = self.quest.ask;
         if kind.key.0 < cpu_mhz || kind.key.1 < memory_mib {
             return;
         }
-        let left = |level, ask: u32| u64::from(level_floor(level).saturating_sub(ask));
-        let memory_cost_min = self.preference.cost(0, memory_top);
         let mut rows = kind.levels & (u64::MAX << level(cpu_mhz));
         while rows != 0 {
-            let row_level = rows.trailing_zeros() as usize;
+            let row_level = rows.trailing_zeros();
             rows &= rows - 1;
-            let cpu_cost = self.preference.cost(left(row_level, cpu_mhz), cpu_top);
-            if !self.may_better(self.preference.worth(cpu_cost + memory_cost_min)) {
+            let left = level_floor(row_level).saturating_sub(cpu_mhz);
+            let cpu_cost = self.preference.cost(kind.cpu.least(left));
+            if self.bound(cpu_cost, 0) < self.least {
                 return;
             }
-            let row = &kind.rows[row_level];
+            let row = &kind.rows[row_level as usize];
             let first = level(memory_mib);
             let mut columns = row.levels & (u64::MAX << first);
-            let cells = &row.cells[row.position(first)..];
-            for cell in cells {
-                let column = columns.trailing_zeros() as usize;
+            for cell in &row.cells[row.position(first)..] {
+                let left = level_floor(columns.trailing_zeros()).saturating_sub(memory_mib);
                 columns &= columns - 1;
-                let memory_cost = self.preference.cost(left(column, memory_mib), memory_top);
-                if !self.may_better(self.preference.worth(cpu_cost + memory_cost)) {
+                if self.bound(cpu_cost, kind.memory.least(left)) < self.least {
                     break;
                 }
-                cell.iter().for_each(|entry| self.look_at(entry));
+                cell.iter().for_each(|entry| self.look_at(kind, entry));
             }
         }
     }
@@ -122,20 +120,21 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
         self.quest.allowed.has(slot) && !self.quest.excluded.has(slot)
     }
 
-    fn look_at(&mut self, entry: &Entry) {
+    fn look_at(&mut self, kind: &Kind, entry: &Entry) {
         if !self.is_open(entry.slot) {
             return;
         }
-        let ask = self.quest.ask;
-        let Some(left) = entry.free.checked_sub(ask) else {
+        let Some(left) = entry.free.checked_sub(self.quest.ask) else {
             self.lacking += 1;
             return;
         };
-        let cost = |left: u32, total: u32| self.preference.cost(left.into(), total.into());
-        let cost =
-            cost(left.cpu_mhz, entry.cpu_mhz_total) + cost(left.memory_mib, entry.memory_mib_total);
-        let worth = self.preference.worth(cost);
-        if !self.may_better(worth) {
+        // Most are turned away without a division.
+        let cpu_cost = self.preference.cost(kind.cpu.least(left.cpu_mhz));
+        if self.bound(cpu_cost, kind.memory.least(left.memory_mib)) < self.least {
+            return;
+        }
+        let worth = self.worth(left, entry.cpu_mhz_total, entry.memory_mib_total);
+        if worth < self.least {
             return;
         }
         if (self.has_ports)(entry.slot) {
@@ -145,15 +144,20 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
         }
     }
 
+    fn worth(&self, left: Capacity, cpu_mhz_total: u32, memory_mib_total: u32) -> i64 {
+        let cpu = share(left.cpu_mhz.into(), cpu_mhz_total.into());
+        let memory = share(left.memory_mib.into(), memory_mib_total.into());
+        self.bound(self.preference.cost(cpu), memory)
+    }
+
     fn visit_untouched(&mut self, grid: &Grid, size: (u32, u32), alike: &Bits) {
-        let Capacity { cpu_mhz, memory_mib, disk_mib } = self.quest.ask;
-        let (cpu_left, memory_left) = (size.0.checked_sub(cpu_mhz), size.1.checked_sub(memory_mib));
-        let (Some(cpu_left), Some(memory_left)) = (cpu_left, memory_left) else {
+        let ask = self.quest.ask;
+        let whole = Capacity { cpu_mhz: size.0, memory_mib: size.1, disk_mib: ask.disk_mib };
+        let Some(left) = whole.checked_sub(ask) else {
             return;
         };
-        let cost = |left: u32, total: u32| self.preference.cost(left.into(), total.into());
-        let worth = self.preference.worth(cost(cpu_left, size.0) + cost(memory_left, size.1));
-        if !self.may_better(worth) {
+        let worth = self.worth(left, size.0, size.1);
+        if worth < self.least {
             return;
         }
         for slot in alike.within(self.quest.allowed) {
@@ -164,7 +168,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
                 Place::Untouched { disk_mib, .. } => disk_mib,
                 Place::Nowhere | Place::InCell { .. } => 0,
             };
-            if disk < disk_mib || !(self.has_ports)(slot) {
+            if disk < ask.disk_mib || !(self.has_ports)(slot) {
                 self.lacking += 1;
             } else if !self.keep(worth, slot) {
                 // Those behind it are worth as much, and have higher slots.
@@ -176,16 +180,17 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
     /// Keep the node if it is among the best so far.
     fn keep(&mut self, worth: i64, slot: NodeSlot) -> bool {
         let candidate = Reverse((worth, Reverse(slot)));
-        if self.found.len() < self.quest.wanted {
+        let was_full = self.found.len() == self.quest.wanted;
+        if !was_full {
             self.found.push(candidate);
-            return true;
+        } else if let Some(mut worst) = self.found.peek_mut().filter(|worst| candidate < **worst) {
+            *worst = candidate;
+        } else {
+            return false;
         }
-        match self.found.peek_mut() {
-            Some(mut worst) if candidate < *worst => {
-                *worst = candidate;
-                true
-            }
-            Some(_) | None => false,
+        if self.found.len() == self.quest.wanted {
+            self.least = self.found.peek().map_or(i64::MIN, |Reverse((worth, _))| *worth);
         }
+        true
     }
 }
