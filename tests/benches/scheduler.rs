@@ -101,6 +101,7 @@ fn batch() -> Vec<Row> {
         for run in 0..RUNS {
             // Fresh room each time: what ran before has ended.
             let eval = world.register(a_job(&format!("batch-{run}"), COUNT, (6_000, 6_000, 300)));
+            world.keeps_before = run == 0;
             // One plan, so that the figure is of placing and not of starting over.
             let (plan, spent) = world.place(eval, 2_048);
             assert_eq!(plan.placements.len(), COUNT as usize, "there is room for all");
@@ -144,8 +145,11 @@ fn one_node() -> Vec<Row> {
     let mut checked = 0;
     let mut first = None;
     while placed < COUNT as usize {
+        world.keeps_before = placed.is_multiple_of(5);
         let (plan, more) = world.place(eval, drover_core::limits::PLACEMENTS_PER_STEP_MAX);
-        checked += scan::check(&world.before, &plan, 97);
+        if world.keeps_before {
+            checked += scan::check(&world.before, &plan, 97);
+        }
         placed += plan.placements.len();
         assert!(!plan.placements.is_empty(), "there is room for all");
         first = first.or(Some((plan.placements.len(), more.whole())));

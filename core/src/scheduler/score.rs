@@ -54,10 +54,12 @@ fn power_of_ten(exponent: u64) -> u64 {
 pub struct BestFit;
 
 impl Preference for BestFit {
+    #[inline]
     fn cost(&self, share: u64) -> u64 {
         power_of_ten(share)
     }
 
+    #[inline]
     fn worth(&self, cost: u64) -> i64 {
         let cost = i64::try_from(cost).expect("invariant: at most 20");
         (20 * ONE - cost).clamp(0, 18 * ONE) / 18

@@ -2,6 +2,7 @@
 //! of seeds; each plan is held against `checker`, each entry against the state's own invariants.
 mod checker;
 mod deployments;
+mod exact;
 mod generate;
 mod reconciler;
 pub(crate) mod rig;

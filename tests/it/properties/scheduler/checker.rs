@@ -10,15 +10,15 @@ use drover_core::types::*;
 
 /// What is taken on one node, port by port.
 #[derive(Clone, Debug, Default)]
-struct Taken {
-    cpu_mhz: u64,
-    memory_mib: u64,
-    disk_mib: u64,
-    ports: BTreeSet<u16>,
+pub(crate) struct Taken {
+    pub(crate) cpu_mhz: u64,
+    pub(crate) memory_mib: u64,
+    pub(crate) disk_mib: u64,
+    pub(crate) ports: BTreeSet<u16>,
 }
 
 impl Taken {
-    fn add(&mut self, capacity: Capacity, ports: &[PortGrant], what: &str) {
+    pub(crate) fn add(&mut self, capacity: Capacity, ports: &[PortGrant], what: &str) {
         self.cpu_mhz += u64::from(capacity.cpu_mhz);
         self.memory_mib += u64::from(capacity.memory_mib);
         self.disk_mib += u64::from(capacity.disk_mib);
@@ -35,7 +35,7 @@ impl Taken {
 }
 
 /// What is taken before the plan. A node that registered again may since reserve a port that is held.
-fn taken_on(state: &State, node: &Node) -> Taken {
+pub(crate) fn taken_on(state: &State, node: &Node) -> Taken {
     let mut taken = Taken::default();
     for alloc in state.allocs_of_node(node.spec.id) {
         if !alloc.client_status.is_terminal() {
@@ -80,7 +80,7 @@ fn holds(constraint: &Constraint, node: &Node) -> bool {
     }
 }
 
-fn is_distinct(constraints: &[Constraint]) -> bool {
+pub(crate) fn is_distinct(constraints: &[Constraint]) -> bool {
     constraints.iter().any(|c| c.operator == Operator::DistinctHosts)
 }
 

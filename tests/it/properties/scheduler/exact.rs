@@ -1,0 +1,169 @@
+//! Which node each alloc of a new job goes to, and what is said about it, by looking at every node.
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use drover_core::rng::Rng;
+use drover_core::scheduler::score::{Against, score};
+use drover_core::state::State;
+use drover_core::state::fits::Amounts;
+use drover_core::types::*;
+
+use super::checker::{Taken, is_distinct, is_feasible, taken_on};
+use super::generate::{a_job, something_happens};
+use super::{SEEDS, empty};
+
+/// A node that may be placed on, in one of the job's datacenters.
+struct Seen<'a> {
+    node: &'a Node,
+    taken: Taken,
+    crowd: u32,
+    is_feasible: bool,
+}
+
+/// One group of a job of which nothing runs.
+struct Look<'a> {
+    spec: &'a JobSpec,
+    group: &'a Group,
+    ask: Capacity,
+    nodes: BTreeMap<NodeSlot, Seen<'a>>,
+}
+
+impl<'a> Look<'a> {
+    /// At the state, with what `ahead` has placed and is not applied.
+    fn at(state: &'a State, job: JobId, ahead: &Plan) -> Self {
+        let spec = &state.job(job).expect("a known job").newest().spec;
+        let group = &spec.groups[0];
+        let ready = state.nodes().filter(|node| {
+            let within = |dc: &String| dc == "*" || *dc == node.spec.datacenter;
+            let ready = node.status == NodeStatus::Ready && node.eligible;
+            ready && spec.datacenters.iter().any(within)
+        });
+        let nodes = ready.map(|node| {
+            let seen = Seen {
+                node,
+                taken: taken_on(state, node),
+                crowd: 0,
+                is_feasible: is_feasible(spec, group, node),
+            };
+            (state.slot_of(node.spec.id).expect("a known node"), seen)
+        });
+        let ask = group.capacity().expect("a sum that fits");
+        let mut look = Self { spec, group, ask, nodes: nodes.collect() };
+        let other = &state.job(ahead.job).expect("a known job").newest().spec;
+        for placement in &ahead.placements {
+            let capacity = other.groups[usize::from(placement.group)].capacity();
+            if let Some(seen) = look.nodes.get_mut(&placement.slot) {
+                seen.taken.add(capacity.expect("a sum that fits"), &placement.ports, "ahead");
+            }
+        }
+        look
+    }
+
+    fn is_crowded(&self, seen: &Seen<'_>) -> bool {
+        let distinct = is_distinct(&self.spec.constraints) || is_distinct(&self.group.constraints);
+        distinct && 0 < seen.crowd
+    }
+
+    /// What the node lacks first, in words.
+    fn lacking(&self, seen: &Seen<'_>) -> Option<String> {
+        let (usable, ask, taken) = (seen.node.spec.usable(), self.ask, &seen.taken);
+        let short = |used: u64, ask: u32, total: u32| u64::from(total) < used + u64::from(ask);
+        if short(taken.cpu_mhz, ask.cpu_mhz, usable.cpu_mhz) {
+            return Some("cpu".to_owned());
+        }
+        if short(taken.memory_mib, ask.memory_mib, usable.memory_mib) {
+            return Some("memory".to_owned());
+        }
+        if short(taken.disk_mib, ask.disk_mib, usable.disk_mib) {
+            return Some("disk".to_owned());
+        }
+        let fixed = self.group.network.ports.iter().filter_map(|port| Some((port, port.fixed?)));
+        let mut clashes = fixed.filter(|(_, value)| taken.ports.contains(value));
+        let (port, value) = clashes.next()?;
+        Some(format!("network: reserved port collision {}={value}", port.label))
+    }
+
+    fn worth(&self, slot: NodeSlot, seen: &Seen<'_>) -> Option<(i64, Reverse<NodeSlot>)> {
+        if !seen.is_feasible || self.is_crowded(seen) || self.lacking(seen).is_some() {
+            return None;
+        }
+        let mut used = Amounts::from(self.ask);
+        used.cpu_mhz += seen.taken.cpu_mhz;
+        used.memory_mib += seen.taken.memory_mib;
+        used.disk_mib += seen.taken.disk_mib;
+        let (collisions, count) = (seen.crowd, self.group.count);
+        let against = Against { collisions, count, failed_before: false };
+        Some((score(seen.node.spec.usable().into(), used, against), Reverse(slot)))
+    }
+
+    fn filtered_count(&self) -> usize {
+        let out = |seen: &&Seen<'_>| !seen.is_feasible || self.is_crowded(seen);
+        self.nodes.values().filter(out).count()
+    }
+
+    /// Compare one placement, and take it in.
+    fn take(&mut self, placement: &Placement) {
+        let best = self.nodes.iter().filter_map(|(&slot, seen)| self.worth(slot, seen)).max();
+        let (worth, Reverse(slot)) = best.expect("something was placed, so there is room");
+        assert_eq!(placement.slot, slot, "the best, and of the best the lowest");
+        let note = placement.note;
+        let permille = u64::try_from(worth.max(0)).expect("positive") * 1_000 >> 32;
+        assert_eq!(u64::from(note.score_permille), permille);
+        assert_eq!(note.nodes_evaluated as usize, self.nodes.len(), "every node is evaluated");
+        assert_eq!(note.nodes_filtered as usize, self.filtered_count(), "what may not be is said");
+        let room = note.nodes_evaluated - note.nodes_filtered;
+        assert!(note.nodes_exhausted < room, "the one that was chosen had room");
+        let seen = self.nodes.get_mut(&slot).expect("a node that was looked at");
+        seen.taken.add(self.ask, &placement.ports, "placed");
+        seen.crowd += 1;
+    }
+
+    fn check_failure(&self, failure: &PlacementFailure) {
+        assert_eq!(failure.nodes_evaluated as usize, self.nodes.len());
+        assert_eq!(failure.filtered.values().sum::<u32>() as usize, self.filtered_count());
+        let mut exhausted: BTreeMap<String, u32> = BTreeMap::new();
+        for seen in self.nodes.values().filter(|seen| seen.is_feasible && !self.is_crowded(seen)) {
+            let lacking = self.lacking(seen).expect("what has room is placed on");
+            *exhausted.entry(lacking).or_default() += 1;
+        }
+        assert_eq!(failure.exhausted, exhausted, "each node is counted for what it lacks first");
+    }
+}
+
+#[test]
+fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
+    let (mut placed, mut failed, mut beside) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let (mut cluster, mut rng) = empty(seed);
+        for nth in 0..12_u64 {
+            for _ in 0..3 {
+                something_happens(&mut cluster, &mut rng);
+                cluster.settle();
+            }
+            // One plan is under way while the next is made.
+            let fresh = |rng: &mut Rng, name: &str| {
+                let mut spec = a_job(rng, nth);
+                spec.id = format!("{name}{nth}");
+                spec.groups.truncate(1);
+                spec.groups[0].count += 1;
+                spec
+            };
+            let (other, job) = (fresh(&mut rng, "other"), fresh(&mut rng, "job"));
+            let (other, job) = (cluster.register(&other), cluster.register(&job));
+            let ahead = cluster.plan_of(other);
+            cluster.in_flight.on_proposed(&cluster.state, &ahead);
+            let plan = cluster.plan_of(job);
+            let mut look = Look::at(&cluster.state, job, &ahead);
+            plan.placements.iter().for_each(|placement| look.take(placement));
+            if let Verdict::Done { failures, .. } = &plan.verdict {
+                failures.values().for_each(|failure| look.check_failure(failure));
+                failed += failures.len();
+            }
+            placed += plan.placements.len();
+            beside += ahead.placements.len();
+            cluster.in_flight.clear();
+            cluster.settle();
+        }
+    }
+    assert!(200 < placed && 200 < failed && 200 < beside, "{placed} {failed} {beside}");
+}
