@@ -190,7 +190,7 @@ fn place(
     };
     let id = AllocId(txn.new_id());
     let reschedules = history(previous.as_ref(), placement, txn.state().clock());
-    txn.put_alloc(Allocation { id, reschedules, ..alloc });
+    txn.add_alloc(Allocation { id, reschedules, ..alloc }, placement.slot);
     if let Some(mut previous) = previous {
         previous.next = Some(id);
         txn.put_alloc(previous);

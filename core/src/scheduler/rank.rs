@@ -2,8 +2,9 @@
 //!
 //! The fleet finds the best of the nodes that are as its columns say (`state::grid`), as many as there
 //! are allocs to place. The others stand apart and are scored one by one: those under plans, this one
-//! and those in flight, and those with allocs of the group, which speak against them. A placement
-//! changes only the node that was chosen, which then stands apart too.
+//! and those in flight, and those with allocs of the group, which speak against them: so much that
+//! they are not even scored while better ones are left. A placement changes only the node that was
+//! chosen, which then stands apart too.
 //!
 //! Invariants
 //! - what is chosen fits, meets every demand, and no other such node has a higher score;
@@ -18,7 +19,7 @@ use core::cmp::Reverse;
 use super::crowd::Crowd;
 use super::feasible::{DISTINCT_HOSTS, Distinct, Suitable, count_of};
 use super::room::{Ask, Room};
-use super::score::{Against, BestFit, permille, score};
+use super::score::{Against, BestFit, most_beside, permille, score};
 use crate::state::bits::Bits;
 use crate::state::fits::Shortage;
 use crate::state::fleet::Quest;
@@ -51,7 +52,11 @@ pub(super) struct Ranking<'a> {
     subject: Subject<'a>,
     /// Nodes that are not only what the fleet says.
     apart: Bits,
-    /// Those of them that may take one more.
+    /// Those of them with allocs of the group that nobody has looked at yet.
+    unscored: Vec<NodeSlot>,
+    /// What those are worth at most.
+    unscored_worth_max: i64,
+    /// The rest, where they may take one more.
     scored: BinaryHeap<Candidate>,
     /// Entries of `scored` that are not true any more.
     outdated: BTreeSet<Candidate>,
@@ -63,15 +68,19 @@ pub(super) struct Ranking<'a> {
     portless: Bits,
     /// Meet every demand and are kept from it by another alloc.
     crowded_count: u32,
-    /// Were looked at, and lacked something.
+    /// Of the nodes that stand apart, those that lack room.
     lacking_count: u32,
+    /// Of the others, as the last search saw them.
+    lacking_others_count: u32,
 }
 
 impl<'a> Ranking<'a> {
     pub(super) fn of(subject: Subject<'a>, room: &Room<'_>, crowd: &Crowd) -> Self {
         let mut ranking = Self {
+            unscored_worth_max: most_beside(subject.ask.group.count),
             subject,
             apart: Bits::default(),
+            unscored: Vec::new(),
             scored: BinaryHeap::new(),
             outdated: BTreeSet::new(),
             others: Vec::new(),
@@ -79,6 +88,7 @@ impl<'a> Ranking<'a> {
             portless: Bits::default(),
             crowded_count: 0,
             lacking_count: 0,
+            lacking_others_count: 0,
         };
         let Subject { at, distinct, .. } = ranking.subject;
         for slot in crowd.slots(distinct, at).chain(room.slots()) {
@@ -93,6 +103,16 @@ impl<'a> Ranking<'a> {
             if self.is_suitable(slot, room) && self.is_crowded(slot, crowd) {
                 self.crowded_count += 1;
             }
+            if 0 < crowd.of_group(self.subject.at, slot) {
+                self.unscored.push(slot);
+            } else {
+                self.offer(slot, room, crowd);
+            }
+        }
+    }
+
+    fn score_the_rest(&mut self, room: &Room<'_>, crowd: &Crowd) {
+        for slot in core::mem::take(&mut self.unscored) {
             self.offer(slot, room, crowd);
         }
     }
@@ -128,6 +148,7 @@ impl<'a> Ranking<'a> {
     /// An old alloc of the group on the node makes way for its successor, which is placed next.
     pub(super) fn vacate(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &mut Crowd) {
         assert!(self.apart.has(slot), "a node with an alloc of the group stands apart");
+        self.score_the_rest(room, crowd);
         let was_crowded = self.is_crowded(slot, crowd);
         let before = self.worth(slot, room, crowd).ok();
         crowd.leave(self.subject.at, slot);
@@ -162,6 +183,7 @@ impl<'a> Ranking<'a> {
     ) -> Option<Chosen> {
         for &slot in avoided {
             self.set_apart(slot, room, crowd);
+            self.score_the_rest(room, crowd);
         }
         loop {
             let (score, slot) = self.best(avoided, room, crowd)?;
@@ -173,7 +195,7 @@ impl<'a> Ranking<'a> {
                     crowd.join(self.subject.at, slot);
                     self.crowded_count += u32::from(!was_crowded && self.is_crowded(slot, crowd));
                     self.subject.wanted = self.subject.wanted.saturating_sub(1);
-                    self.offer(slot, room, crowd);
+                    self.unscored.push(slot);
                     return Some(Chosen { slot, ports, note });
                 }
                 Err(_) => {
@@ -192,6 +214,9 @@ impl<'a> Ranking<'a> {
         crowd: &Crowd,
     ) -> Option<(i64, NodeSlot)> {
         let other = self.best_other(room).map(|(worth, slot)| (worth, Reverse(slot)));
+        if other.is_none_or(|(worth, _)| worth <= self.unscored_worth_max) {
+            self.score_the_rest(room, crowd);
+        }
         if avoided.is_empty() {
             let scored = self.pop_scored();
             let best = scored.max(other);
@@ -258,7 +283,7 @@ impl<'a> Ranking<'a> {
             excluded: &self.apart,
         };
         let found = room.fleet().best(quest, &BestFit);
-        self.lacking_count += found.lacking;
+        self.lacking_others_count = found.lacking;
         self.more_others = found.nodes.len() == wanted;
         self.others = found.nodes;
     }
@@ -268,7 +293,7 @@ impl<'a> Ranking<'a> {
         PlacementNote {
             nodes_evaluated: suitable.evaluated_count,
             nodes_filtered: suitable.filtered_count + self.crowded_count,
-            nodes_exhausted: self.lacking_count,
+            nodes_exhausted: self.lacking_count + self.lacking_others_count,
             score_permille: permille(score),
         }
     }
@@ -295,6 +320,8 @@ impl<'a> Ranking<'a> {
         };
         let ask = self.subject.ask.capacity;
         let mut nearest = None;
+        // The two that are common are counted apart, for speed.
+        let (mut cpu, mut memory) = (0, 0);
         let mut exhausted: BTreeMap<Shortage, u32> = BTreeMap::new();
         for slot in suitable.nodes.iter().filter(|&slot| room.is_placeable(slot)) {
             let free = room.free(slot).to_capacity();
@@ -307,9 +334,18 @@ impl<'a> Ranking<'a> {
                 continue;
             }
             let lacking = room.lacking(slot, &self.subject.ask);
-            let lacking = lacking.expect("invariant: what has room is placed on");
-            *exhausted.entry(lacking).or_default() += 1;
+            match lacking.expect("invariant: what has room is placed on") {
+                Shortage::Cpu => cpu += 1,
+                Shortage::Memory => memory += 1,
+                lacking @ (Shortage::NotPlaceable
+                | Shortage::Disk
+                | Shortage::Port { .. }
+                | Shortage::DynamicPorts) => *exhausted.entry(lacking).or_default() += 1,
+            }
         }
+        exhausted.insert(Shortage::Cpu, cpu);
+        exhausted.insert(Shortage::Memory, memory);
+        exhausted.retain(|_, nodes| 0 < *nodes);
         let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
         failure.exhausted = named.collect();
         if let Some((_, memory_mib, cpu_mhz, disk_mib)) = nearest {

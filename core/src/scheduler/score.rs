@@ -42,6 +42,7 @@ const fn powers() -> [u64; STEPS + 2] {
 }
 
 /// 10 to the power of `exponent / EXPONENT_ONE`, in `ONE`ths.
+#[inline]
 fn power_of_ten(exponent: u64) -> u64 {
     assert!(exponent <= EXPONENT_ONE, "a free share is at most the whole");
     let at = usize::try_from(exponent / STEP).expect("invariant: at most 1,024");
@@ -86,9 +87,7 @@ pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
     let mut sum = BestFit.worth(cost);
     let mut present = 1;
     if 0 < against.collisions {
-        let collisions = i64::from(against.collisions) + 1;
-        // At most one, where Nomad has no bound: a penalty must never raise the mean.
-        sum -= (collisions * ONE / i64::from(against.count.max(1))).min(ONE);
+        sum -= collision_penalty(against.collisions, against.count);
         present += 1;
     }
     if against.failed_before {
@@ -96,6 +95,16 @@ pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
         present += 1;
     }
     sum / present
+}
+
+/// What a node with an alloc of the group is worth at most.
+pub(super) fn most_beside(count: u32) -> i64 {
+    (ONE - collision_penalty(1, count)) / 2
+}
+
+/// At most one, where Nomad has no bound: a penalty must never raise the mean.
+fn collision_penalty(collisions: u32, count: u32) -> i64 {
+    ((i64::from(collisions) + 1) * ONE / i64::from(count.max(1))).min(ONE)
 }
 
 /// A score as it is shown: thousandths, and nothing below zero.
@@ -127,6 +136,16 @@ mod tests {
         assert_eq!(at(2_000, 4_000, 0), 759);
         // The mean of that and -(1 + 1) / 10.
         assert_eq!(at(2_000, 4_000, 1), 279);
+    }
+
+    #[test]
+    fn a_node_with_an_alloc_of_the_group_is_never_worth_more_than_is_said() {
+        for (count, collisions) in [(1, 1), (2, 1), (10, 1), (10, 4), (1_200, 1), (1_200, 900)] {
+            let against = Against { collisions, count, failed_before: false };
+            assert!(score(TOTAL, TOTAL, against) <= most_beside(count), "{collisions} of {count}");
+        }
+        let against = Against { collisions: 1, count: 10, failed_before: false };
+        assert_eq!(score(TOTAL, TOTAL, against), most_beside(10), "and no less");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClusterId, Deployment, DeploymentGroup, DeploymentId, EvalId, Evaluation,
-    Index, Job, JobId, Node, NodeId, NodeStatus, ServerId, object_id,
+    Index, Job, JobId, Node, NodeId, NodeSlot, NodeStatus, ServerId, object_id,
 };
 
 /// The writes of one entry.
@@ -187,37 +187,49 @@ impl<'a> Txn<'a> {
         self.touch(TableKind::Evals, Change::Eval(id));
     }
 
+    /// Take in a new alloc, on the node at `slot`.
+    pub(crate) fn add_alloc(&mut self, mut alloc: Allocation, slot: NodeSlot) {
+        let (id, node, header) = (alloc.id, alloc.node, &self.state.header);
+        (alloc.create_index, alloc.create_time) = (header.index, header.clock);
+        (alloc.modify_index, alloc.modify_time) = (header.index, header.clock);
+        alloc.assign_index = header.index;
+        self.assigned.insert(node);
+        assert!(self.state.fleet.node_at(slot) == Some(node), "an alloc's node is at its slot");
+        assert!(holds_room(&alloc), "a new alloc holds room");
+        self.state.fleet.hold_at(slot, alloc.capacity, &alloc.ports);
+        let key = self.state.uuid_key();
+        self.state.by.on_alloc(None, Some(&alloc), key);
+        let turn = HealthTurn::between(None, &alloc);
+        let before = self.state.allocs.put(id, alloc);
+        assert!(before.is_none(), "an id is given once");
+        self.count_health(id, turn);
+        self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    /// Write an alloc that exists.
     pub(crate) fn put_alloc(&mut self, mut alloc: Allocation) {
         let (id, node, header) = (alloc.id, alloc.node, &self.state.header);
         let before = self.state.allocs.row(id);
-        let (index, clock) = (header.index, header.clock);
-        (alloc.create_index, alloc.create_time) =
-            before.map_or((index, clock), |kept| (kept.create_index, kept.create_time));
-        (alloc.modify_index, alloc.modify_time) = (index, clock);
-        alloc.assign_index = before.map_or(index, |kept| kept.assign_index);
-        if before.is_none_or(|kept| asks_otherwise(kept, &alloc)) {
-            alloc.assign_index = index;
+        let before = before.expect("invariant: an alloc comes into being by `add_alloc`");
+        (alloc.create_index, alloc.create_time) = (before.create_index, before.create_time);
+        (alloc.modify_index, alloc.modify_time) = (header.index, header.clock);
+        alloc.assign_index = before.assign_index;
+        if asks_otherwise(before, &alloc) {
+            alloc.assign_index = header.index;
             self.assigned.insert(node);
         }
-        if let Some(kept) = before {
-            let (from, to) = (kept.client_status, alloc.client_status);
-            assert!(from == to || from.may_become(to), "an alloc moves along its table");
-            assert!(kept.node == node, "an alloc never moves");
-        }
-        let (held, holds) = (before.is_some_and(holds_room), holds_room(&alloc));
-        if !held && holds {
-            let slot = self.state.slot_of(node);
-            let slot = slot.expect("invariant: an alloc is placed on a node that exists");
-            self.state.fleet.hold_at(slot, alloc.capacity, &alloc.ports);
-        }
+        let (from, to) = (before.client_status, alloc.client_status);
+        assert!(from == to || from.may_become(to), "an alloc moves along its table");
+        assert!(before.node == node, "an alloc never moves");
+        let (held, holds) = (holds_room(before), holds_room(&alloc));
+        assert!(held || !holds, "room that was given up is not taken again");
         if held && !holds && !planted!(UsageNotReleased) {
             self.state.fleet.release(node, alloc.capacity, &alloc.ports);
             self.roomier.insert(node);
         }
         let key = self.state.uuid_key();
-        let before = self.state.allocs.row(id);
-        self.state.by.on_alloc(before, Some(&alloc), key);
-        let turn = HealthTurn::between(before, &alloc);
+        self.state.by.on_alloc(Some(before), Some(&alloc), key);
+        let turn = HealthTurn::between(Some(before), &alloc);
         self.state.allocs.put(id, alloc);
         self.count_health(id, turn);
         self.touch(TableKind::Allocs, Change::Alloc(id));

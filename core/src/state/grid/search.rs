@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - no node that was not found is better than one that was, or as good with a lower slot;
-//! - everything found has what is asked for, is allowed, and is not excluded.
+//! - everything found has what is asked for, is allowed, and is not excluded;
+//! - which nodes are looked at follows from where they are, not from how they came there.
 use ::alloc::collections::BinaryHeap;
 use ::alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -38,7 +39,7 @@ pub struct Quest<'q> {
 pub struct Found {
     /// What each is worth, the best last; fewer than wanted when there are no more.
     pub nodes: Vec<(i64, NodeSlot)>,
-    /// Nodes that were looked at one by one, and lacked something.
+    /// Nodes that were looked at one by one, and lacked cpu, memory or disk.
     pub lacking: u32,
 }
 
@@ -93,6 +94,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
         if kind.key.0 < cpu_mhz || kind.key.1 < memory_mib {
             return;
         }
+        let first = level(memory_mib);
         let mut rows = kind.levels & (u64::MAX << level(cpu_mhz));
         while rows != 0 {
             let row_level = rows.trailing_zeros();
@@ -103,8 +105,10 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
                 return;
             }
             let row = &kind.rows[row_level as usize];
-            let first = level(memory_mib);
             let mut columns = row.levels & (u64::MAX << first);
+            if columns == 0 {
+                continue;
+            }
             for cell in &row.cells[row.position(first)..] {
                 let left = level_floor(columns.trailing_zeros()).saturating_sub(memory_mib);
                 columns &= columns - 1;
@@ -139,8 +143,6 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
         }
         if (self.has_ports)(entry.slot) {
             self.keep(worth, entry.slot);
-        } else {
-            self.lacking += 1;
         }
     }
 
@@ -168,9 +170,9 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
                 Place::Untouched { disk_mib, .. } => disk_mib,
                 Place::Nowhere | Place::InCell { .. } => 0,
             };
-            if disk < ask.disk_mib || !(self.has_ports)(slot) {
+            if disk < ask.disk_mib {
                 self.lacking += 1;
-            } else if !self.keep(worth, slot) {
+            } else if (self.has_ports)(slot) && !self.keep(worth, slot) {
                 // Those behind it are worth as much, and have higher slots.
                 return;
             }

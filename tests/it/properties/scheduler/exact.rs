@@ -148,7 +148,7 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
                 spec.groups[0].count += 1;
                 spec
             };
-            let (other, job) = (fresh(&mut rng, "other"), fresh(&mut rng, "job"));
+            let (other, job) = (fresh(&mut rng, "ahead"), fresh(&mut rng, "new"));
             let (other, job) = (cluster.register(&other), cluster.register(&job));
             let ahead = cluster.plan_of(other);
             cluster.in_flight.on_proposed(&cluster.state, &ahead);
