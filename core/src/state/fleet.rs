@@ -373,11 +373,16 @@ impl Fleet {
             assert!(self.used(slot) == Amounts::default(), "a free slot holds nothing");
             assert!(!self.is_placeable(slot), "a free slot is not placed on");
         }
-        self.classes.check_invariants(|class| {
-            self.slots().filter(|&slot| self.class(slot) == class).count()
+        let mut members = BTreeMap::new();
+        for slot in self.slots() {
+            *members.entry(self.class(slot)).or_default() += 1;
+        }
+        self.classes.check_invariants(&members);
+        assert!(self.ids.len() <= self.grid.slot_count(), "the grid knows of every slot");
+        self.grid.check_invariants(|slot| {
+            let at = slot.0 as usize;
+            (at < self.ids.len()).then(|| self.standing(at)).flatten()
         });
-        let standing = |slot: NodeSlot| Some((slot, self.standing(slot.0 as usize)?));
-        self.grid.check_invariants(&self.slots().filter_map(standing).collect());
     }
 }
 

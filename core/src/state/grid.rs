@@ -103,6 +103,19 @@ struct Entry {
     free: Capacity,
 }
 
+impl Entry {
+    const fn of(slot: NodeSlot, Standing { total, free }: Standing) -> Self {
+        let (cpu_mhz_total, memory_mib_total) = (total.cpu_mhz, total.memory_mib);
+        Self { slot, cpu_mhz_total, memory_mib_total, free }
+    }
+}
+
+/// The kind, the row and the column that a node belongs to.
+fn place_of(entry: &Entry) -> (KindKey, (usize, usize)) {
+    let kind = (kind_top(entry.cpu_mhz_total), kind_top(entry.memory_mib_total));
+    (kind, (level(entry.free.cpu_mhz), level(entry.free.memory_mib)))
+}
+
 /// Nodes of one kind with nearly as much cpu free.
 #[derive(Clone, Debug, Default)]
 struct Row {
@@ -207,10 +220,8 @@ impl Grid {
             self.places[at] = Place::Untouched { size, disk_mib: total.disk_mib };
             return;
         }
-        let (cpu_mhz_total, memory_mib_total) = (total.cpu_mhz, total.memory_mib);
-        let entry = Entry { slot, cpu_mhz_total, memory_mib_total, free };
-        let key = (kind_top(total.cpu_mhz), kind_top(total.memory_mib));
-        let (row, column) = (level(free.cpu_mhz), level(free.memory_mib));
+        let entry = Entry::of(slot, Standing { total, free });
+        let (key, (row, column)) = place_of(&entry);
         if let Place::InCell { kind, row: old_row, column: old_column, position } = self.places[at]
             && (old_row, old_column) == (row, column)
             && self.kinds[kind].key == key
@@ -289,62 +300,64 @@ impl Grid {
         }
     }
 
-    /// Every node is in one place, and in the right one.
+    /// One more than the highest slot that was ever put.
+    pub(super) const fn slot_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Every node is in one place, and in the right one. `standing` says how the node at a slot stands.
     ///
     /// # Panics
     /// When one is not.
-    pub(super) fn check_invariants(&self, standings: &BTreeMap<NodeSlot, Standing>) {
-        let mut seen = BTreeMap::new();
-        for (&(cpu_mhz, memory_mib), alike) in &self.untouched {
-            assert!(!alike.is_empty(), "a size has machines");
-            for slot in alike.iter() {
-                let Place::Untouched { size, disk_mib } = self.places[slot.0 as usize] else {
-                    panic!("an untouched node's place says so");
-                };
-                assert!(size == (cpu_mhz, memory_mib), "an untouched node is among its like");
-                let total = Capacity { cpu_mhz, memory_mib, disk_mib };
-                seen.insert(slot, Standing { total, free: total });
-            }
-        }
-        for (&key, &at) in &self.kind_of {
-            let kind = &self.kinds[at];
-            assert!(kind.key == key && 0 < kind.node_count, "a kind is known by its key");
-            let mut node_count = 0;
-            for (row, cells) in kind.rows.iter().enumerate() {
-                let has_cells = kind.levels & (1 << row) != 0;
-                assert!(has_cells != cells.cells.is_empty(), "a row with cells is marked");
-                for (column, entry, position) in cells.entries() {
-                    let place = Place::InCell { kind: at, row, column, position };
-                    assert!(self.places[entry.slot.0 as usize] == place, "a place leads back");
-                    let levels = (level(entry.free.cpu_mhz), level(entry.free.memory_mib));
-                    assert!(levels == (row, column), "a node is in the cell of what is free");
-                    let total = Capacity {
-                        cpu_mhz: entry.cpu_mhz_total,
-                        memory_mib: entry.memory_mib_total,
-                        disk_mib: standings.get(&entry.slot).map_or(0, |s| s.total.disk_mib),
-                    };
-                    let kind_key = (kind_top(total.cpu_mhz), kind_top(total.memory_mib));
-                    assert!(kind_key == key, "a node is of the kind of its size");
-                    seen.insert(entry.slot, Standing { total, free: entry.free });
-                    node_count += 1;
+    pub(super) fn check_invariants(&self, standing: impl Fn(NodeSlot) -> Option<Standing>) {
+        let (mut untouched_count, mut touched_count) = (0, 0);
+        for (slot, place) in (0..).map(NodeSlot).zip(&self.places) {
+            let standing = standing(slot);
+            match *place {
+                Place::Nowhere => assert!(standing.is_none(), "what may be placed on has a place"),
+                Place::Untouched { size, disk_mib } => {
+                    let (cpu_mhz, memory_mib) = size;
+                    let total = Capacity { cpu_mhz, memory_mib, disk_mib };
+                    assert!(standing == Some(Standing { total, free: total }), "nothing is held");
+                    let alike = self.untouched.get(&size);
+                    assert!(alike.is_some_and(|alike| alike.has(slot)), "a place leads back");
+                    untouched_count += 1;
+                }
+                Place::InCell { kind, row, column, position } => {
+                    let standing = standing.expect("invariant: only what may be placed on");
+                    let entry = Entry::of(slot, standing);
+                    let (key, at) = place_of(&entry);
+                    assert!(key == self.kinds[kind].key, "a node is of the kind of its size");
+                    assert!(at == (row, column), "a node is in the cell of what is free");
+                    let cells = &self.kinds[kind].rows[row];
+                    let found = &cells.cells[cells.position(column)][position];
+                    assert!(*found == entry, "a node is in its cell as it stands");
+                    touched_count += 1;
                 }
             }
-            assert!(node_count == kind.node_count, "a kind counts its nodes");
         }
-        assert!(seen == *standings, "the grid holds what may be placed on, as it stands");
-        let placed = self.places.iter().filter(|&&place| place != Place::Nowhere).count();
-        assert!(placed == seen.len(), "who is in no place has none");
+        let untouched: usize = self.untouched.values().map(|alike| alike.iter().count()).sum();
+        assert!(untouched == untouched_count, "who is in no place has none");
+        assert!(self.untouched.values().all(|alike| !alike.is_empty()), "a size has machines");
+        let touched: usize = self.kind_of.values().map(|&at| self.kinds[at].checked_count()).sum();
+        assert!(touched == touched_count, "who is in no cell has none");
     }
 }
 
-impl Row {
-    /// Every node of the row with its column and its position there.
-    fn entries(&self) -> impl Iterator<Item = (usize, &Entry, usize)> {
-        let columns = (0..LEVELS).filter(|&column| self.levels & (1 << column) != 0);
-        columns.zip(&self.cells).flat_map(|(column, cell)| {
-            assert!(!cell.is_empty(), "a cell has nodes");
-            cell.iter().enumerate().map(move |(position, entry)| (column, entry, position))
-        })
+impl Kind {
+    /// How many nodes are in its cells, which are marked where there are any.
+    fn checked_count(&self) -> usize {
+        let mut count = 0;
+        for (row, cells) in self.rows.iter().enumerate() {
+            let is_marked = self.levels & (1 << row) != 0;
+            assert!(is_marked != cells.cells.is_empty(), "a row with cells is marked");
+            let marked = cells.levels.count_ones() as usize;
+            assert!(marked == cells.cells.len(), "each cell of a row is marked");
+            assert!(cells.cells.iter().all(|cell| !cell.is_empty()), "a cell has nodes");
+            count += cells.cells.iter().map(Vec::len).sum::<usize>();
+        }
+        assert!(count == self.node_count as usize && 0 < count, "a kind counts its nodes");
+        count
     }
 }
 
