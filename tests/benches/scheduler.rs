@@ -123,7 +123,7 @@ fn batch() -> Vec<Row> {
         });
         rows.push(Row {
             what: format!("{nodes} nodes, batch of {COUNT}: decided, checked and applied"),
-            figure: per_second(count, spent.whole()),
+            figure: format!("{}: {}", per_second(count, spent.whole()), spent.parts(count)),
             checked,
             nomad: "",
             goal: "",

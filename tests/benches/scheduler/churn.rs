@@ -124,7 +124,7 @@ pub(crate) fn rows() -> Vec<Row> {
         });
         rows.push(Row {
             what: format!("{nodes} nodes, the same: decided, checked, applied, another released"),
-            figure: per_second(STEPS, whole),
+            figure: format!("{}: {}", per_second(STEPS, whole), churned.spent.parts(STEPS)),
             checked: churned.checked,
             nomad: "",
             goal: "",

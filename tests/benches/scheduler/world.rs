@@ -31,6 +31,14 @@ impl Spent {
         self.scheduling + self.checking + self.applying
     }
 
+    /// Decided, checked and applied, for each of `count`.
+    pub(crate) fn parts(&self, count: usize) -> String {
+        let each = |spent: Duration| spent.as_nanos() / count.max(1) as u128;
+        let [scheduling, checking, applying] =
+            [self.scheduling, self.checking, self.applying].map(each);
+        format!("{scheduling} + {checking} + {applying} ns")
+    }
+
     pub(crate) fn add(&mut self, more: Self) {
         self.scheduling += more.scheduling;
         self.checking += more.checking;
