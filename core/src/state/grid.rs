@@ -130,19 +130,21 @@ impl Row {
         (self.levels & ((1 << level) - 1)).count_ones() as usize
     }
 
-    fn cell_mut(&mut self, level: usize) -> &mut Vec<Entry> {
+    /// The cell of the level, which is there or is made from `spare`.
+    fn cell_mut(&mut self, level: usize, spare: &mut Vec<Vec<Entry>>) -> &mut Vec<Entry> {
         let at = self.position(level);
         if self.levels & (1 << level) == 0 {
             self.levels |= 1 << level;
-            self.cells.insert(at, Vec::new());
+            self.cells.insert(at, spare.pop().unwrap_or_default());
         }
         &mut self.cells[at]
     }
 
-    fn drop_cell(&mut self, level: usize) {
+    fn drop_cell(&mut self, level: usize, spare: &mut Vec<Vec<Entry>>) {
         let at = self.position(level);
-        assert!(self.cells[at].is_empty(), "only a cell without nodes goes");
-        self.cells.remove(at);
+        let cell = self.cells.remove(at);
+        assert!(cell.is_empty(), "only a cell without nodes goes");
+        spare.push(cell);
         self.levels &= !(1 << level);
     }
 }
@@ -161,6 +163,8 @@ struct Kind {
     /// Levels of free cpu that have a row with nodes.
     levels: u64,
     rows: Vec<Row>,
+    /// Cells that have lost their last node: each move of a node would ask for memory otherwise.
+    spare: Vec<Vec<Entry>>,
 }
 
 impl Kind {
@@ -168,7 +172,7 @@ impl Kind {
         let mut rows = Vec::new();
         rows.resize_with(LEVELS, Row::default);
         let (cpu, memory) = (Shares::of(key.0), Shares::of(key.1));
-        Self { key, cpu, memory, node_count: 0, levels: 0, rows }
+        Self { key, cpu, memory, node_count: 0, levels: 0, rows, spare: Vec::new() }
     }
 }
 
@@ -226,7 +230,9 @@ impl Grid {
             && (old_row, old_column) == (row, column)
             && self.kinds[kind].key == key
         {
-            self.kinds[kind].rows[row].cell_mut(column)[position] = entry;
+            let cells = &mut self.kinds[kind].rows[row];
+            let at = cells.position(column);
+            cells.cells[at][position] = entry;
             return;
         }
         self.take_out(slot);
@@ -234,7 +240,7 @@ impl Grid {
         let found = &mut self.kinds[kind];
         found.node_count += 1;
         found.levels |= 1 << row;
-        let cell = found.rows[row].cell_mut(column);
+        let cell = found.rows[row].cell_mut(column, &mut found.spare);
         cell.push(entry);
         let position = cell.len() - 1;
         self.places[at] = Place::InCell { kind, row, column, position };
@@ -280,14 +286,15 @@ impl Grid {
 
     fn take_out_of_cell(&mut self, (kind, row, column): (usize, usize, usize), position: usize) {
         let found = &mut self.kinds[kind];
-        let cell = found.rows[row].cell_mut(column);
+        let at = found.rows[row].position(column);
+        let cell = &mut found.rows[row].cells[at];
         cell.swap_remove(position);
         match cell.get(position) {
             Some(moved) => {
                 let place = Place::InCell { kind, row, column, position };
                 self.places[moved.slot.0 as usize] = place;
             }
-            None if cell.is_empty() => found.rows[row].drop_cell(column),
+            None if cell.is_empty() => found.rows[row].drop_cell(column, &mut found.spare),
             None => {}
         }
         if found.rows[row].levels == 0 {

@@ -76,9 +76,10 @@ impl Grid {
             search.visit_untouched(self, size, alike);
         }
         let Search { found, lacking, .. } = search;
-        // Reversed twice: what is greatest in the heap is the worst.
-        let sorted = found.into_sorted_vec().into_iter().rev();
-        let nodes = sorted.map(|Reverse((worth, Reverse(slot)))| (worth, slot)).collect();
+        let found = found.into_vec().into_iter();
+        let mut nodes: Vec<(i64, NodeSlot)> =
+            found.map(|Reverse((worth, Reverse(slot)))| (worth, slot)).collect();
+        nodes.sort_unstable_by_key(|&(worth, slot)| (worth, Reverse(slot)));
         Found { nodes, lacking }
     }
 }
