@@ -28,7 +28,7 @@ fn node(nth: usize, class: &str, capacity: Capacity) -> NodeSpec {
     let rack = nth % RACKS;
     let meta = [("rack", format!("r{rack}")), ("row", (rack % 4).to_string())];
     NodeSpec {
-        id: NodeId(u128::from(Rng::from_seed(nth as u64).next_u64()) << 64 | nth as u128),
+        id: NodeId((u128::from(Rng::from_seed(nth as u64).next_u64()) << 64) | nth as u128),
         name: format!("host-{nth}"),
         datacenter: "dc1".to_owned(),
         class: class.to_owned(),

@@ -31,7 +31,7 @@ fn port(value: u16) -> PortGrant {
 }
 
 impl Model {
-    fn machine(&mut self, rng: &mut Rng, id: u128) -> Node {
+    fn machine(rng: &mut Rng, id: u128) -> Node {
         // Of one size, of nearly one size, and of any size.
         let (cpu_mhz, memory_mib) = match rng.between(0, 3) {
             0 => (4_000, 8_192),
@@ -63,11 +63,11 @@ impl Model {
         match (rng.between(0, 9), known) {
             (0 | 1, _) => {
                 self.ids += 1;
-                let node = self.machine(rng, self.ids);
+                let node = Self::machine(rng, self.ids);
                 self.nodes.insert(self.fleet.put_node(&node), node);
             }
             (2, Some((slot, id))) => {
-                let node = self.machine(rng, id.0);
+                let node = Self::machine(rng, id.0);
                 assert_eq!(self.fleet.put_node(&node), slot, "a node keeps its slot");
                 self.nodes.insert(slot, node);
             }
@@ -82,13 +82,18 @@ impl Model {
                 self.fleet.release(node, capacity, &ports);
             }
             (_, Some((slot, id))) => {
-                // Sometimes more than the node has.
-                let free = self.fleet.free(slot);
-                let most = |free: u64| free + free / 8;
-                let capacity = Capacity {
-                    cpu_mhz: amount(rng, most(free.cpu_mhz)),
-                    memory_mib: amount(rng, most(free.memory_mib)),
-                    disk_mib: amount(rng, most(free.disk_mib) / 4),
+                let capacity = if rng.chance(600) {
+                    // Often the same, so that nodes are worth the same.
+                    Capacity { cpu_mhz: 500, memory_mib: 1_024, disk_mib: 10 }
+                } else {
+                    // Sometimes more than the node has.
+                    let free = self.fleet.free(slot);
+                    let most = |free: u64| free + free / 8;
+                    Capacity {
+                        cpu_mhz: amount(rng, most(free.cpu_mhz)),
+                        memory_mib: amount(rng, most(free.memory_mib)),
+                        disk_mib: amount(rng, most(free.disk_mib) / 4),
+                    }
                 };
                 let ports = if rng.chance(200) { vec![port(8_080)] } else { vec![] };
                 self.fleet.hold(id, capacity, &ports);
@@ -175,7 +180,7 @@ fn a_port_that_is_asked_for_twice_is_free_nowhere() {
     let mut rng = Rng::from_seed(1);
     let mut allowed = Bits::default();
     for id in 1..=20 {
-        let node = model.machine(&mut rng, id);
+        let node = Model::machine(&mut rng, id);
         allowed.insert(model.fleet.put_node(&node));
     }
     let (ports, excluded) = ([port(80), port(80)], Bits::default());

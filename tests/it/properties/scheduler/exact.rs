@@ -107,7 +107,7 @@ impl<'a> Look<'a> {
         let (worth, Reverse(slot)) = best.expect("something was placed, so there is room");
         assert_eq!(placement.slot, slot, "the best, and of the best the lowest");
         let note = placement.note;
-        let permille = u64::try_from(worth.max(0)).expect("positive") * 1_000 >> 32;
+        let permille = (u64::try_from(worth.max(0)).expect("positive") * 1_000) >> 32;
         assert_eq!(u64::from(note.score_permille), permille);
         assert_eq!(note.nodes_evaluated as usize, self.nodes.len(), "every node is evaluated");
         assert_eq!(note.nodes_filtered as usize, self.filtered_count(), "what may not be is said");
