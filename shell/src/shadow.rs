@@ -145,19 +145,18 @@ impl Shadow {
 
     /// Wait until `index` has been applied. `false`: `patience` ran out first.
     pub async fn wait_for(&self, index: Index, patience: Duration) -> bool {
-        if index <= self.applied() {
-            return true;
-        }
-        let reached = async {
-            loop {
-                let watch = self.watch(&[Key::Everything]);
-                if index <= self.applied() {
-                    return;
-                }
-                watch.changed().await;
+        index <= self.applied() || tokio::time::timeout(patience, self.reached(index)).await.is_ok()
+    }
+
+    /// Wait until `index` has been applied, however long that takes.
+    pub async fn reached(&self, index: Index) {
+        while self.applied() < index {
+            let watch = self.watch(&[Key::Everything]);
+            if index <= self.applied() {
+                return;
             }
-        };
-        tokio::time::timeout(patience, reached).await.is_ok()
+            watch.changed().await;
+        }
     }
 
     /// Begin to watch: a change after this call wakes `changed`. So look only after watching.

@@ -36,6 +36,7 @@ use crate::transport::{
 mod found;
 
 use found::Found;
+pub use found::may_begin_anew;
 pub(crate) use found::newest_snapshot;
 
 /// Events of the network and of drivers that wait for the loop.

@@ -17,7 +17,8 @@
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
-//! | `desired_is_running`, `eval_is_settled`, `deployments_end` | after healing: what is wanted runs, nothing waits |
+//! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
+//! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
 //!
 //! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
 //! read its own log (`recovery`), or says something that its peers refuse (`wire`).
@@ -31,12 +32,15 @@ use drover_core::agent::Agent;
 use drover_core::fsm::Command;
 use drover_core::fsm::record::decode_batch;
 use drover_core::raft::{Frame, Payload, Position, Raft, Role};
+use drover_core::state::State;
 use drover_core::types::{Incarnation, Index, NodeStatus, ServerId, Term};
 
 use crate::clock::Moment;
+use crate::counters::Counters;
 use crate::plan::Plan;
 
 pub mod alloc_runs_once;
+pub mod at_rest;
 pub mod committed_is_durable;
 pub mod deployments_end;
 pub mod desired_is_running;
@@ -74,6 +78,21 @@ pub struct Violation {
 /// The verdict's.
 pub fn named(checker: &'static str, verdict: Verdict) -> Result<(), Violation> {
     verdict.map_err(|message| Violation { checker, message })
+}
+
+/// The tables of whoever leads, at any time.
+///
+/// # Errors
+/// A property does not hold.
+pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation> {
+    // A saved state that comes back may know less of a step than was done of it.
+    if counters.states_restored == 0 {
+        named("max_parallel", max_parallel::check(tables))?;
+    }
+    if counters.clock_jumps == 0 {
+        named("min_healthy", min_healthy::check(tables))?;
+    }
+    named("node_not_oversubscribed", node_not_oversubscribed::check(tables))
 }
 
 /// A server, when something has happened to it.

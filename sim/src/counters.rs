@@ -5,6 +5,9 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use crate::network::Harm;
+use crate::plan::Damage;
+
 macro_rules! counters {
     ($($name:ident),* $(,)?) => {
         /// Counts by what happened.
@@ -74,6 +77,26 @@ counters!(
 );
 
 impl Counters {
+    /// Some links are harmed.
+    pub const fn on_harm(&mut self, harm: Harm) {
+        let count = match harm {
+            Harm::Cut => &mut self.partitions,
+            Harm::SlowMs(_) => &mut self.links_slowed,
+            Harm::LosePermille(_) => &mut self.links_lossy,
+        };
+        *count += 1;
+    }
+
+    /// A log was damaged, which the next start will notice.
+    pub const fn on_damage(&mut self, damage: Damage) {
+        let count = match damage {
+            Damage::Bit => &mut self.logs_rotted,
+            Damage::LostWrite => &mut self.writes_lost,
+            Damage::Misdirected => &mut self.writes_misdirected,
+        };
+        *count += 1;
+    }
+
     /// Names of what never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {

@@ -144,10 +144,11 @@ impl Disk {
     ///
     /// # Errors
     /// What the log's own recovery says, which after mere crashes is a bug.
-    pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, String> {
-        let recovery = self.scan().map_err(|corruption| corruption.to_string())?;
+    pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, wal::Corruption> {
+        let recovery = self.scan()?;
         if let Some(torn) = recovery.torn {
-            let found = self.segments.get_mut(&torn.segment).ok_or("a torn tail lies nowhere")?;
+            let found = self.segments.get_mut(&torn.segment);
+            let found = found.expect("invariant: a torn tail lies in a segment");
             let (from, length) = (at(torn.offset), at(torn.bytes));
             found.range_mut(from..from + length).fill(0);
         }

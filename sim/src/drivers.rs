@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use drover_core::rng::Rng;
-use drover_core::types::{AllocId, Capacity, Remedy, TaskChange, TaskKey};
+use drover_core::types::{AllocId, Capacity, JobKind, Remedy, TaskChange, TaskKey};
+
+use crate::plan::Plan;
 
 /// What an attempt will do, drawn when it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,34 @@ pub struct Behaviour {
     pub is_stubborn: bool,
     /// From a signal that it obeys to its end.
     pub stop_ms: u64,
+}
+
+impl Behaviour {
+    /// What the attempt `key` will do is a function of the plan and its key; what has healed ends well.
+    #[must_use]
+    pub fn draw(plan: &Plan, key: TaskKey, kind: JobKind, has_healed: bool) -> Self {
+        let knobs = &plan.knobs;
+        let rng = Rng::from_seed(plan.seed).fork("task").fork_number(key.alloc.0);
+        let mut rng = rng.fork_number((u64::from(key.task) << 32) | u64::from(key.attempt));
+        let remedy = if rng.chance(800) { Remedy::Retry } else { Remedy::None };
+        let fails_to_start = rng.chance(knobs.start_failure_permille) && !has_healed;
+        let ends_badly = rng.chance(knobs.task_failure_permille) && !has_healed;
+        let own_end_ms = rng.between(10, 40_000);
+        // Of an alloc that flaps every attempt does.
+        let mut alloc_rng = Rng::from_seed(plan.seed).fork("flap").fork_number(key.alloc.0);
+        let flaps = alloc_rng.chance(knobs.flapping_permille) && !has_healed;
+        let ends_badly = ends_badly || flaps;
+        let own_end_ms = if flaps { own_end_ms / 40 } else { own_end_ms };
+        let ends = ends_badly || kind == JobKind::Batch;
+        Self {
+            start_us: rng.between(500, 1_000 * knobs.start_ms_max.max(1)),
+            start_failure: fails_to_start.then_some(remedy),
+            run_ms: ends.then_some(own_end_ms),
+            exit_code: i32::from(ends_badly),
+            is_stubborn: rng.chance(knobs.stubborn_permille),
+            stop_ms: rng.between(1, 800),
+        }
+    }
 }
 
 /// Where an attempt stands.

@@ -17,7 +17,8 @@ use crate::clock::{HostClock, Moment};
 use crate::disk::Disk;
 use crate::drivers::Drivers;
 use crate::network::HostId;
-use crate::plan::{Knobs, Plan};
+use crate::plan::{Knobs, Plan, Who};
+use crate::standing::Standing;
 use crate::workload::{node_id, node_of};
 
 /// Between the ids of servers that follow each other on one host.
@@ -144,7 +145,7 @@ impl Host {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn start(&mut self) -> Result<(Recovered, bool), String> {
+    pub fn start(&mut self) -> Result<(Recovered, bool), wal::Corruption> {
         assert!(self.agent.is_none(), "a host runs one agent at a time");
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         let snapshot = self.snapshots.values().next_back().cloned();
@@ -185,6 +186,13 @@ impl Host {
         self.busy_until = Moment { ns: now.ns + ns * self.cpu_slowness };
     }
 
+    /// A client's machine looks different from now on.
+    pub fn refit(&mut self, mark: u64) -> Option<Arc<NodeSpec>> {
+        let node = self.node.as_mut()?;
+        Arc::make_mut(node).meta.insert("mark".into(), mark.to_string());
+        Some(Arc::clone(node))
+    }
+
     /// A part of a snapshot that is being received.
     pub fn store_chunk(&mut self, mark: SnapshotMark, offset: u64, bytes: &[u8]) {
         if offset == 0 {
@@ -211,6 +219,13 @@ impl Host {
         self.rng.between(knobs.disk_us_min, max.max(knobs.disk_us_min))
     }
 
+    /// How it stands, if it is a server that is up.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let PeerId::Server(server) = self.peer else { return None };
+        Standing::of(server, self.agent.as_ref()?)
+    }
+
     /// Whether it takes part in consensus.
     #[must_use]
     pub const fn is_server(&self) -> bool {
@@ -229,6 +244,20 @@ fn place_of(plan: &Plan, id: HostId) -> (bool, u64) {
     } else {
         (true, number - plan.clients)
     }
+}
+
+/// Where the server or client that is meant lies, whether or not it is up; `None` for whoever leads.
+#[must_use]
+pub fn position_of(plan: &Plan, who: Who) -> Option<HostId> {
+    let number = match who {
+        Who::Leader => return None,
+        Who::Server(number) if plan.servers < number => plan.clients + number,
+        Who::Server(number) => number.max(1),
+        Who::Client(number) => plan.servers + number.max(1),
+    };
+    let hosts = plan.servers + plan.clients + plan.spares;
+    let position = (number <= hosts).then_some(number - 1)?;
+    usize::try_from(position).ok().map(HostId)
 }
 
 /// Where the host called `name` is reached.

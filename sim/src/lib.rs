@@ -11,7 +11,9 @@
 //! | `host`, `clock`, `disk`, `durable`, `drivers` | one machine |
 //! | `shadow` | the snapshots that servers write |
 //! | `network` | links, loss, partitions |
-//! | `workload` | jobs and machines |
+//! | `workload`, `requests` | jobs and machines; what users ask for, and are told |
+//! | `standing` | how servers stand |
+//! | `strikes` | crashes that wait for a write |
 //! | `checkers` | what must hold, one property a file |
 //! | `counters`, `marks`, `ladder` | what happened: in numbers, by name, and line by line |
 //! | `report` | what happened, as a page |
@@ -37,10 +39,13 @@ pub mod plan;
 pub mod queue;
 pub mod replay;
 pub mod report;
+pub mod requests;
 pub mod run;
 pub mod shadow;
 pub mod shrink;
+pub mod standing;
 pub mod steering;
+pub mod strikes;
 pub mod trace;
 pub mod workload;
 pub mod world;

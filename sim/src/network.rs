@@ -18,6 +18,7 @@ use drover_core::wire::Message;
 
 use crate::clock::Moment;
 use crate::counters::Counters;
+use crate::plan::Way;
 use crate::queue::Queue;
 use crate::world::Happening;
 
@@ -61,6 +62,36 @@ pub enum Harm {
     SlowMs(u64),
     /// So many of a thousand messages are lost.
     LosePermille(u64),
+}
+
+/// All links of `host` to the other `hosts`, in some direction.
+#[must_use]
+pub fn links_of(hosts: usize, host: HostId, way: Way) -> Vec<(HostId, HostId)> {
+    let others = (0..hosts).map(HostId).filter(|&other| other != host);
+    let links = others.flat_map(|other| match way {
+        Way::Both => vec![(host, other), (other, host)],
+        Way::Deaf => vec![(other, host)],
+        Way::Mute => vec![(host, other)],
+    });
+    links.collect()
+}
+
+/// All links between `side` and the others of `hosts`.
+#[must_use]
+pub fn links_between(hosts: usize, side: &[HostId]) -> Vec<(HostId, HostId)> {
+    let all = (0..hosts).map(HostId);
+    let pairs = all.clone().flat_map(|a| all.clone().map(move |b| (a, b)));
+    pairs.filter(|(a, b)| side.contains(a) != side.contains(b)).collect()
+}
+
+/// How much later, in microseconds, and how often not at all messages arrive besides what the weather does.
+#[must_use]
+pub fn harm_done(harms: &[Harm]) -> (u64, u64) {
+    harms.iter().fold((0, 0), |(us, permille), harm| match *harm {
+        Harm::Cut => (us, permille),
+        Harm::SlowMs(ms) => (us + 1_000 * ms, permille),
+        Harm::LosePermille(more) => (us, 1_000.min(permille + more)),
+    })
 }
 
 #[derive(Debug, Default)]
@@ -211,15 +242,9 @@ impl Network {
         queue.push(queue.now(), Happening::Net(NetEvent::Arrive { from, to, generation }));
     }
 
-    /// How much later, and how often not at all, messages arrive besides what the weather does.
-    fn harm_done(&self, from: HostId, to: HostId) -> (u64, u64) {
+    fn harms(&self, from: HostId, to: HostId) -> &[Harm] {
         let harms = if self.harms.is_empty() { None } else { self.harms.get(&(from, to)) };
-        let harms = harms.map_or(&[][..], |harms| harms);
-        harms.iter().fold((0, 0), |(us, permille), harm| match *harm {
-            Harm::Cut => (us, permille),
-            Harm::SlowMs(ms) => (us + 1_000 * ms, permille),
-            Harm::LosePermille(more) => (us, 1_000.min(permille + more)),
-        })
+        harms.map_or(&[][..], |harms| harms)
     }
 
     /// `from` hands over a message. It may get lost.
@@ -232,7 +257,7 @@ impl Network {
     ) {
         let end = usize::from(to < from);
         let weather = self.weather;
-        let (slow_us, lost_permille) = self.harm_done(from, to);
+        let (slow_us, lost_permille) = harm_done(self.harms(from, to));
         let carried_us = 1_000 * message.size_hint() as u64;
         let carried_us = carried_us.checked_div(weather.bytes_per_ms).unwrap_or(0);
         let delay_us = self.draw_delay_us() + slow_us;
@@ -361,8 +386,7 @@ impl Network {
     }
 
     fn is_cut(&self, from: HostId, to: HostId) -> bool {
-        !self.harms.is_empty()
-            && self.harms.get(&(from, to)).is_some_and(|harms| harms.contains(&Harm::Cut))
+        self.harms(from, to).contains(&Harm::Cut)
     }
 
     fn link_mut(&mut self, a: HostId, b: HostId) -> &mut Link {

@@ -188,6 +188,52 @@ pub enum Steering {
     GiveUp,
 }
 
+impl Act {
+    /// Who is meant by it.
+    #[must_use]
+    pub fn whom(&self) -> Vec<Who> {
+        match self {
+            Self::Crash { who, .. }
+            | Self::Power { who, .. }
+            | Self::Pause { who, .. }
+            | Self::Isolate { who, .. }
+            | Self::SlowLinks { who, .. }
+            | Self::LoseMessages { who, .. }
+            | Self::SlowCpu { who, .. }
+            | Self::SlowDisk { who, .. }
+            | Self::FillDisk { who, .. }
+            | Self::BreakDisk { who }
+            | Self::JumpClock { who, .. }
+            | Self::Wipe { who, .. }
+            | Self::Rot { who, .. }
+            | Self::Join { who } => vec![*who],
+            Self::Split { side, .. } => side.clone(),
+            Self::Cut { from, to, .. } => vec![*from, *to],
+            Self::SetEligible { client, .. } | Self::Refit { client, .. } => {
+                vec![Who::Client(*client)]
+            }
+            Self::Register(_)
+            | Self::StopJob { .. }
+            | Self::Evaluate { .. }
+            | Self::Steer { .. }
+            | Self::StopAlloc { .. }
+            | Self::Collect
+            | Self::Read { .. }
+            | Self::HandOver { .. }
+            | Self::RemoveServer { .. }
+            | Self::RestartAlloc { .. }
+            | Self::Save
+            | Self::Restore => Vec::new(),
+        }
+    }
+
+    /// Whether it can be aimed at whoever is down.
+    #[must_use]
+    pub const fn reaches_the_dead(&self) -> bool {
+        matches!(self, Self::Split { .. } | Self::Join { .. })
+    }
+}
+
 /// What a disk did to a log, and said nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Damage {

@@ -51,6 +51,12 @@ impl<T> Queue<T> {
         self.next_seq += 1;
     }
 
+    /// When the next event happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Moment> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
     /// The next event, if it happens before `end`.
     pub fn pop_before(&mut self, end: Moment) -> Option<T> {
         if self.heap.peek().is_none_or(|Reverse(entry)| end <= entry.at) {

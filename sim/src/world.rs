@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `world/effects.rs` | what an agent wants done, done by the simulated machine |
 //! | `world/acts.rs` | the plan's faults |
-//! | `world/requests.rs` | the plan's requests, and their answers |
+//! | `world/requests.rs` | whom the plan's requests are asked of, and what follows from answers |
 //! | `world/restores.rs` | operators who go back to a saved state |
 //! | `world/turns.rs` | hosts that are busy, and hosts that sleep |
 //! | `world/marking.rs` | where named situations are reached |
@@ -17,18 +17,17 @@
 //! - nothing here depends on anything but the plan: no clock, no entropy, no hash order;
 //! - an agent learns nothing but its events, and is never looked into to decide what happens next,
 //!   but where the plan says `leader`.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use drover_core::agent::{Effect, Effects, Event, Input};
 use drover_core::client;
 use drover_core::digest::Digest;
 use drover_core::raft::{Configuration, SnapshotMark};
 use drover_core::rng::Rng;
-use drover_core::types::{Incarnation, RequestId, TaskKey, Term};
+use drover_core::types::{Incarnation, TaskKey, Term};
 use drover_core::wal::OpId;
 use drover_core::wire::{Message, PeerId};
 
-use crate::checkers::linearizable::Saved;
 use crate::checkers::{Checkers, Looked, News, Violation};
 use crate::clock::Moment;
 use crate::compare::Stepped;
@@ -40,7 +39,9 @@ use crate::marks::Marks;
 use crate::network::{HostId, NetEvent, Network, Weather};
 use crate::plan::Plan;
 use crate::queue::Queue;
+use crate::requests::Requests;
 use crate::shadow::Shadow;
+use crate::strikes::Strikes;
 use crate::trace;
 
 mod acts;
@@ -56,8 +57,8 @@ mod whereabouts;
 
 pub use settle::SETTLE_MS_MAX;
 
-use acts::{End, Strike};
-use requests::{Asked, Reading};
+use acts::End;
+use restores::Copy;
 use turns::Inbox;
 use whereabouts::Whereabouts;
 
@@ -151,19 +152,12 @@ pub struct World {
     check_every: u64,
     /// What servers write at their cuts.
     shadow: Shadow,
-    asked: BTreeMap<RequestId, Asked>,
-    last_request: u64,
-    /// Reads that know their point, and wait for their server to get there.
-    reading: Vec<Reading>,
+    requests: Requests,
     /// What an operator saved last.
-    saved: Option<std::sync::Arc<[u8]>>,
-    saved_shown: std::sync::Arc<Saved>,
+    saved: Option<Copy>,
     last_leader: Option<HostId>,
     has_healed: bool,
-    /// By line of the plan: crashes that wait for a write.
-    strikes: BTreeMap<usize, Strike>,
-    /// Lines whose crash has come.
-    struck: BTreeSet<usize>,
+    strikes: Strikes,
     /// When a disk was last lost.
     wiped_at: Moment,
     /// The term and the configuration of the leader that last told of a commit by itself.
@@ -213,15 +207,11 @@ impl World {
             effects: Effects::default(),
             check_every,
             shadow: Shadow::default(),
-            asked: BTreeMap::new(),
-            last_request: 0,
-            reading: Vec::new(),
+            requests: Requests::default(),
             saved: None,
-            saved_shown: std::sync::Arc::default(),
             last_leader: None,
             has_healed: false,
-            strikes: BTreeMap::new(),
-            struck: BTreeSet::new(),
+            strikes: Strikes::default(),
             wiped_at: Moment::default(),
             told_by: None,
             greeted: BTreeMap::new(),

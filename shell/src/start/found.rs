@@ -74,11 +74,17 @@ fn read(resolved: &Resolved) -> Result<Found, Failure> {
     Ok(Found { storage, recovery, snapshot, identity })
 }
 
+/// Whether a log says that durable bytes of it have changed: its server may begin anew beside its peers.
+#[must_use]
+pub fn may_begin_anew(corruption: wal::Corruption) -> bool {
+    corruption.why != wal::Damage::UnknownVersion
+}
+
 /// What is to be set aside, if the failure says that durable bytes have changed.
 fn damaged(failure: &Failure) -> Option<Damaged> {
     match failure {
         Failure::Storage(storage::Failure::Corrupt { corruption, .. }) => {
-            (corruption.why != wal::Damage::UnknownVersion).then_some(Damaged::Log)
+            may_begin_anew(*corruption).then_some(Damaged::Log)
         }
         Failure::Storage(storage::Failure::SnapshotDamaged { .. }) => {
             Some(Damaged::LogAndSnapshots)

@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 
 use drover_core::rng::Rng;
 use drover_sim::clock::Moment;
+use drover_sim::network::Harm;
 use drover_sim::queue::Queue;
 
 use crate::lock;
 use crate::network::{Network, Packet, Weather};
+use crate::stage::Alarm;
 
 pub(crate) mod tasks;
 pub(crate) mod timers;
@@ -32,6 +34,9 @@ use timers::{Due, TimerId, Timers};
 
 /// More polls at one moment mean that a task wakes itself for ever.
 const POLLS_AT_ONCE_MAX: u64 = 5_000_000;
+
+/// About what a poll takes in production, steps of the loop and cryptography included.
+const POLL_NS: u64 = 1_000;
 
 /// What happens at a moment.
 #[derive(Debug)]
@@ -48,8 +53,13 @@ pub(crate) struct Place {
     pub(crate) life: u64,
     pub(crate) is_up: bool,
     paused_until: Moment,
-    /// Tasks that want to go on and may not.
+    /// How many times as long its tasks take; zero: they take no time.
+    slowness: u64,
+    /// Until here its last poll takes.
+    busy_until: Moment,
+    /// Tasks that want to go on and may not, and when they will be let.
     held: Vec<usize>,
+    resumes_at: Option<Moment>,
     pub(crate) drift_ppm: i64,
 }
 
@@ -70,6 +80,7 @@ pub(crate) struct Inner {
     /// Whose turn it is, where more than one wants to go on; `None`: who was woken first.
     order: Option<Rng>,
     polls: u64,
+    alarm: Arc<Alarm>,
 }
 
 /// The substrate.
@@ -80,7 +91,12 @@ pub struct Executor {
 impl Executor {
     /// `hosts` machines, none of which runs. With `shuffled`, tasks that are ready run in any order.
     #[must_use]
-    pub fn new(rng: &Rng, hosts: usize, weather: Weather, shuffled: bool) -> Self {
+    pub fn new(
+        rng: &Rng,
+        hosts: usize,
+        (weather, shuffled): (Weather, bool),
+        alarm: Arc<Alarm>,
+    ) -> Self {
         let inner = Inner {
             queue: Queue::default(),
             timers: Timers::default(),
@@ -89,6 +105,7 @@ impl Executor {
             network: Network::new(hosts, weather, rng.fork("network")),
             order: shuffled.then(|| rng.fork("order")),
             polls: 0,
+            alarm,
         };
         #[expect(clippy::disallowed_methods, reason = "only distances from it are ever looked at")]
         let base = Instant::now() + Duration::from_secs(1_000);
@@ -119,14 +136,21 @@ impl Executor {
         lock(&self.shared.inner).network.weather = weather;
     }
 
-    /// Nothing gets through from one host to the other, until it was mended as often as it was cut.
-    pub fn cut(&self, from: usize, to: usize) {
-        lock(&self.shared.inner).network.cut(from, to);
+    /// From now on `harm` is done to packets on this link, until it was mended as often.
+    pub fn harm(&self, link: (usize, usize), harm: Harm) {
+        lock(&self.shared.inner).network.harm(link, harm);
     }
 
-    /// The end of one cut.
-    pub fn mend(&self, from: usize, to: usize) {
-        lock(&self.shared.inner).network.mend(from, to);
+    /// The end of one harm.
+    pub fn mend(&self, link: (usize, usize), harm: Harm) {
+        lock(&self.shared.inner).network.mend(link, harm);
+    }
+
+    /// Every poll of the host's tasks takes `times` as long as it does otherwise, which is no time at all
+    /// for whoever is not slow.
+    pub fn slow_cpu(&self, host: usize, times: u64) {
+        let slowness = if times <= 1 { 0 } else { times };
+        lock(&self.shared.inner).places[host].slowness = slowness;
     }
 
     /// The host starts; answers which life this is.
@@ -145,7 +169,6 @@ impl Executor {
         let until = inner.queue.now().plus_ms(for_ms);
         let place = &mut inner.places[host];
         place.paused_until = until.max(place.paused_until);
-        inner.queue.push(until, Happening::Resume { host });
     }
 
     /// All of the host's tasks are gone at once, and its socket.
@@ -155,6 +178,8 @@ impl Executor {
             let place = &mut inner.places[host];
             place.is_up = false;
             place.paused_until = Moment::default();
+            place.busy_until = Moment::default();
+            place.resumes_at = None;
             place.held.clear();
             inner.network.close(host);
             inner.tasks.take_all(host)
@@ -162,12 +187,13 @@ impl Executor {
         drop(dead);
     }
 
-    /// Let everything happen that happens before `end`.
-    pub fn run_until(&self, end: Moment) {
+    /// Let everything happen that happens before `end`, or before the alarm rings. Answers when that was.
+    pub fn run_until(&self, end: Moment) -> Moment {
         loop {
             self.poll_ready();
             let mut inner = lock(&self.shared.inner);
-            let Some(happening) = inner.queue.pop_before(end) else { return };
+            let end = end.min(inner.alarm.at());
+            let Some(happening) = inner.queue.pop_before(end) else { return inner.queue.now() };
             let woken = inner.happen(happening);
             drop(inner);
             match woken {
@@ -232,9 +258,10 @@ impl Inner {
             }
             Happening::Resume { host } => {
                 let place = &mut self.places[host];
-                if now < place.paused_until {
+                if place.resumes_at != Some(now) {
                     return Woken::Nobody;
                 }
+                place.resumes_at = None;
                 Woken::Held(std::mem::take(&mut place.held))
             }
         }
@@ -243,10 +270,18 @@ impl Inner {
     /// The task, unless it is gone or its host stands still.
     fn take_task(&mut self, task: usize) -> Option<(Task, Waker)> {
         let host = self.tasks.host(task)?;
-        let place = &mut self.places[host];
-        if self.queue.now() < place.paused_until {
+        let (now, place) = (self.queue.now(), &mut self.places[host]);
+        let free_at = place.paused_until.max(place.busy_until);
+        if now < free_at {
             place.held.push(task);
+            if place.resumes_at.is_none() {
+                place.resumes_at = Some(free_at);
+                self.queue.push(free_at, Happening::Resume { host });
+            }
             return None;
+        }
+        if place.slowness != 0 {
+            place.busy_until = Moment { ns: now.ns + POLL_NS * place.slowness };
         }
         self.polls += 1;
         self.tasks.take(task)

@@ -1,41 +1,31 @@
 //! The plan's lines: who dies, who is cut off, and when that ends.
 //!
+//! What a ground cannot do is counted as left out, by the name of the act:
+//! - turmoil lets no host stand still (`pause`) and has no processor that could be slow (`slow-cpu`): all
+//!   its hosts live by one clock, and their tasks run when they want to.
+//!
 //! Invariants
-//! - every fault that lasts has an end.
-use std::sync::Arc;
-
+//! - every fault that lasts has an end;
+//! - whoever adds an act must say here what becomes of it.
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
 use drover_shell::run::Inbox;
 use drover_sim::ladder::faults::{Aim, AtLeader};
-use drover_sim::network::HostId;
+use drover_sim::network::{Harm, HostId, links_between, links_of};
 use drover_sim::plan::{Act, Way, Who};
+use drover_sim::strikes::{STRIKE_MS_MAX, When};
 
 use crate::lock;
 use crate::scenario::{End, Scenario, Todo};
 use crate::stage::ToAgent;
 
-/// How often a crash waits a tenth of a millisecond for a write.
-const CRASH_PUT_OFF_MAX: u32 = 2_000;
-
 impl Scenario {
     fn note(&self, act: &Act) {
-        let whom = match act {
-            Act::Crash { who, .. }
-            | Act::Power { who, .. }
-            | Act::Pause { who, .. }
-            | Act::Isolate { who, .. }
-            | Act::SlowDisk { who, .. }
-            | Act::FillDisk { who, .. }
-            | Act::BreakDisk { who }
-            | Act::JumpClock { who, .. }
-            | Act::Join { who } => self.find(*who),
-            _ => None,
-        };
-        let up = whom.is_none_or(|host| self.stage.machine(host).is_up);
-        let says_leader = act.to_string().contains("leader");
-        let leader = if says_leader { AtLeader::Yes } else { AtLeader::No };
-        let aim = Aim { hosts: whom.into_iter().collect(), leader, up };
+        let whom = act.whom();
+        let leader = if whom.contains(&Who::Leader) { AtLeader::Yes } else { AtLeader::No };
+        let hosts: Vec<HostId> = whom.into_iter().filter_map(|who| self.find(who)).collect();
+        let up = hosts.iter().all(|&host| self.stage.machine(host).is_up);
+        let aim = Aim { hosts, leader, up: up || act.reaches_the_dead() };
         let now = self.now();
         if let Some(ladder) = &mut self.stage.book().ladder {
             ladder.on_act(now, act, &aim);
@@ -44,8 +34,8 @@ impl Scenario {
 
     pub(crate) fn act(&mut self, at: usize) {
         let Some(act) = self.stage.plan.lines.get(at).map(|line| line.act.clone()) else { return };
-        if self.puts_off(&act) {
-            return self.todo.push(self.now().plus_us(100), Todo::Line(at));
+        if self.puts_off(at, &act) {
+            return;
         }
         self.note(&act);
         match act {
@@ -66,14 +56,27 @@ impl Scenario {
                 if let Some(host) = self.up(who) {
                     let is_done = self.ground.pause(host, for_ms);
                     self.stage.book().counters.pauses += u64::from(is_done);
-                    self.left_out += u64::from(!is_done);
+                    self.count_left_out("pause", is_done);
                 }
             }
-            Act::Isolate { who, way, for_ms } => self.isolate(who, way, for_ms),
+            Act::Isolate { who, way, for_ms } => self.harm_host(who, way, Harm::Cut, for_ms),
             Act::Split { side, for_ms } => self.split(&side, for_ms),
             Act::Cut { from, to, for_ms } => {
-                if let Some((from, to)) = self.find(from).zip(self.find(to)) {
-                    self.cut(vec![(from, to)], for_ms);
+                if let Some(pair) = self.find(from).zip(self.find(to)) {
+                    self.harm(vec![pair], Harm::Cut, for_ms);
+                }
+            }
+            Act::SlowLinks { who, by_ms, for_ms } => {
+                self.harm_host(who, Way::Both, Harm::SlowMs(by_ms), for_ms);
+            }
+            Act::LoseMessages { who, permille, for_ms } => {
+                self.harm_host(who, Way::Both, Harm::LosePermille(permille), for_ms);
+            }
+            Act::SlowCpu { who, times, for_ms } => {
+                if let Some(host) = self.find(who) {
+                    let is_done = self.ground.slow_cpu(host, times.max(1));
+                    self.count_left_out("slow-cpu", is_done);
+                    self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::FastCpu(host)));
                 }
             }
             Act::SlowDisk { who, for_ms } => {
@@ -118,26 +121,28 @@ impl Scenario {
             | Act::Read { .. }
             | Act::HandOver { .. }
             | Act::RemoveServer { .. } => self.ask(&act),
-            // What a start finds damaged is set aside by file operations, which are not simulated.
-            Act::Wipe { .. } | Act::Rot { .. } | Act::Save | Act::Restore => self.left_out += 1,
-            // Links differ in nothing but cuts, and the processor's time costs nothing here.
-            Act::SlowLinks { .. } | Act::LoseMessages { .. } | Act::SlowCpu { .. } => {
-                self.left_out += 1;
-            }
+            Act::Wipe { who, for_ms } => self.wipe(who, for_ms),
+            Act::Rot { who, damage, for_ms } => self.damage_log(who, damage, for_ms),
+            Act::Save => self.save(),
+            Act::Restore => self.restore(),
         }
     }
 
-    /// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
-    fn puts_off(&mut self, act: &Act) -> bool {
-        let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
-        let Some(host) = self.up(*who) else { return false };
-        let is_late = CRASH_PUT_OFF_MAX <= self.crash_put_off;
-        if is_late || self.stage.machine(host).host.disk.is_writing() {
-            self.crash_put_off = 0;
-            return false;
+    fn count_left_out(&mut self, what: &'static str, is_done: bool) {
+        if !is_done {
+            *self.left_out.entry(what).or_default() += 1;
         }
-        self.crash_put_off += 1;
-        true
+    }
+
+    /// Whether the line strikes later, or has struck.
+    fn puts_off(&mut self, line: usize, act: &Act) -> bool {
+        let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
+        let is_idle = |host: &HostId| !self.stage.machine(*host).host.disk.is_writing();
+        let when = self.stage.on_line(line, self.up(*who).filter(is_idle));
+        if when == When::Later {
+            self.todo.push(self.now().plus_ms(STRIKE_MS_MAX), Todo::Line(line));
+        }
+        when != When::Now
     }
 
     fn lose_power(&self, host: HostId) {
@@ -150,65 +155,60 @@ impl Scenario {
         }
     }
 
-    fn isolate(&mut self, who: Who, way: Way, for_ms: u64) {
-        let Some(host) = self.find(who) else { return };
-        let others = self.stage.hosts().filter(|&other| other != host);
-        let cuts = others.flat_map(|other| match way {
-            Way::Both => vec![(host, other), (other, host)],
-            Way::Deaf => vec![(other, host)],
-            Way::Mute => vec![(host, other)],
-        });
-        self.cut(cuts.collect(), for_ms);
+    fn harm_host(&mut self, who: Who, way: Way, harm: Harm, for_ms: u64) {
+        if let Some(host) = self.find(who) {
+            self.harm(links_of(self.stage.hosts().count(), host, way), harm, for_ms);
+        }
     }
 
     fn split(&mut self, side: &[Who], for_ms: u64) {
         let side: Vec<HostId> = side.iter().filter_map(|&who| self.find(who)).collect();
-        let pairs = self.stage.hosts().flat_map(|a| self.stage.hosts().map(move |b| (a, b)));
-        let cuts = pairs.filter(|(a, b)| side.contains(a) != side.contains(b)).collect();
-        self.cut(cuts, for_ms);
+        self.harm(links_between(self.stage.hosts().count(), &side), Harm::Cut, for_ms);
     }
 
-    fn cut(&mut self, cuts: Vec<(HostId, HostId)>, for_ms: u64) {
-        self.stage.book().counters.partitions += 1;
-        for &(from, to) in &cuts {
-            self.ground.cut(from, to);
+    fn harm(&mut self, links: Vec<(HostId, HostId)>, harm: Harm, for_ms: u64) {
+        if links.is_empty() {
+            return;
         }
-        self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::Mend(cuts)));
+        self.stage.book().counters.on_harm(harm);
+        for &link in &links {
+            self.ground.harm(link, harm);
+        }
+        self.todo.push(self.now().plus_ms(for_ms), Todo::End(End::Mend(links, harm)));
     }
 
     pub(crate) fn end(&mut self, end: End) {
         match end {
-            End::Mend(cuts) => cuts.into_iter().for_each(|(from, to)| self.ground.mend(from, to)),
+            End::Mend(links, harm) => {
+                links.into_iter().for_each(|link| self.ground.mend(link, harm));
+            }
+            End::FastCpu(host) => {
+                self.ground.slow_cpu(host, 1);
+            }
             End::FastDisk(host) => self.stage.machine(host).host.disk_is_slow = false,
             End::RoomOnDisk(host) => self.stage.machine(host).host.disk.is_full = false,
         }
     }
 
     fn restart_alloc(&self, nth: u64) {
-        let book = self.stage.book();
-        let live: Vec<_> = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
-        let at = usize::try_from(nth).ok().and_then(|nth| nth.checked_rem(live.len()));
-        let Some(alloc) = at.and_then(|at| live.get(at).copied()) else { return };
-        let home = book.checkers.alloc_runs_once.home(alloc);
-        drop(book);
-        if let Some(host) = home {
+        let found = self.stage.book().checkers.alloc_runs_once.nth(nth);
+        if let Some((alloc, host)) = found {
             self.tell(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart });
         }
     }
 
     fn refit(&self, client: u64, mark: u64) {
         let Some(host) = self.find(Who::Client(client)) else { return };
-        let mut machine = self.stage.machine(host);
-        let Some(node) = &mut machine.host.node else { return };
-        Arc::make_mut(node).meta.insert("mark".into(), mark.to_string());
-        let node = Arc::clone(node);
-        drop(machine);
-        self.tell(host, Event::Fingerprinted(node));
+        let node = self.stage.machine(host).host.refit(mark);
+        if let Some(node) = node {
+            self.tell(host, Event::Fingerprinted(node));
+        }
     }
 
     fn tell(&self, host: HostId, event: Event) {
         if let Some(inbox) = &self.stage.machine(host).inbox {
-            let _the_agent_may_have_ended = inbox.send(ToAgent::Tell(Inbox::Event(event)));
+            let _the_agent_may_have_ended =
+                inbox.send(ToAgent::Tell(Box::new(Inbox::Event(event))));
         }
     }
 }

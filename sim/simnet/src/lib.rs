@@ -12,19 +12,20 @@
 //! | `stage`, `machine`, `tasks`, `tls` | the machines around the agents |
 //! | `life` | one start of one agent, linked as production links it |
 //! | `watch` | what is checked at every step |
-//! | `scenario`, `faults`, `requests`, `settle` | a plan, played |
+//! | `scenario`, `faults`, `losses`, `callers`, `settle` | a plan, played |
 //!
 //! Invariants
 //! - two runs of one plan on one substrate are the same run, also in another process or build profile;
 //! - no clock, entropy, thread, file or socket of the real machine is used.
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub mod callers;
 pub mod executor;
 mod faults;
 pub mod life;
+mod losses;
 pub mod machine;
 pub mod network;
-mod requests;
 pub mod runtime;
 pub mod scenario;
 mod settle;

@@ -8,20 +8,25 @@ use std::sync::Arc;
 use drover_core::agent::{Agent, Event, Recovered, snapshot};
 use drover_core::rng::Rng;
 use drover_core::state::State;
-use drover_core::types::ClusterId;
+use drover_core::types::{ClusterId, Incarnation};
+use drover_core::wal;
 use drover_shell::clock::Clock;
 use drover_shell::config::RawExec;
 use drover_shell::run::{Core, End, Loop, Parts};
-use drover_shell::shadow;
+use drover_shell::shadow::{self, Shadow};
+use drover_shell::start::may_begin_anew;
 use drover_shell::tasks::{Tasks, TasksConfig};
 use drover_shell::transport::{self, HELLO_VERSION, Hello, PeerId, Role, Transport};
-use drover_sim::host::address_of;
+use drover_sim::checkers::Violation;
+use drover_sim::host::{Kept, address_of};
 use drover_sim::network::HostId;
+use drover_sim::plan::Plan;
 use tokio::sync::mpsc;
 
+use crate::callers::Caller;
 use crate::machine::{Life, LifeClock, LifeDisk, LifeSnapshots};
 use crate::site::Site;
-use crate::stage::{Machine, Stage, ToAgent};
+use crate::stage::{Machine, Stage, ToAgent, bytes_of};
 use crate::tasks::LifeDriver;
 use crate::tls::{REGION, certificates};
 use crate::watch::Watch;
@@ -34,21 +39,22 @@ const STARTS_MAX: usize = 32;
 /// Starts the agent of `host` on `site`, and returns when it has ended by itself.
 pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
     let (core, inbox) = Core::channel();
-    let born = match begin(&mut stage.machine(host)) {
+    let born = match begin(&stage.plan, &mut stage.machine(host)) {
         Ok(born) => born,
-        Err(message) => return stage.fail("recovery", message),
+        Err(Violation { checker, message }) => return stage.fail(checker, message),
     };
     stage.book().counters.torn_writes += u64::from(born.is_torn);
     let life = Life { stage: Arc::clone(&stage), host, site: site.clone(), core: core.clone() };
     let clock = Arc::new(Clock::of(LifeClock::new(&stage, host, &site)));
-    let transport = match start_transport(&stage, &site, &born, &core, &clock) {
+    let transport = match start_transport(&site, &born, &core, &clock) {
         Ok(transport) => transport,
         Err(failure) => return stage.fail("transport", failure.to_string()),
     };
-    open_mailbox(&life);
     let peer = born.hello.agent;
     let snapshots = LifeSnapshots::new(life.clone());
     let shadow = matches!(peer, PeerId::Server(_)).then(|| begin_shadow(&born, &snapshots));
+    let (shadow, folder) = shadow.unzip();
+    open_mailbox(&life, shadow);
     let tasks = matches!(peer, PeerId::Client(_)).then(|| {
         let driver = LifeDriver { stage: Arc::clone(&stage), host, site: site.clone() };
         let alloc_dir = PathBuf::from(format!("/simulated/{}", born.hello.name));
@@ -64,14 +70,14 @@ pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
         disk: Box::new(LifeDisk(life)),
         snapshots: Box::new(snapshots),
         tasks,
-        shadow,
+        shadow: folder,
         inputs: Some(Box::new(watch)),
         joined: Box::new(move |cluster| join(&joined, host, cluster)),
     };
     let mut first = vec![Event::Booted(Box::new(born.recovered))];
     first.extend(born.node.map(Event::Fingerprinted));
     let end = Loop::new(*born.agent, parts, inbox).run(first).await;
-    stage.machine(host).ended = Some(end);
+    stage.on_ended(host, end);
 }
 
 /// What a start finds on its machine.
@@ -81,17 +87,13 @@ struct Born {
     is_torn: bool,
     node: Option<Arc<drover_core::types::NodeSpec>>,
     hello: Hello,
+    reset_key: [u8; 32],
     rng: Rng,
 }
 
-fn begin(machine: &mut Machine) -> Result<Born, String> {
-    let next = drover_core::types::Incarnation(machine.host.incarnation.0 + 1);
-    let cluster = machine.host.cluster;
-    if let Some(server) = &mut machine.host.config.server {
-        server.gossip.own.incarnation = next;
-        server.gossip.own.cluster = cluster;
-    }
-    let (recovered, is_torn) = machine.host.start()?;
+fn begin(plan: &Plan, machine: &mut Machine) -> Result<Born, Violation> {
+    let (recovered, is_torn) = recover(plan, machine)?;
+    let (next, cluster) = (machine.host.incarnation, machine.host.cluster);
     let host = &mut machine.host;
     let mut rng = host.rng.fork("life").fork_number(next.0);
     machine.starts.insert(0, rng.next_u64());
@@ -109,11 +111,42 @@ fn begin(machine: &mut Machine) -> Result<Born, String> {
     };
     // The loop owns it from now on.
     let agent = host.agent.take().expect("invariant: a start makes an agent");
-    Ok(Born { agent, recovered, is_torn, node: host.node.clone(), hello, rng })
+    let reset_key = machine.reset_key;
+    Ok(Born { agent, recovered, is_torn, node: machine.host.node.clone(), hello, reset_key, rng })
+}
+
+/// Reads the log; where it is damaged, a new server begins beside the others, as `start/found.rs` has it.
+fn recover(plan: &Plan, machine: &mut Machine) -> Result<(Recovered, bool), Violation> {
+    let damage = machine.damage.take();
+    let corruption = match (read(machine), damage) {
+        (Ok(found), None) => return Ok(found),
+        (Err(corruption), Some(_)) if may_begin_anew(corruption) => corruption,
+        (Ok(_), Some(damage)) => {
+            let message = format!("{damage:?} was done to the log, and it reads");
+            return Err(Violation { checker: "rot_is_noticed", message });
+        }
+        (Err(corruption), _) => {
+            return Err(Violation { checker: "recovery", message: corruption.to_string() });
+        }
+    };
+    machine.host.lose_log(plan, Kept::AllButTheLog);
+    read(machine).map_err(|again| {
+        let message = format!("{corruption}, and beginning anew: {again}");
+        Violation { checker: "recovery", message }
+    })
+}
+
+fn read(machine: &mut Machine) -> Result<(Recovered, bool), wal::Corruption> {
+    let next = Incarnation(machine.host.incarnation.0 + 1);
+    let cluster = machine.host.cluster;
+    if let Some(server) = &mut machine.host.config.server {
+        server.gossip.own.incarnation = next;
+        server.gossip.own.cluster = cluster;
+    }
+    machine.host.start()
 }
 
 fn start_transport(
-    stage: &Arc<Stage>,
     site: &Site,
     born: &Born,
     core: &Core,
@@ -126,8 +159,7 @@ fn start_transport(
     };
     let bind = site.env.socket.local_addr().expect("invariant: a simulated socket has an address");
     let mut config = transport::Config::new(bind, born.hello.clone(), rng.next_u64(), wall);
-    // As in production it outlives the start.
-    config.reset_key = Some(bytes_of(&mut Rng::from_seed(stage.plan.seed).fork(&born.hello.name)));
+    config.reset_key = Some(born.reset_key);
     config.quinn_seed = Some(bytes_of(&mut rng));
     let (events, network) = mpsc::channel(EVENTS_MAX);
     let certificates = certificates(Role::of(born.hello.agent));
@@ -136,15 +168,9 @@ fn start_transport(
     Ok(transport)
 }
 
-fn bytes_of(rng: &mut Rng) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    for chunk in bytes.chunks_mut(8) {
-        chunk.copy_from_slice(&rng.next_u64().to_le_bytes());
-    }
-    bytes
-}
+type Fold = Box<dyn FnMut(shadow::Work) + Send>;
 
-fn begin_shadow(born: &Born, snapshots: &LifeSnapshots) -> Box<dyn FnMut(shadow::Work) + Send> {
+fn begin_shadow(born: &Born, snapshots: &LifeSnapshots) -> (Shadow, Fold) {
     let state = match &born.recovered.snapshot {
         Some((_, bytes)) => {
             let (_, state) = snapshot::unpack(bytes).expect("invariant: a server wrote it");
@@ -156,26 +182,28 @@ fn begin_shadow(born: &Born, snapshots: &LifeSnapshots) -> Box<dyn FnMut(shadow:
         let snapshots = snapshots.clone();
         move |news| snapshots.on_news(news)
     };
-    let (_nobody_reads, mut folder) = shadow::begin(state, snapshots.clone(), news);
-    Box::new(move |work| folder.take([work]))
+    let (shadow, mut folder) = shadow::begin(state, snapshots.clone(), news);
+    (shadow, Box::new(move |work| folder.take([work])))
 }
 
-/// Passes on what comes from outside of the host; whoever asks is answered by a task of the host.
-fn open_mailbox(life: &Life) {
+/// Passes on what comes from outside of the host; whoever calls is answered by a task of the host.
+fn open_mailbox(life: &Life, shadow: Option<Shadow>) {
     let (sender, mut mailbox) = mpsc::unbounded_channel();
-    life.stage.machine(life.host).inbox = Some(sender);
-    let (stage, core) = (Arc::clone(&life.stage), life.core.clone());
+    let mut machine = life.stage.machine(life.host);
+    machine.inbox = Some(sender);
+    machine.shadow.clone_from(&shadow);
+    drop(machine);
+    let caller = shadow.map(|shadow| Caller::new(life.clone(), shadow));
+    let core = life.core.clone();
     let runtime = Arc::clone(&life.site.env.runtime);
     life.site.env.runtime.spawn(Box::pin(async move {
         while let Some(letter) = mailbox.recv().await {
             match letter {
-                ToAgent::Tell(item) => core.tell(item).await,
-                ToAgent::Ask(id, request) => {
-                    let (stage, core) = (Arc::clone(&stage), core.clone());
-                    runtime.spawn(Box::pin(async move {
-                        let answer = core.request(request).await;
-                        stage.on_answer((id, answer));
-                    }));
+                ToAgent::Tell(item) => core.tell(*item).await,
+                ToAgent::Call(call) => {
+                    if let Some(caller) = caller.clone() {
+                        runtime.spawn(Box::pin(caller.call(call)));
+                    }
                 }
             }
         }

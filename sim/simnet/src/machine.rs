@@ -62,6 +62,12 @@ impl Life {
         self.site.env.runtime.spawn(Box::pin(later));
     }
 
+    /// What the wall clock of the host shows.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        LifeClock::new(&self.stage, self.host, &self.site).wall()
+    }
+
     /// When the disk has done something that takes it `times` as long as a block.
     fn when_disk_is_done(&self, times: u64) -> Moment {
         let us = self.stage.machine(self.host).host.draw_disk_us(&self.stage.plan.knobs);
@@ -85,8 +91,13 @@ impl Disk for LifeDisk {
         };
         at = at.max(Moment { ns: free_at.ns + 1 });
         *free_at = at;
+        let is_write = matches!(operation, Operation::Write { .. });
         machine.host.disk.submit(op, operation);
         drop(machine);
+        if is_write {
+            let now = (life.site.now)();
+            life.stage.on_write(now, life.host, (at.ns - now.ns) / 1_000);
+        }
         let counted = Arc::clone(&life.stage);
         life.at(at, move |machine| {
             let mut rng = machine.host.rng.fork("tear").fork_number(op.0);

@@ -128,15 +128,17 @@ fn range(from: &str, upto: &str) -> Option<Range<u64>> {
 fn show(report: &Report, took_ms: u64) -> bool {
     let counts = report.counters.list().into_iter().filter(|(_, count)| *count != 0);
     let counts: Vec<String> = counts.map(|(name, count)| format!("{name}={count}")).collect();
+    let left_out = report.left_out.iter().map(|(name, count)| format!(" left-out-{name}={count}"));
+    let left_out: Vec<String> = left_out.collect();
     say(&format!(
-        "seed {}  {}  {} in {took_ms} ms  steps={} packets={} polls={} left-out={} {}",
+        "seed {}  {}  {} in {took_ms} ms  steps={} packets={} polls={}{} {}",
         report.seed,
         report.digest,
         report.lasted,
         report.steps,
         report.packets,
         report.polls,
-        report.left_out,
+        left_out.concat(),
         counts.join(" ")
     ));
     let Some(failure) = &report.failure else { return true };

@@ -1,4 +1,5 @@
-//! Packets between hosts: delayed, lost, doubled, overtaken, damaged, or cut off in one direction.
+//! Packets between hosts: delayed, lost, doubled, overtaken, damaged, carried slowly; and between two
+//! hosts, in one direction, cut off, slow, or mostly lost.
 //!
 //! Invariants
 //! - what is not overtaken arrives in the order in which it was sent;
@@ -9,6 +10,7 @@ use std::task::Waker;
 
 use drover_core::rng::Rng;
 use drover_sim::clock::Moment;
+use drover_sim::network::{Harm, HostId, harm_done};
 use drover_sim::plan::Knobs;
 
 /// The port of every agent.
@@ -20,6 +22,9 @@ const PACKETS_WAITING_MAX: usize = 4_096;
 /// How much later than the others a packet that is overtaken arrives, at most.
 const OVERTAKEN_US_MAX: u64 = 20_000;
 
+/// What waits for longer until a link carries it is lost.
+const BEHIND_MS_MAX: u64 = 500;
+
 /// How packets fare.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
@@ -29,6 +34,8 @@ pub struct Weather {
     pub duplicate_permille: u64,
     pub reorder_permille: u64,
     pub corrupt_permille: u64,
+    /// What a link carries in a millisecond; zero: everything.
+    pub bytes_per_ms: u64,
 }
 
 impl Weather {
@@ -42,6 +49,7 @@ impl Weather {
             duplicate_permille: knobs.duplicate_permille,
             reorder_permille: knobs.reorder_permille,
             corrupt_permille: knobs.corrupt_permille,
+            bytes_per_ms: knobs.link_bytes_per_ms,
         }
     }
 }
@@ -56,7 +64,13 @@ pub(crate) struct Packet {
 
 #[derive(Debug, Default)]
 struct Link {
-    cuts: u32,
+    harms: Vec<Harm>,
+    /// The sum of the harms, but for cuts.
+    slow_us: u64,
+    lost_permille: u64,
+    is_cut: bool,
+    /// Until here it carries what was sent before.
+    busy_until: Moment,
     /// Nothing that is not overtaken arrives earlier.
     floor: Moment,
 }
@@ -85,9 +99,30 @@ pub fn address_of(host: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)), PORT)
 }
 
-fn host_at(address: SocketAddr) -> Option<usize> {
-    let IpAddr::V4(ip) = address.ip() else { return None };
-    usize::try_from(ip.to_bits().checked_sub(0x0a00_0001)?).ok()
+/// Whose address it is.
+pub(crate) fn host_at(ip: IpAddr) -> Option<HostId> {
+    let IpAddr::V4(ip) = ip else { return None };
+    usize::try_from(ip.to_bits().checked_sub(0x0a00_0001)?).ok().map(HostId)
+}
+
+impl Link {
+    fn add_up(&mut self) {
+        self.is_cut = self.harms.contains(&Harm::Cut);
+        (self.slow_us, self.lost_permille) = harm_done(&self.harms);
+    }
+
+    /// A packet is carried behind those before it. Answers whether there is room for it.
+    fn carry(&mut self, now: Moment, bytes: usize, bytes_per_ms: u64) -> bool {
+        let Some(us) = (1_000 * bytes as u64).checked_div(bytes_per_ms) else {
+            self.busy_until = now;
+            return true;
+        };
+        if BEHIND_MS_MAX < self.busy_until.ms_since(now) {
+            return false;
+        }
+        self.busy_until = self.busy_until.max(now).plus_us(us);
+        true
+    }
 }
 
 impl Network {
@@ -102,13 +137,18 @@ impl Network {
         }
     }
 
-    pub(crate) fn cut(&mut self, from: usize, to: usize) {
-        self.link(from, to).cuts += 1;
+    pub(crate) fn harm(&mut self, (from, to): (usize, usize), harm: Harm) {
+        let link = self.link(from, to);
+        link.harms.push(harm);
+        link.add_up();
     }
 
-    pub(crate) fn mend(&mut self, from: usize, to: usize) {
+    pub(crate) fn mend(&mut self, (from, to): (usize, usize), harm: Harm) {
         let link = self.link(from, to);
-        link.cuts = link.cuts.saturating_sub(1);
+        if let Some(at) = link.harms.iter().position(|&known| known == harm) {
+            link.harms.swap_remove(at);
+        }
+        link.add_up();
     }
 
     fn link(&mut self, from: usize, to: usize) -> &mut Link {
@@ -134,11 +174,16 @@ impl Network {
     ) -> [Option<(Moment, Packet)>; 2] {
         self.sent += 1;
         let weather = self.weather;
-        let Some(to) = host_at(to).filter(|&to| to < self.sockets.len()) else {
+        let to = host_at(to.ip()).map(|HostId(to)| to);
+        let Some(to) = to.filter(|&to| to < self.sockets.len()) else {
             return [None, None];
         };
-        let is_cut = 0 < self.link(from, to).cuts;
-        if is_cut || PACKET_BYTES_MAX < bytes.len() || self.rng.chance(weather.loss_permille) {
+        let link = self.link(from, to);
+        let lost_permille = 1_000.min(weather.loss_permille + link.lost_permille);
+        let is_carried = !link.is_cut
+            && bytes.len() <= PACKET_BYTES_MAX
+            && link.carry(now, bytes.len(), weather.bytes_per_ms);
+        if !is_carried || self.rng.chance(lost_permille) {
             return [None, None];
         }
         let mut bytes = bytes.to_vec();
@@ -156,7 +201,10 @@ impl Network {
     fn arrival(&mut self, now: Moment, from: usize, to: usize) -> Moment {
         let weather = self.weather;
         let (min, max) = (weather.delay_us_min * 1_000, weather.delay_us_max * 1_000);
-        let at = Moment { ns: now.ns + self.rng.between(min, max.max(min)) };
+        let delay_ns = self.rng.between(min, max.max(min));
+        let link = self.link(from, to);
+        let sent_at = now.max(link.busy_until);
+        let at = Moment { ns: sent_at.ns + delay_ns }.plus_us(link.slow_us);
         if self.rng.chance(weather.reorder_permille) {
             return at.plus_us(self.rng.between(1, OVERTAKEN_US_MAX));
         }
@@ -168,7 +216,7 @@ impl Network {
     /// The packet is there. Answers who waits for it.
     pub(crate) fn arrive(&mut self, packet: Packet) -> Option<Waker> {
         let Packet { from, to, bytes } = packet;
-        let is_cut = 0 < self.link(from, to).cuts;
+        let is_cut = self.link(from, to).is_cut;
         let socket = &mut self.sockets[to];
         if is_cut || !socket.is_open || PACKETS_WAITING_MAX <= socket.waiting.len() {
             return None;

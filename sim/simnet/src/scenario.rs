@@ -15,21 +15,19 @@ use drover_sim::checkers::Violation;
 use drover_sim::clock::Moment;
 use drover_sim::counters::Counters;
 use drover_sim::drivers::Turn;
+use drover_sim::host::position_of;
 use drover_sim::ladder::{Filter, Ladder};
-use drover_sim::network::HostId;
+use drover_sim::network::{Harm, HostId};
 use drover_sim::plan::{Act, Plan, Who};
 use drover_sim::queue::Queue;
 
 use crate::life::words;
-use crate::requests::Asked;
-use crate::stage::Stage;
+use crate::stage::{Alarm, NEVER, Stage};
 use crate::substrate::{Ground, Simnet, Substrate};
 use crate::tasks;
 use crate::tls;
 use crate::witness::Turmoil;
 
-/// How often it is looked what came: a task's turn is at most so much late.
-const LOOK_US: u64 = 20_000;
 /// Rungs of a run that are kept.
 const RUNGS_MAX: usize = 200_000;
 
@@ -40,8 +38,8 @@ pub struct Report {
     /// Of everything that agents were told and wanted done, in order.
     pub digest: Digest,
     pub counters: Counters,
-    /// Acts that this ground cannot do.
-    pub left_out: u64,
+    /// Acts that this ground cannot do, by their names.
+    pub left_out: BTreeMap<&'static str, u64>,
     pub steps: u64,
     pub packets: u64,
     pub polls: u64,
@@ -67,14 +65,13 @@ pub(crate) enum Todo {
     Line(usize),
     End(End),
     Turn(HostId, TaskKey, Turn),
-    /// See what came.
-    Look,
 }
 
 /// What ends when a fault ends.
 #[derive(Debug)]
 pub(crate) enum End {
-    Mend(Vec<(HostId, HostId)>),
+    Mend(Vec<(HostId, HostId)>, Harm),
+    FastCpu(HostId),
     FastDisk(HostId),
     RoomOnDisk(HostId),
 }
@@ -84,11 +81,9 @@ pub struct Scenario {
     pub(crate) stage: Arc<Stage>,
     pub(crate) ground: Box<dyn Substrate>,
     pub(crate) rng: Rng,
-    pub(crate) asked: BTreeMap<u64, Asked>,
-    pub(crate) last_request: u64,
     pub(crate) todo: Queue<Todo>,
-    pub(crate) crash_put_off: u32,
-    pub(crate) left_out: u64,
+    pub(crate) left_out: BTreeMap<&'static str, u64>,
+    alarm: Arc<Alarm>,
 }
 
 /// Plays `plan` on `ground`. With `ladder_lines`, a failure shows what happened last.
@@ -119,16 +114,8 @@ impl Scenario {
             Ground::Simnet => Box::new(Simnet::new(Arc::clone(&stage))),
             Ground::Turmoil => Box::new(Turmoil::new(Arc::clone(&stage))),
         };
-        Self {
-            stage,
-            ground,
-            rng,
-            asked: BTreeMap::new(),
-            last_request: 0,
-            todo: Queue::default(),
-            crash_put_off: 0,
-            left_out: 0,
-        }
+        let alarm = stage.alarm();
+        Self { stage, ground, rng, todo: Queue::default(), left_out: BTreeMap::new(), alarm }
     }
 
     fn into_report(self, violation: Option<Violation>, ladder_lines: usize) -> Report {
@@ -180,7 +167,6 @@ impl Scenario {
         for (at, line) in plan.lines.iter().enumerate() {
             self.todo.push(Moment::at_ms(line.at_ms), Todo::Line(at));
         }
-        self.todo.push(Moment::default().plus_us(LOOK_US), Todo::Look);
     }
 
     /// The moment that it is.
@@ -190,35 +176,44 @@ impl Scenario {
 
     /// Let everything happen that happens before `end`.
     pub(crate) fn run_until(&mut self, end: Moment) -> Result<(), Violation> {
-        while let Some(todo) = self.todo.pop_before(end) {
-            self.ground.run_until(self.todo.now());
-            self.happen(todo)?;
+        loop {
+            let next = self.todo.next_at().map_or(end, |at| at.min(end));
+            let at = self.ground.run_until(next);
+            let earlier = self.todo.pop_before(at);
+            assert!(earlier.is_none(), "nothing is left behind: {earlier:?}");
+            self.take_what_came()?;
+            if at < next {
+                continue;
+            }
+            if next == end && self.todo.next_at().is_none_or(|at| end <= at) {
+                return Ok(());
+            }
+            if let Some(todo) = self.todo.pop_before(Moment { ns: at.ns + 1 }) {
+                self.happen(todo);
+            }
         }
-        self.ground.run_until(end);
-        self.look()
     }
 
-    fn happen(&mut self, todo: Todo) -> Result<(), Violation> {
+    fn happen(&mut self, todo: Todo) {
         match todo {
             Todo::Start(host, after) => self.start(host, after),
             Todo::Line(at) => self.act(at),
             Todo::End(end) => self.end(end),
             Todo::Turn(host, key, turn) => tasks::turn(&self.stage, self.now(), host, key, turn),
-            Todo::Look => {
-                self.todo.push(self.now().plus_us(LOOK_US), Todo::Look);
-                return self.look();
-            }
         }
-        Ok(())
     }
 
-    /// What came since the last look.
-    fn look(&mut self) -> Result<(), Violation> {
+    /// The alarm rings: what came since it did so last.
+    fn take_what_came(&mut self) -> Result<(), Violation> {
+        if self.alarm.at() == NEVER {
+            return Ok(());
+        }
+        self.alarm.stop();
         for (at, host, key, turn) in self.stage.take_turns() {
             self.todo.push(at, Todo::Turn(host, key, turn));
         }
-        for answer in self.stage.take_answers() {
-            self.take_answer(answer)?;
+        for (at, line) in self.stage.take_lines() {
+            self.todo.push(at, Todo::Line(line));
         }
         for host in self.stage.hosts() {
             let ended = self.stage.machine(host).ended.take();
@@ -269,6 +264,7 @@ impl Scenario {
         }
         machine.is_up = false;
         machine.inbox = None;
+        machine.shadow = None;
         machine.ended = None;
         machine.writes_free_at = Moment::default();
         let after = machine.host.incarnation;
@@ -290,7 +286,7 @@ impl Scenario {
         let mut rest = Vec::new();
         let now = self.now();
         let mut left = std::mem::take(&mut self.todo);
-        while let Some(todo) = left.pop_before(Moment { ns: u64::MAX }) {
+        while let Some(todo) = left.pop_before(NEVER) {
             rest.push((left.now(), todo));
         }
         let _now_again = self.todo.pop_before(now);
@@ -298,7 +294,7 @@ impl Scenario {
             match todo {
                 Todo::End(end) => self.end(end),
                 Todo::Start(host, after) => self.start(host, after),
-                Todo::Turn(..) | Todo::Look => self.todo.push(at, todo),
+                Todo::Turn(..) => self.todo.push(at, todo),
                 Todo::Line(_) => (),
             }
         }
@@ -311,15 +307,10 @@ impl Scenario {
 
     /// The host that is meant, up or down.
     pub(crate) fn find(&self, who: Who) -> Option<HostId> {
-        let plan = &self.stage.plan;
-        let number = match who {
-            Who::Leader => return self.stage.book().leader(),
-            Who::Server(number) if plan.servers < number => plan.clients + number,
-            Who::Server(number) => number.max(1),
-            Who::Client(number) => plan.servers + number.max(1),
-        };
-        let host = HostId(usize::try_from(number - 1).ok()?);
-        self.stage.hosts().find(|&known| known == host)
+        match who {
+            Who::Leader => self.stage.book().leader(),
+            Who::Server(_) | Who::Client(_) => position_of(&self.stage.plan, who),
+        }
     }
 
     /// The host that is meant, if it is up.

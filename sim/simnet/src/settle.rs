@@ -2,12 +2,10 @@
 //!
 //! Invariants
 //! - after `heal` nothing breaks any more: what does not come right then never will.
-use std::collections::BTreeSet;
-
-use drover_core::types::ServerId;
-use drover_core::wire::PeerId;
-use drover_sim::checkers::Violation;
-use drover_sim::plan::Knobs;
+use drover_sim::checkers::{Violation, at_rest};
+use drover_sim::network::HostId;
+use drover_sim::plan::{Knobs, Who};
+use drover_sim::standing::Standing;
 use drover_sim::world::SETTLE_MS_MAX;
 
 use crate::network::Weather;
@@ -38,44 +36,40 @@ impl Scenario {
             self.stage.book().wants_verdict = true;
             self.run_until(next)?;
             match self.check_settled() {
-                Ok(()) => return Ok(()),
+                Ok(leader) => return self.check_no_loss(&leader),
                 Err(violation) if bound < next => return Err(violation),
                 Err(_) => (),
             }
         }
     }
 
-    fn check_settled(&self) -> Result<(), Violation> {
-        let fail = |checker, message| Err(Violation { checker, message });
-        let mut book = self.stage.book();
-        let verdict = book.verdict.take();
-        let is_server = |host: &_| matches!(self.stage.machine(*host).host.peer, PeerId::Server(_));
-        let (mut leaders, mut states, mut servers) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for host in self.stage.hosts().filter(is_server) {
-            let Some(standing) = &book.standings[host.0] else {
-                let name = self.stage.machine(host).host.name.clone();
-                return fail("one_leader", format!("{name} is down"));
-            };
-            leaders.insert(standing.leader);
-            states.insert(standing.applied);
-            servers.insert(standing.server);
-        }
-        let leader = book.leader().and_then(|host| book.standings[host.0].as_ref());
-        let leader = leader.filter(|leader| leader.is_open && leaders.len() == 1);
-        let Some(leader) = leader.filter(|leader| leaders.contains(&Some(leader.server))) else {
-            return fail("one_leader", format!("servers follow {leaders:?}"));
+    /// Every server by its name, and how it stands, if it is up.
+    fn servers(&self) -> Vec<(String, Option<Standing>)> {
+        let book = self.stage.book();
+        let of = |host: HostId| {
+            let machine = self.stage.machine(host);
+            let standing = book.standings[host.0].clone();
+            machine.host.is_server().then(|| (machine.host.name.clone(), standing))
         };
-        if states.len() != 1 {
-            return fail("states_equal", format!("servers have states {states:?}"));
-        }
-        let voters: BTreeSet<ServerId> = leader.voters.iter().copied().collect();
-        if leader.is_joint || servers != voters {
-            return fail("everyone_votes", format!("{servers:?} are there, {voters:?} vote"));
-        }
-        if !self.asked.is_empty() {
-            return fail("answered_once", format!("{} requests are unanswered", self.asked.len()));
-        }
-        verdict.unwrap_or_else(|| fail("one_leader", "nobody looked at its tables".into()))
+        self.stage.hosts().filter_map(of).collect()
+    }
+
+    fn check_settled(&self) -> Result<Standing, Violation> {
+        let verdict = self.stage.book().verdict.take();
+        let servers = self.servers();
+        let servers = servers.iter().map(|(name, standing)| (&**name, standing.clone()));
+        let leader = at_rest::check_servers(servers)?;
+        at_rest::check_waiting(self.stage.book().requests.waiting())?;
+        let why = || Violation { checker: "one_leader", message: "nobody looked on".into() };
+        verdict.unwrap_or_else(|| Err(why()))?;
+        Ok(leader)
+    }
+
+    /// Everything has come to rest: what readers of the leader see is what came of all that was asked.
+    fn check_no_loss(&self, leader: &Standing) -> Result<(), Violation> {
+        let host = self.find(Who::Leader);
+        let shadow = host.and_then(|host| self.stage.machine(host).shadow.clone());
+        let shadow = shadow.expect("invariant: whoever leads is up");
+        self.stage.book().check_end(&shadow, leader.applied)
     }
 }

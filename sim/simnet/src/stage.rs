@@ -3,14 +3,15 @@
 //! Invariants
 //! - machines outlive their agents;
 //! - one thread plays a run, so no lock is ever waited for; none is taken twice.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use drover_core::api::{Rejection, Response};
 use drover_core::digest::Digest;
 use drover_core::raft::Role;
 use drover_core::rng::Rng;
-use drover_core::types::{AllocId, Index, ServerId, TaskKey, Term};
+use drover_core::types::{AllocId, Index, NodeId, ServerId, TaskKey};
 use drover_shell::run::{End, Inbox};
+use drover_shell::shadow::Shadow;
 use drover_sim::checkers::{Checkers, Violation};
 use drover_sim::clock::{HostClock, Moment};
 use drover_sim::counters::Counters;
@@ -18,9 +19,14 @@ use drover_sim::drivers::{InTime, Turn};
 use drover_sim::host::Host;
 use drover_sim::ladder::Ladder;
 use drover_sim::network::HostId;
-use drover_sim::plan::Plan;
+use drover_sim::plan::{Damage, Plan};
+use drover_sim::requests::Requests;
+use drover_sim::standing::Standing;
+use drover_sim::strikes::{Strikes, When};
+use drover_sim::workload::node_id;
 use tokio::sync::mpsc;
 
+use crate::callers::{Call, SavedFile};
 use crate::lock;
 
 /// A machine and what its agent left on it.
@@ -39,26 +45,18 @@ pub struct Machine {
     pub ended: Option<End>,
     /// Whose files lie in each directory.
     pub dirs: Vec<(std::path::PathBuf, AllocId)>,
+    /// Its agent's tables as readers see them, on a server that is up.
+    pub shadow: Option<Shadow>,
+    /// Outlives the start, as in production; not the disk.
+    pub reset_key: [u8; 32],
+    /// What was done to its log while it was down.
+    pub damage: Option<Damage>,
 }
 
 /// Something for an agent that comes from outside of its host.
 pub enum ToAgent {
-    Tell(Inbox),
-    /// A caller of the API.
-    Ask(u64, drover_core::api::Request),
-}
-
-/// How a server was last seen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Standing {
-    pub server: ServerId,
-    pub role: Role,
-    pub term: Term,
-    pub leader: Option<ServerId>,
-    pub applied: (Index, Digest),
-    pub is_open: bool,
-    pub is_joint: bool,
-    pub voters: Vec<ServerId>,
+    Tell(Box<Inbox>),
+    Call(Call),
 }
 
 /// Everything that is seen.
@@ -78,12 +76,52 @@ pub struct Book {
     /// What it saw.
     pub verdict: Option<Result<(), Violation>>,
     pub ladder: Option<Ladder>,
+    /// What callers wait for.
+    pub requests: Requests,
+    /// When the leader's tables were last looked at whole.
+    pub tables_seen_at: Moment,
+    /// Servers that were struck off, and since when.
+    pub struck_off: Vec<(ServerId, Index)>,
+    /// What an operator saved last.
+    pub saved: Option<SavedFile>,
+    strikes: Strikes,
+    strikes_rng: Option<Rng>,
+    alarm: Arc<Alarm>,
+}
+
+/// The end of time.
+pub const NEVER: Moment = Moment { ns: u64::MAX };
+
+/// When whoever plays the plan is wanted.
+#[derive(Debug)]
+pub struct Alarm(AtomicU64);
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self(AtomicU64::new(NEVER.ns))
+    }
+}
+
+impl Alarm {
+    /// At `at`, unless it rings earlier.
+    fn set(&self, at: Moment) {
+        self.0.fetch_min(at.ns, Ordering::Relaxed);
+    }
+
+    /// When it rings: never, if nobody has set it.
+    #[must_use]
+    pub fn at(&self) -> Moment {
+        Moment { ns: self.0.load(Ordering::Relaxed) }
+    }
+
+    /// It is not set any more.
+    pub fn stop(&self) {
+        self.0.store(NEVER.ns, Ordering::Relaxed);
+    }
 }
 
 /// A turn of a task: when, where, whose.
 pub type TaskTurn = (Moment, HostId, TaskKey, Turn);
-/// What came of a request.
-pub type Answer = (u64, Result<Response, Rejection>);
 
 /// The hosts and the book.
 pub struct Stage {
@@ -93,8 +131,11 @@ pub struct Stage {
     drifts_ppm: Vec<i64>,
     book: Mutex<Book>,
     turns: Mutex<Vec<TaskTurn>>,
-    answers: Mutex<Vec<Answer>>,
-    has_healed: std::sync::atomic::AtomicBool,
+    /// Lines of the plan that strike now that somebody writes.
+    lines: Mutex<Vec<(Moment, usize)>>,
+    alarm: Arc<Alarm>,
+    clients: Vec<(String, NodeId)>,
+    has_healed: AtomicBool,
 }
 
 impl Stage {
@@ -112,6 +153,11 @@ impl Stage {
                 inbox: None,
                 ended: None,
                 dirs: Vec::new(),
+                shadow: None,
+                reset_key: bytes_of(
+                    &mut Rng::from_seed(plan.seed).fork("keys").fork_number(host as u64),
+                ),
+                damage: None,
             })
         };
         let machines: Vec<Mutex<Machine>> = ids.clone().map(machine).collect();
@@ -125,10 +171,13 @@ impl Stage {
             clocks.push(Arc::new(Mutex::new(clock)));
         }
         let silence_ms = plan.knobs.heartbeat_ttl_ms + plan.knobs.heartbeat_grace_ms;
+        let alarm = Arc::<Alarm>::default();
         let book = Book {
             checkers: Checkers::new(&plan, silence_ms),
             standings: ids.map(|_| None).collect(),
             ladder,
+            strikes_rng: Some(Rng::from_seed(plan.seed).fork("strikes")),
+            alarm: Arc::clone(&alarm),
             ..Book::default()
         };
         Self {
@@ -137,7 +186,9 @@ impl Stage {
             drifts_ppm,
             book: Mutex::new(book),
             turns: Mutex::default(),
-            answers: Mutex::default(),
+            lines: Mutex::default(),
+            alarm,
+            clients: (1..=plan.clients).map(|n| (format!("c{n}"), node_id(n))).collect(),
             has_healed: false.into(),
             plan,
         }
@@ -146,6 +197,12 @@ impl Stage {
     /// Every host.
     pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
         (0..self.machines.len()).map(HostId)
+    }
+
+    /// Every client, by its name.
+    #[must_use]
+    pub fn clients(&self) -> &[(String, NodeId)] {
+        &self.clients
     }
 
     /// The machine of a host.
@@ -178,7 +235,9 @@ impl Stage {
     /// A task's turn is to come.
     pub fn plan_turn(&self, now: Moment, host: HostId, key: TaskKey, turn: Option<InTime>) {
         if let Some((us, turn)) = turn {
-            lock(&self.turns).push((now.plus_us(us), host, key, turn));
+            let at = now.plus_us(us);
+            lock(&self.turns).push((at, host, key, turn));
+            self.alarm.set(at);
         }
     }
 
@@ -188,26 +247,49 @@ impl Stage {
         std::mem::take(&mut lock(&self.turns))
     }
 
-    /// An agent answered.
-    pub fn on_answer(&self, answer: Answer) {
-        lock(&self.answers).push(answer);
+    /// A line of the plan wants to strike; `idle` is its host, if that is up and writes nothing.
+    pub fn on_line(&self, line: usize, idle: Option<HostId>) -> When {
+        self.book().strikes.on_line(line, idle)
     }
 
-    /// The answers that came since.
+    /// `host` writes, for the next `us`: whoever waited for that strikes meanwhile.
+    pub fn on_write(&self, now: Moment, host: HostId, us: u64) {
+        let mut book = self.book();
+        for line in book.strikes.on_write(host) {
+            let drawn_us = book.strikes_rng.as_mut().map_or(0, |rng| rng.between(0, us));
+            let at = now.plus_us(drawn_us);
+            lock(&self.lines).push((at, line));
+            self.alarm.set(at);
+        }
+    }
+
+    /// The lines that strike since.
     #[must_use]
-    pub fn take_answers(&self) -> Vec<Answer> {
-        std::mem::take(&mut lock(&self.answers))
+    pub fn take_lines(&self) -> Vec<(Moment, usize)> {
+        std::mem::take(&mut lock(&self.lines))
+    }
+
+    /// The agent of `host` has ended by itself.
+    pub fn on_ended(&self, host: HostId, end: End) {
+        self.machine(host).ended = Some(end);
+        self.alarm.set(Moment::default());
+    }
+
+    /// Rings when whoever plays the plan must look.
+    #[must_use]
+    pub fn alarm(&self) -> Arc<Alarm> {
+        Arc::clone(&self.alarm)
     }
 
     /// Nothing breaks any more.
     pub fn heal(&self) {
-        self.has_healed.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.has_healed.store(true, Ordering::Relaxed);
     }
 
     /// Whether all faults have ended.
     #[must_use]
     pub fn has_healed(&self) -> bool {
-        self.has_healed.load(std::sync::atomic::Ordering::Relaxed)
+        self.has_healed.load(Ordering::Relaxed)
     }
 }
 
@@ -215,6 +297,7 @@ impl Book {
     /// Something does not hold.
     pub fn fail(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
+        self.alarm.set(Moment::default());
     }
 
     /// Who leads, as far as servers know of themselves: of several the one with the latest term.
@@ -227,6 +310,16 @@ impl Book {
         });
         leading.max().map(|(_, host)| HostId(host))
     }
+}
+
+/// Thirty-two bytes of chance.
+#[must_use]
+pub fn bytes_of(rng: &mut Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&rng.next_u64().to_le_bytes());
+    }
+    bytes
 }
 
 fn signed(rng: &mut Rng, max: u64) -> i64 {

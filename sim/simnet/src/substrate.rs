@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drover_core::rng::Rng;
 use drover_sim::clock::Moment;
-use drover_sim::network::HostId;
+use drover_sim::network::{Harm, HostId};
 
 use crate::executor::{Executor, Task};
 use crate::life;
@@ -18,7 +18,8 @@ use crate::stage::Stage;
 pub enum Ground {
     /// Our own executor and network.
     Simnet,
-    /// The witness: it knows no pauses, no drift, no damaged and no overtaken packets.
+    /// The witness: it knows no pauses, no slow processors, no drift, no bandwidth, no damaged and no overtaken
+    /// packets.
     Turmoil,
 }
 
@@ -30,12 +31,14 @@ pub trait Substrate {
     fn crash(&mut self, host: HostId);
     /// The agent stands still. Answers whether that can be done.
     fn pause(&mut self, host: HostId, for_ms: u64) -> bool;
-    /// Nothing gets through, until it was mended as often as it was cut.
-    fn cut(&mut self, from: HostId, to: HostId);
-    fn mend(&mut self, from: HostId, to: HostId);
+    /// Whatever its tasks do takes so many times as long. Answers whether that can be done.
+    fn slow_cpu(&mut self, host: HostId, times: u64) -> bool;
+    /// From now on `harm` is done to packets on this link, until it was mended as often.
+    fn harm(&mut self, link: (HostId, HostId), harm: Harm);
+    fn mend(&mut self, link: (HostId, HostId), harm: Harm);
     fn set_weather(&mut self, weather: Weather);
-    /// Everything happens that happens before `end`.
-    fn run_until(&mut self, end: Moment);
+    /// Everything happens that happens before `end`, or before the alarm rings. Answers when that was.
+    fn run_until(&mut self, end: Moment) -> Moment;
     /// How often tasks were polled, where that is known, and how many packets were sent.
     fn counts(&self) -> (u64, u64);
 }
@@ -60,7 +63,8 @@ impl Simnet {
         let mut rng = Rng::from_seed(stage.plan.seed).fork("simnet");
         let is_shuffled = rng.chance(500);
         let weather = Weather::of(&stage.plan.knobs);
-        let executor = Executor::new(&rng, stage.hosts().count(), weather, is_shuffled);
+        let hosts = stage.hosts().count();
+        let executor = Executor::new(&rng, hosts, (weather, is_shuffled), stage.alarm());
         for host in stage.hosts() {
             executor.set_drift(host.0, stage.drift_ppm(host));
         }
@@ -85,20 +89,25 @@ impl Substrate for Simnet {
         true
     }
 
-    fn cut(&mut self, from: HostId, to: HostId) {
-        self.executor.cut(from.0, to.0);
+    fn slow_cpu(&mut self, host: HostId, times: u64) -> bool {
+        self.executor.slow_cpu(host.0, times);
+        true
     }
 
-    fn mend(&mut self, from: HostId, to: HostId) {
-        self.executor.mend(from.0, to.0);
+    fn harm(&mut self, (from, to): (HostId, HostId), harm: Harm) {
+        self.executor.harm((from.0, to.0), harm);
+    }
+
+    fn mend(&mut self, (from, to): (HostId, HostId), harm: Harm) {
+        self.executor.mend((from.0, to.0), harm);
     }
 
     fn set_weather(&mut self, weather: Weather) {
         self.executor.set_weather(weather);
     }
 
-    fn run_until(&mut self, end: Moment) {
-        self.executor.run_until(end);
+    fn run_until(&mut self, end: Moment) -> Moment {
+        self.executor.run_until(end)
     }
 
     fn counts(&self) -> (u64, u64) {

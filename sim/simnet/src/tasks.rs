@@ -5,8 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use drover_core::rng::Rng;
-use drover_core::types::{AllocId, Capacity, Remedy, TaskChange, TaskKey, Uuid};
+use drover_core::types::{AllocId, Capacity, JobKind, Remedy, TaskChange, TaskKey, Uuid};
 use drover_shell::drivers::{
     self, Driver, DriverEvent, ExitRecord, TaskStart, TaskStats, dirs::TaskDirs, dirs::alloc_dir,
 };
@@ -53,31 +52,19 @@ fn event_of(key: TaskKey, change: TaskChange) -> DriverEvent {
 
 fn tell(machine: &Machine, key: TaskKey, change: TaskChange) {
     if let Some(inbox) = &machine.inbox {
-        let _the_agent_may_have_ended =
-            inbox.send(ToAgent::Tell(Inbox::Driver(event_of(key, change))));
+        let item = Box::new(Inbox::Driver(event_of(key, change)));
+        let _the_agent_may_have_ended = inbox.send(ToAgent::Tell(item));
     }
 }
 
 impl LifeDriver {
     fn behaviour(&self, key: TaskKey, job: Option<&str>) -> Behaviour {
         let (plan, has_healed) = (&self.stage.plan, self.stage.has_healed());
-        let rng = Rng::from_seed(plan.seed).fork("task").fork_number(key.alloc.0);
-        let mut rng = rng.fork_number((u64::from(key.task) << 32) | u64::from(key.attempt));
-        let remedy = if rng.chance(800) { Remedy::Retry } else { Remedy::None };
-        let fails_to_start = rng.chance(plan.knobs.start_failure_permille) && !has_healed;
-        let ends_badly = rng.chance(plan.knobs.task_failure_permille) && !has_healed;
         let is_batch = plan.lines.iter().any(|line| {
             matches!(&line.act, Act::Register(ask) if ask.batch && Some(ask.job.as_str()) == job)
         });
-        let own_end_ms = rng.between(10, 40_000);
-        Behaviour {
-            start_us: rng.between(500, 200_000),
-            start_failure: fails_to_start.then_some(remedy),
-            run_ms: (ends_badly || is_batch).then_some(own_end_ms),
-            exit_code: i32::from(ends_badly),
-            is_stubborn: rng.chance(plan.knobs.stubborn_permille),
-            stop_ms: rng.between(1, 800),
-        }
+        let kind = if is_batch { JobKind::Batch } else { JobKind::Service };
+        Behaviour::draw(plan, key, kind, has_healed)
     }
 
     fn own_files(&self, machine: &mut Machine, dirs: &TaskDirs, alloc: AllocId) {

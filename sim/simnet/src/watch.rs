@@ -7,21 +7,22 @@ use std::sync::Arc;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input};
 use drover_core::client;
 use drover_core::digest::Digest;
-use drover_core::raft::{Ballot, Body, Campaign};
+use drover_core::raft::{Ballot, Body, Campaign, Payload, Raft, Role};
 use drover_core::time::MonoTime;
 use drover_core::types::{Incarnation, ServerId};
 use drover_core::wire::{Message, PeerId};
 use drover_shell::recorder::InputLog;
 use drover_sim::checkers::state_machine_safety::Seen;
-use drover_sim::checkers::{
-    Looked, Violation, committed_is_durable, desired_is_running, eval_is_settled, named,
-    node_not_oversubscribed,
-};
+use drover_sim::checkers::{Looked, Violation, at_rest, check_tables, committed_is_durable, named};
 use drover_sim::network::HostId;
+use drover_sim::requests::is_struck_off;
+use drover_sim::standing::Standing;
 
 use crate::site::Now;
-use crate::stage::{Book, Stage, Standing};
+use crate::stage::{Book, Stage};
 
+/// How often the tables are looked at whole.
+const TABLES_LOOK_MS: u64 = 1_000;
 /// Agents check themselves whole every so many steps.
 const CHECK_EVERY: u64 = 500;
 
@@ -59,6 +60,10 @@ impl Watch {
                 && book.checkers.on_committed(raft.term(), frame)? == Seen::First
             {
                 book.counters.entries_committed += u64::from(frame.count());
+                book.counters.voters_changed +=
+                    u64::from(matches!(frame.payload, Payload::Configuration(_)));
+                let restored = book.checkers.no_lost_write.on_frame(frame, state);
+                book.counters.states_restored += restored;
             }
         }
         let durable = self.durable();
@@ -76,20 +81,22 @@ impl Watch {
                 self.look_at_promise(book, (server, *to), &said.body)?;
             }
         }
-        let configuration = raft.configuration();
-        book.standings[self.host.0] = Some(Standing {
-            server,
-            role: raft.role(),
-            term: raft.term(),
-            leader: raft.leader(),
-            applied: (state.index(), state.digest()),
-            is_open: agent.is_open(),
-            is_joint: configuration.is_joint(),
-            voters: configuration.voters.clone(),
-        });
+        match &mut book.standings[self.host.0] {
+            Some(standing) => standing.follow(agent),
+            none => *none = Standing::of(server, agent),
+        }
+        if !book.struck_off.is_empty() {
+            look_for_the_struck_off(book, raft)?;
+        }
+        if raft.role() == Role::Leader
+            && book.tables_seen_at.plus_ms(TABLES_LOOK_MS) <= (self.now)()
+        {
+            book.tables_seen_at = (self.now)();
+            check_tables(state, &book.counters)?;
+        }
         if book.wants_verdict && agent.is_open() {
             book.wants_verdict = false;
-            book.verdict = Some(verdict(book, agent));
+            book.verdict = Some(verdict(&self.stage, book, agent));
         }
         Ok(())
     }
@@ -122,13 +129,25 @@ impl Watch {
     }
 }
 
+/// Whoever was struck off stays away.
+fn look_for_the_struck_off(book: &mut Book, raft: &Raft) -> Result<(), Violation> {
+    let mut is_kept = Ok(());
+    book.struck_off.retain(|&(server, index)| match is_struck_off(raft, server, index) {
+        Some(true) => false,
+        Some(false) => {
+            is_kept = Err(format!("{server:?} was struck off by {index:?} and is there"));
+            false
+        }
+        None => true,
+    });
+    named("order_is_kept", is_kept)
+}
+
 /// Whether everything has come to rest, by the tables of whoever leads.
-fn verdict(book: &Book, agent: &Agent) -> Result<(), Violation> {
+fn verdict(stage: &Stage, book: &Book, agent: &Agent) -> Result<(), Violation> {
     let Some(state) = agent.state() else { return Ok(()) };
-    named("node_not_oversubscribed", node_not_oversubscribed::check(state))?;
-    named("eval_is_settled", eval_is_settled::check(state))?;
-    let live = book.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
-    named("desired_is_running", desired_is_running::check(state, &live))?;
+    let clients = stage.clients().iter().map(|(name, node)| (&**name, *node));
+    at_rest::check_tables(state, clients, &book.checkers)?;
     let mut jobs = state.jobs().map(|job| &job.newest().spec.id);
     let shown = jobs.try_for_each(|job| book.checkers.no_lost_write.check_job(state, job));
     named("no_lost_write", shown)

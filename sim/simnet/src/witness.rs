@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use drover_core::rng::Rng;
 use drover_sim::clock::Moment;
-use drover_sim::network::HostId;
+use drover_sim::network::{Harm, HostId, harm_done};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, TokioRuntime, UdpPoller};
 use turmoil::net::UdpSocket;
 
 use crate::lock;
-use crate::network::{PORT, Weather};
+use crate::network::{PORT, Weather, address_of, host_at};
 use crate::runtime::AlwaysWritable;
 use crate::site::{self, Now, Site};
-use crate::stage::Stage;
+use crate::stage::{Alarm, Stage};
 use crate::substrate::{Substrate, life_of};
 
 /// Packets arrive at its end; half the ticks cost half as much.
@@ -37,6 +37,8 @@ const DATAGRAMS_WAITING_MAX: usize = 4_096;
 /// How packets fare; shared by all sockets.
 struct Ether {
     weather: Weather,
+    /// By (from, to).
+    lost_permille: BTreeMap<(HostId, HostId), u64>,
     rng: Rng,
     sent: u64,
 }
@@ -51,16 +53,13 @@ pub struct Turmoil {
     ether: Arc<Mutex<Ether>>,
     /// Hosts that turmoil knows of: it wants to hear of each once.
     known: Vec<bool>,
-    cuts: BTreeMap<(HostId, HostId), u32>,
-}
-
-fn address_of(host: usize) -> SocketAddr {
-    SocketAddr::new(ip_of(HostId(host)), PORT)
+    /// By (from, to).
+    harms: BTreeMap<(HostId, HostId), Vec<Harm>>,
+    alarm: Arc<Alarm>,
 }
 
 fn ip_of(host: HostId) -> IpAddr {
-    let number = u32::try_from(host.0 + 1).expect("invariant: few hosts");
-    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number))
+    address_of(host.0).ip()
 }
 
 impl Turmoil {
@@ -80,19 +79,53 @@ impl Turmoil {
         if rng.chance(500) {
             builder.enable_random_order();
         }
-        let ether = Ether { weather, rng: rng.fork("ether"), sent: 0 };
+        let lost_permille = BTreeMap::new();
+        let ether = Ether { weather, lost_permille, rng: rng.fork("ether"), sent: 0 };
         Self {
             sim: builder.build(),
             names: site::names_of(&stage, address_of),
             ether: Arc::new(Mutex::new(ether)),
             known: stage.hosts().map(|_| false).collect(),
-            cuts: BTreeMap::new(),
+            harms: BTreeMap::new(),
+            alarm: stage.alarm(),
             stage,
         }
     }
 
     fn now(&self) -> Moment {
         moment_at(self.sim.elapsed())
+    }
+
+    /// Tells turmoil what is wrong with a link, if it knows both ends. It knows links in both directions
+    /// only, but for cuts: the slower direction counts.
+    fn tell_link(&self, (from, to): (HostId, HostId)) {
+        if !self.known[from.0] || !self.known[to.0] {
+            return;
+        }
+        let harms = |link| self.harms.get(&link).map_or(&[][..], |harms| harms);
+        let (slow_us, lost_permille) = harm_done(harms((from, to)));
+        lock(&self.ether).lost_permille.insert((from, to), lost_permille);
+        let (from_ip, to_ip) = (ip_of(from), ip_of(to));
+        if harms((from, to)).contains(&Harm::Cut) {
+            self.sim.partition_oneway(from_ip, to_ip);
+        } else {
+            self.sim.repair_oneway(from_ip, to_ip);
+        }
+        let slow_us = slow_us.max(harm_done(harms((to, from))).0);
+        let Weather { delay_us_min, delay_us_max, .. } = lock(&self.ether).weather;
+        self.sim.set_link_latency(from_ip, to_ip, Duration::from_micros(delay_us_min + slow_us));
+        let most = Duration::from_micros(delay_us_max + slow_us);
+        self.sim.set_link_max_message_latency(from_ip, to_ip, most);
+    }
+
+    fn change(&mut self, link: (HostId, HostId), change: impl FnOnce(&mut Vec<Harm>)) {
+        change(self.harms.entry(link).or_default());
+        self.tell_link(link);
+    }
+
+    /// Links that are harmed, or were.
+    fn harmed(&self) -> Vec<(HostId, HostId)> {
+        self.harms.keys().copied().collect()
     }
 }
 
@@ -123,6 +156,8 @@ impl Substrate for Turmoil {
                 Ok(())
             }
         });
+        // It was harmed before turmoil knew of it.
+        self.harmed().into_iter().for_each(|link| self.tell_link(link));
     }
 
     fn crash(&mut self, host: HostId) {
@@ -133,32 +168,33 @@ impl Substrate for Turmoil {
         false
     }
 
-    fn cut(&mut self, from: HostId, to: HostId) {
-        let cuts = self.cuts.entry((from, to)).or_default();
-        *cuts += 1;
-        if *cuts == 1 && self.known[from.0] && self.known[to.0] {
-            self.sim.partition_oneway(ip_of(from), ip_of(to));
-        }
+    fn slow_cpu(&mut self, _: HostId, _: u64) -> bool {
+        false
     }
 
-    fn mend(&mut self, from: HostId, to: HostId) {
-        let cuts = self.cuts.entry((from, to)).or_default();
-        let was_cut = *cuts == 1;
-        *cuts = cuts.saturating_sub(1);
-        if was_cut && self.known[from.0] && self.known[to.0] {
-            self.sim.repair_oneway(ip_of(from), ip_of(to));
-        }
+    fn harm(&mut self, link: (HostId, HostId), harm: Harm) {
+        self.change(link, |harms| harms.push(harm));
+    }
+
+    fn mend(&mut self, link: (HostId, HostId), harm: Harm) {
+        self.change(link, |harms| {
+            if let Some(at) = harms.iter().position(|&known| known == harm) {
+                harms.swap_remove(at);
+            }
+        });
     }
 
     fn set_weather(&mut self, weather: Weather) {
         lock(&self.ether).weather = weather;
         self.sim.set_max_message_latency(Duration::from_micros(weather.delay_us_max));
+        self.harmed().into_iter().for_each(|link| self.tell_link(link));
     }
 
-    fn run_until(&mut self, end: Moment) {
-        while self.now() < end {
+    fn run_until(&mut self, end: Moment) -> Moment {
+        while self.now() < end.min(self.alarm.at()) {
             self.sim.step().expect("invariant: no host's software fails");
         }
+        self.now().min(end)
     }
 
     fn counts(&self) -> (u64, u64) {
@@ -171,6 +207,7 @@ type Readable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 /// A socket of turmoil as quinn wants to see it.
 struct Socket {
     io: Arc<UdpSocket>,
+    host: HostId,
     local: SocketAddr,
     ether: Arc<Mutex<Ether>>,
     /// Holds turmoil's own lock on the socket while it waits: nothing can be received until it is done.
@@ -186,14 +223,16 @@ impl fmt::Debug for Socket {
 impl Socket {
     async fn bind(host: HostId, ether: Arc<Mutex<Ether>>) -> io::Result<Self> {
         let io = Arc::new(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?);
-        Ok(Self { io, local: address_of(host.0), ether, readable: Mutex::default() })
+        Ok(Self { io, host, local: address_of(host.0), ether, readable: Mutex::default() })
     }
 
     fn send(&self, packet: &[u8], to: SocketAddr) -> io::Result<()> {
         let mut ether = lock(&self.ether);
         ether.sent += 1;
         let Weather { loss_permille, duplicate_permille, .. } = ether.weather;
-        let is_lost = ether.rng.chance(loss_permille);
+        let link = host_at(to.ip()).map(|to| (self.host, to));
+        let lossy = link.and_then(|link| ether.lost_permille.get(&link).copied());
+        let is_lost = ether.rng.chance(1_000.min(loss_permille + lossy.unwrap_or(0)));
         let copies = if ether.rng.chance(duplicate_permille) { 2 } else { 1 };
         drop(ether);
         if is_lost {

@@ -46,6 +46,14 @@ impl AllocRunsOnce {
         self.homes.get(&alloc).copied()
     }
 
+    /// One of the allocs that run, and where it does.
+    #[must_use]
+    pub fn nth(&self, nth: u64) -> Option<(AllocId, HostId)> {
+        let at = usize::try_from(nth).ok()?.checked_rem(self.live.len())?;
+        let alloc = self.live().nth(at)?.alloc;
+        Some((alloc, self.home(alloc)?))
+    }
+
     /// Every live attempt.
     pub fn live(&self) -> impl Iterator<Item = TaskKey> + '_ {
         self.live.values().copied()

@@ -2,8 +2,6 @@
 //!
 //! Invariants
 //! - every fault that lasts has an end, and `heal` ends them all.
-use std::sync::Arc;
-
 use drover_core::agent::{Event, TaskAsk};
 use drover_core::types::Incarnation;
 use drover_core::wire::PeerId;
@@ -13,8 +11,9 @@ use crate::checkers::Violation;
 use crate::drivers::Turn;
 use crate::host::Kept;
 use crate::marks::Mark;
-use crate::network::{Harm, HostId};
+use crate::network::{Harm, HostId, links_between, links_of};
 use crate::plan::{Act, Damage, Line, Way, Who};
+use crate::strikes::{STRIKE_MS_MAX, When};
 
 /// What ends when a fault ends.
 #[derive(Debug)]
@@ -26,21 +25,8 @@ pub enum End {
     RoomOnDisk(HostId),
 }
 
-/// With fewer voters the loss of one disk may be the loss of a majority's.
-const VOTERS_TO_SPARE_ONE: usize = 3;
 /// A host that stands still for longer has lost its links when it goes on.
 const PAUSE_LINKS_MS: u64 = 500;
-/// How long a crash waits for a write.
-const STRIKE_MS_MAX: u64 = 1_000;
-
-/// A crash is most interesting while a write is on its way, which is seldom: it waits for one a while.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Strike {
-    /// For a write of this host.
-    Waits(HostId),
-    Due,
-}
-
 impl World {
     /// The line of the plan at this position.
     pub(super) fn act(&mut self, at: usize) -> Result<(), Violation> {
@@ -118,7 +104,6 @@ impl World {
             }
             Act::Save => self.save(),
             Act::Restore => return self.restore(),
-            Act::Read { what, how } => return self.read(what, how),
             Act::Register(_)
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
@@ -126,6 +111,7 @@ impl World {
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Collect
+            | Act::Read { .. }
             | Act::HandOver { .. }
             | Act::RemoveServer { .. } => return self.ask(&act),
         }
@@ -135,31 +121,20 @@ impl World {
     /// Whether the line strikes later, or has struck.
     fn puts_off(&mut self, line: usize, act: &Act) -> bool {
         let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
-        if self.struck.contains(&line) {
-            return true;
-        }
-        let host = self.up(*who).filter(|host| !self.hosts[host.0].disk.is_writing());
-        if let Some(host) = host
-            && !self.strikes.contains_key(&line)
-        {
-            self.strikes.insert(line, Strike::Waits(host));
+        let idle = self.up(*who).filter(|host| !self.hosts[host.0].disk.is_writing());
+        let when = self.strikes.on_line(line, idle);
+        if when == When::Later {
             let at_last = self.queue.now().plus_ms(STRIKE_MS_MAX);
             self.queue.push(at_last, Happening::Line(line));
-            return true;
         }
-        self.strikes.remove(&line);
-        self.struck.insert(line);
-        false
+        when != When::Now
     }
 
     /// `host` writes, for the next `us`: whoever waited for that strikes meanwhile.
     pub(super) fn strike_during_write(&mut self, host: HostId, us: u64) {
-        for (&line, strike) in &mut self.strikes {
-            if matches!(strike, Strike::Waits(waited) if *waited == host) {
-                *strike = Strike::Due;
-                let at = self.queue.now().plus_us(self.rng.between(0, us));
-                self.queue.push(at, Happening::Line(line));
-            }
+        for line in self.strikes.on_write(host) {
+            let at = self.queue.now().plus_us(self.rng.between(0, us));
+            self.queue.push(at, Happening::Line(line));
         }
     }
 
@@ -200,8 +175,8 @@ impl World {
         }
         let started = starting.start();
         let node = starting.node.clone();
-        let (recovered, torn) =
-            started.map_err(|message| Violation { checker: "recovery", message })?;
+        let (recovered, torn) = started
+            .map_err(|fault| Violation { checker: "recovery", message: fault.to_string() })?;
         self.counters.torn_writes += u64::from(torn);
         self.marks.reach_if(torn, Mark::TornWrite);
         self.counters.restarts += u64::from(after != Incarnation(0));
@@ -214,23 +189,16 @@ impl World {
         }
     }
 
-    /// Whether the server's disk can be lost and nothing with it: every voter is there, knows the same
-    /// committed configuration, and holds on its disk all that is committed.
+    /// Whether the server's disk can be lost and nothing with it.
     fn can_spare(&self, host: HostId) -> bool {
-        let leader = self.leader().and_then(|leader| self.hosts[leader.0].agent.as_ref());
-        let Some(leader) = leader.and_then(|agent| agent.raft()) else { return false };
-        let (voted, commit) = (leader.configuration(), leader.commit_index());
-        let is_settled = !voted.is_joint() && leader.configuration_at(commit) == voted;
-        is_settled
-            && VOTERS_TO_SPARE_ONE <= voted.voters.len()
-            && voted.voters.iter().all(|&voter| {
-                let voter = self.host_of(PeerId::Server(voter)).map(|voter| &self.hosts[voter.0]);
-                voter.is_some_and(|voter| {
-                    let raft = voter.agent.as_ref().and_then(|agent| agent.raft());
-                    let agrees = raft.is_some_and(|raft| raft.configuration() == voted);
-                    voter.id == host || (agrees && commit <= voter.disk.log.last_index())
-                })
+        let leader = self.leader().and_then(|leader| self.hosts[leader.0].standing());
+        let PeerId::Server(lost) = self.hosts[host.0].peer else { return false };
+        leader.is_some_and(|leader| {
+            leader.can_spare(lost, |voter| {
+                let voter = &self.hosts[self.host_of(PeerId::Server(voter))?.0];
+                Some((voter.standing()?, voter.disk.log.last_index()))
             })
+        })
     }
 
     /// As the shell does it when it finds its log gone, or damaged.
@@ -242,23 +210,14 @@ impl World {
     }
 
     fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {
-        let live: Vec<_> = self.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
-        let at = usize::try_from(nth).ok().and_then(|nth| nth.checked_rem(live.len()));
-        let Some(alloc) = at.and_then(|at| live.get(at).copied()) else { return Ok(()) };
-        match self.checkers.alloc_runs_once.home(alloc) {
-            Some(host) => {
-                self.step(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart })
-            }
-            None => Ok(()),
-        }
+        let Some((alloc, host)) = self.checkers.alloc_runs_once.nth(nth) else { return Ok(()) };
+        self.step(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart })
     }
 
     fn refit(&mut self, client: u64, mark: u64) -> Result<(), Violation> {
-        let Some(host) = self.find(Who::Client(client)) else { return Ok(()) };
-        let Some(node) = &mut self.hosts[host.0].node else { return Ok(()) };
-        Arc::make_mut(node).meta.insert("mark".into(), mark.to_string());
-        let node = Arc::clone(node);
-        self.step(host, Event::Fingerprinted(node))
+        let host = self.find(Who::Client(client));
+        let node = host.and_then(|host| Some((host, self.hosts[host.0].refit(mark)?)));
+        node.map_or(Ok(()), |(host, node)| self.step(host, Event::Fingerprinted(node)))
     }
 
     fn pause(&mut self, who: Who, for_ms: u64) {
@@ -276,38 +235,19 @@ impl World {
 
     /// Its links to all others, in some direction.
     fn links_of(&self, who: Who, way: Way) -> Vec<(HostId, HostId)> {
-        let Some(host) = self.find(who) else { return Vec::new() };
-        let others = (0..self.hosts.len()).map(HostId).filter(|&other| other != host);
-        let links = others.flat_map(|other| match way {
-            Way::Both => vec![(host, other), (other, host)],
-            Way::Deaf => vec![(other, host)],
-            Way::Mute => vec![(host, other)],
-        });
-        links.collect()
+        self.find(who).map(|host| links_of(self.hosts.len(), host, way)).unwrap_or_default()
     }
 
     fn split(&mut self, side: &[Who], for_ms: u64) {
         let side: Vec<HostId> = side.iter().filter_map(|&who| self.find(who)).collect();
-        let mut cuts = Vec::new();
-        for a in (0..self.hosts.len()).map(HostId) {
-            for b in (0..self.hosts.len()).map(HostId) {
-                if side.contains(&a) != side.contains(&b) {
-                    cuts.push((a, b));
-                }
-            }
-        }
-        self.harm(cuts, Harm::Cut, for_ms);
+        self.harm(links_between(self.hosts.len(), &side), Harm::Cut, for_ms);
     }
 
     fn harm(&mut self, links: Vec<(HostId, HostId)>, harm: Harm, for_ms: u64) {
         if links.is_empty() {
             return;
         }
-        match harm {
-            Harm::Cut => self.counters.partitions += 1,
-            Harm::SlowMs(_) => self.counters.links_slowed += 1,
-            Harm::LosePermille(_) => self.counters.links_lossy += 1,
-        }
+        self.counters.on_harm(harm);
         for &link in &links {
             self.network.harm(&mut self.queue, link, harm);
         }
@@ -324,12 +264,7 @@ impl World {
         let is_noticed =
             noticed.map_err(|message| Violation { checker: "rot_is_noticed", message })?;
         if is_noticed {
-            let count = match damage {
-                Damage::Bit => &mut self.counters.logs_rotted,
-                Damage::LostWrite => &mut self.counters.writes_lost,
-                Damage::Misdirected => &mut self.counters.writes_misdirected,
-            };
-            *count += 1;
+            self.counters.on_damage(damage);
             self.begin_anew(host, Kept::AllButTheLog);
         }
         Ok(())

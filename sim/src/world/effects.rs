@@ -10,20 +10,15 @@ use drover_core::digest::Digest;
 use drover_core::raft::{
     Ballot, Body, Campaign, Chunk, Configuration, Frame, Payload, Position, SnapshotMark,
 };
-use drover_core::rng::Rng;
 use drover_core::types::{
-    AllocSpec, ClientStatus, ClusterId, Incarnation, Index, JobKind, NodeStatus, Remedy, ServerId,
-    TaskKey, TaskStart,
+    ClientStatus, ClusterId, Incarnation, Index, NodeStatus, ServerId, TaskKey, TaskStart,
 };
 use drover_core::wal::{OpId, Operation};
 use drover_core::wire::{Message, PeerId};
 
 use super::{Happening, World};
 use crate::checkers::state_machine_safety::Seen;
-use crate::checkers::{
-    Verdict, Violation, committed_is_durable, max_parallel, min_healthy, named,
-    node_not_oversubscribed,
-};
+use crate::checkers::{Verdict, Violation, check_tables, committed_is_durable, named};
 use crate::clock::Moment;
 use crate::drivers::{Behaviour, Turn};
 use crate::network::HostId;
@@ -39,7 +34,7 @@ impl World {
         match effect {
             Effect::Send { to, message } => return self.send(host, to, message),
             Effect::Disk { op, operation } => self.write_disk(host, op, operation),
-            Effect::Reply { id, answer } => return self.take_answer(id, answer),
+            Effect::Reply { id, answer } => return self.take_answer(host, id, &answer),
             Effect::Dial { address } => {
                 if let Some(to) = self.host_at(&address).filter(|&to| to != host) {
                     self.network.dial(&mut self.queue, host, to);
@@ -189,7 +184,7 @@ impl World {
         writer.disk.submit(op, operation);
         let incarnation = writer.incarnation;
         self.queue.push(at, Happening::Disk { host, incarnation, op });
-        if is_write && !self.strikes.is_empty() {
+        if is_write {
             self.strike_during_write(host, us);
         }
     }
@@ -313,37 +308,12 @@ impl World {
         key: TaskKey,
         start: &TaskStart,
     ) -> Result<(), Violation> {
-        let behaviour = self.draw_behaviour(key, &start.spec);
+        let behaviour = Behaviour::draw(&self.plan, key, start.spec.kind, self.has_healed);
         let capacity = start.spec.group.capacity().unwrap_or_default();
         let planned = self.hosts[host.0].drivers.start(key, capacity, behaviour);
         let turn = planned.map_err(|message| Violation { checker: "alloc_runs_once", message })?;
         self.plan_turn(host, key, Some(turn));
         Ok(())
-    }
-
-    /// What the attempt will do is a function of the seed and its key.
-    fn draw_behaviour(&self, key: TaskKey, spec: &AllocSpec) -> Behaviour {
-        let knobs = &self.plan.knobs;
-        let rng = Rng::from_seed(self.plan.seed).fork("task").fork_number(key.alloc.0);
-        let mut rng = rng.fork_number((u64::from(key.task) << 32) | u64::from(key.attempt));
-        let remedy = if rng.chance(800) { Remedy::Retry } else { Remedy::None };
-        let fails_to_start = rng.chance(knobs.start_failure_permille) && !self.has_healed;
-        let ends_badly = rng.chance(knobs.task_failure_permille) && !self.has_healed;
-        let own_end_ms = rng.between(10, 40_000);
-        // Of an alloc that flaps every attempt does.
-        let mut alloc_rng = Rng::from_seed(self.plan.seed).fork("flap").fork_number(key.alloc.0);
-        let flaps = alloc_rng.chance(knobs.flapping_permille) && !self.has_healed;
-        let ends_badly = ends_badly || flaps;
-        let own_end_ms = if flaps { own_end_ms / 40 } else { own_end_ms };
-        let ends = ends_badly || spec.kind == JobKind::Batch;
-        Behaviour {
-            start_us: rng.between(500, 1_000 * knobs.start_ms_max.max(1)),
-            start_failure: fails_to_start.then_some(remedy),
-            run_ms: ends.then_some(own_end_ms),
-            exit_code: i32::from(ends_badly),
-            is_stubborn: rng.chance(knobs.stubborn_permille),
-            stop_ms: rng.between(1, 800),
-        }
     }
 
     pub(super) fn turn_task(
@@ -396,13 +366,6 @@ impl World {
         self.counters.nodes_down += down as u64;
         self.counters.allocs_lost += lost as u64;
         self.counters.evals_blocked += state.blocked_evals().count() as u64;
-        // A saved state that comes back may know less of a step than was done of it.
-        if self.counters.states_restored == 0 {
-            named("max_parallel", max_parallel::check(state))?;
-        }
-        if self.counters.clock_jumps == 0 {
-            named("min_healthy", min_healthy::check(state))?;
-        }
-        named("node_not_oversubscribed", node_not_oversubscribed::check(state))
+        check_tables(state, &self.counters)
     }
 }

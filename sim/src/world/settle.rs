@@ -2,18 +2,11 @@
 //!
 //! Invariants
 //! - after `heal` nothing breaks any more: what does not come right then never will.
-use std::collections::BTreeSet;
-
-use drover_core::digest::Digest;
-use drover_core::state::State;
-use drover_core::types::{Index, NodeStatus, ServerId};
 use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
-use crate::checkers::{
-    Verdict, Violation, deployments_end, desired_is_running, eval_is_settled, named,
-};
+use crate::checkers::{Violation, at_rest};
 use crate::clock::Moment;
 use crate::network::{HostId, Weather};
 
@@ -78,58 +71,16 @@ impl World {
     }
 
     fn check_settled(&self) -> Result<(), Violation> {
-        let fail = |checker, message| Err(Violation { checker, message });
-        let mut leaders: BTreeSet<Option<ServerId>> = BTreeSet::new();
-        let mut states: BTreeSet<(Index, Digest)> = BTreeSet::new();
-        for host in self.hosts.iter().filter(|host| host.is_server()) {
-            let agent = host.agent.as_ref();
-            let Some((raft, state)) = agent.and_then(|agent| agent.raft().zip(agent.state()))
-            else {
-                return fail("one_leader", format!("{} is down", host.name));
-            };
-            leaders.insert(raft.leader());
-            states.insert((state.index(), state.digest()));
-        }
-        let is_open =
-            |host: HostId| self.hosts[host.0].agent.as_ref().is_some_and(|agent| agent.is_open());
-        let leader = self.leader().filter(|&leader| is_open(leader));
-        let Some(leader) = leader.filter(|_| leaders.len() == 1 && !leaders.contains(&None)) else {
-            return fail("one_leader", format!("servers follow {leaders:?}"));
-        };
-        if states.len() != 1 {
-            return fail("states_equal", format!("servers have states {states:?}"));
-        }
-        let agent = self.hosts[leader.0].agent.as_ref();
-        if let Some(raft) = agent.and_then(|agent| agent.raft()) {
-            let servers = self.hosts.iter().map(|host| host.peer);
-            let servers = servers.filter(|peer| matches!(peer, PeerId::Server(_)));
-            let voters = raft.configuration().voters.iter().copied().map(PeerId::Server);
-            let (servers, voters) = (servers.collect::<BTreeSet<_>>(), voters.collect());
-            if raft.configuration().is_joint() || servers != voters {
-                return fail("everyone_votes", format!("{servers:?} are there, {voters:?} vote"));
-            }
-        }
-        if self.waiting() != 0 {
-            return fail("answered_once", format!("{} requests are unanswered", self.waiting()));
-        }
-        let agent = self.hosts[leader.0].agent.as_ref();
-        let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
-        named("everyone_is_ready", self.check_nodes(state))?;
-        named("eval_is_settled", eval_is_settled::check(state))?;
-        named("deployments_end", deployments_end::check(state))?;
-        let live = self.checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
-        named("desired_is_running", desired_is_running::check(state, &live))
-    }
-
-    /// Every client is there by now, and its node must be ready.
-    fn check_nodes(&self, state: &State) -> Verdict {
-        for host in &self.hosts {
-            let PeerId::Client(id) = host.peer else { continue };
-            let status = state.node(id).map(|node| node.status);
-            if status != Some(NodeStatus::Ready) {
-                return Err(format!("{} is there, and its node's status is {status:?}", host.name));
-            }
-        }
-        Ok(())
+        let servers = self.hosts.iter().filter(|host| host.is_server());
+        let leader = at_rest::check_servers(servers.map(|host| (&*host.name, host.standing())))?;
+        at_rest::check_waiting(self.requests.waiting())?;
+        let leader = self.host_of(PeerId::Server(leader.server));
+        let agent = leader.and_then(|leader| self.hosts[leader.0].agent.as_ref());
+        let Some(tables) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
+        let clients = self.hosts.iter().filter_map(|host| match host.peer {
+            PeerId::Client(node) => Some((&*host.name, node)),
+            PeerId::Server(_) => None,
+        });
+        at_rest::check_tables(tables, clients, &self.checkers)
     }
 }

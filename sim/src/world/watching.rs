@@ -15,11 +15,11 @@ impl World {
         if self.ladder.is_none() {
             return;
         }
-        let who = whose(act);
+        let who = act.whom();
         let leader = if who.contains(&Who::Leader) { AtLeader::Yes } else { AtLeader::No };
         let hosts: Vec<HostId> = who.into_iter().filter_map(|who| self.find(who)).collect();
         let mut agents = hosts.iter().map(|host| &self.hosts[host.0].agent);
-        let up = agents.all(Option::is_some) || matches!(act, Act::Split { .. } | Act::Join { .. });
+        let up = agents.all(Option::is_some) || act.reaches_the_dead();
         let (now, aim) = (self.queue.now(), Aim { hosts, leader, up });
         if let Some(ladder) = &mut self.ladder {
             ladder.on_act(now, act, &aim);
@@ -45,40 +45,5 @@ impl World {
         if let Some(ladder) = &mut self.ladder {
             ladder.on_up(self.queue.now(), host);
         }
-    }
-}
-
-/// Who is meant by the act.
-fn whose(act: &Act) -> Vec<Who> {
-    match act {
-        Act::Crash { who, .. }
-        | Act::Power { who, .. }
-        | Act::Pause { who, .. }
-        | Act::Isolate { who, .. }
-        | Act::SlowLinks { who, .. }
-        | Act::LoseMessages { who, .. }
-        | Act::SlowCpu { who, .. }
-        | Act::SlowDisk { who, .. }
-        | Act::FillDisk { who, .. }
-        | Act::BreakDisk { who }
-        | Act::JumpClock { who, .. }
-        | Act::Wipe { who, .. }
-        | Act::Rot { who, .. }
-        | Act::Join { who } => vec![*who],
-        Act::Split { side, .. } => side.clone(),
-        Act::Cut { from, to, .. } => vec![*from, *to],
-        Act::SetEligible { client, .. } | Act::Refit { client, .. } => vec![Who::Client(*client)],
-        Act::Register(_)
-        | Act::StopJob { .. }
-        | Act::Evaluate { .. }
-        | Act::Steer { .. }
-        | Act::StopAlloc { .. }
-        | Act::Collect
-        | Act::Read { .. }
-        | Act::HandOver { .. }
-        | Act::RemoveServer { .. }
-        | Act::RestartAlloc { .. }
-        | Act::Save
-        | Act::Restore => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use drover_core::raft::Role;
 use drover_core::wire::PeerId;
 
 use super::World;
-use crate::host::{Host, address_of};
+use crate::host::{Host, address_of, position_of};
 use crate::network::HostId;
 use crate::plan::Who;
 
@@ -35,12 +35,10 @@ impl Whereabouts {
 impl World {
     /// The host that is meant, up or down.
     pub(super) fn find(&self, who: Who) -> Option<HostId> {
-        let host = match who {
-            Who::Leader => self.leader()?,
-            Who::Server(number) => self.server(number),
-            Who::Client(number) => self.client(number),
-        };
-        (host.0 < self.hosts.len()).then_some(host)
+        match who {
+            Who::Leader => self.leader(),
+            Who::Server(_) | Who::Client(_) => position_of(&self.plan, who),
+        }
     }
 
     /// The host that is meant, if it is up.
@@ -55,15 +53,6 @@ impl World {
     /// Whose name it is now: a server that lost its disk has no host any more.
     pub(super) fn host_of(&self, peer: PeerId) -> Option<HostId> {
         self.whereabouts.by_peer.get(&peer).copied()
-    }
-
-    fn client(&self, number: u64) -> HostId {
-        HostId(usize::try_from(self.plan.servers + number - 1).expect("invariant: few hosts"))
-    }
-
-    fn server(&self, number: u64) -> HostId {
-        let clients = if self.plan.servers < number { self.plan.clients } else { 0 };
-        HostId(usize::try_from(clients + number.max(1) - 1).expect("invariant: few hosts"))
     }
 
     /// The servers that are up.

@@ -90,3 +90,25 @@ fn everything_about_packets_and_disks_is_rough() {
             && 1 <= seen.snapshots_saved
     });
 }
+
+#[test]
+fn servers_lose_their_disks_and_begin_anew() {
+    tell(include_str!("../../plans/losses.plan"), |seen| {
+        let damaged = seen.logs_rotted + seen.writes_lost + seen.writes_misdirected;
+        seen.disks_lost == 1 && 1 <= damaged && seen.halts == 0 && 3 <= seen.tasks_started
+    });
+}
+
+#[test]
+fn an_operator_goes_back_to_what_was_saved() {
+    tell(include_str!("../../plans/saved.plan"), |seen| {
+        1 <= seen.states_restored && seen.crashes == 1 && 2 <= seen.reads
+    });
+}
+
+#[test]
+fn links_and_processors_are_slow() {
+    tell(include_str!("../../plans/slow.plan"), |seen| {
+        seen.links_slowed == 1 && seen.links_lossy == 1 && 3 <= seen.tasks_started
+    });
+}

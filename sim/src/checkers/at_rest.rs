@@ -1,0 +1,90 @@
+//! After all faults have ended: ∃ one server that leads and that all follow; ∀ servers a, b: a's state =
+//! b's state; voters = servers; ∀ client c: c's node is ready; no request waits, no eval is open, no
+//! deployment goes on, and what is wanted runs.
+use std::collections::BTreeSet;
+
+use drover_core::digest::Digest;
+use drover_core::raft::Role;
+use drover_core::state::State;
+use drover_core::types::{Index, NodeId, NodeStatus, ServerId};
+
+use super::{
+    Checkers, Verdict, Violation, deployments_end, desired_is_running, eval_is_settled, named,
+};
+use crate::standing::Standing;
+
+/// Answers who leads. `servers` are all there are by their names, and how those stand that are up.
+///
+/// # Errors
+/// What is not right yet.
+pub fn check_servers<'a>(
+    servers: impl Iterator<Item = (&'a str, Option<Standing>)>,
+) -> Result<Standing, Violation> {
+    let fail = |checker, message| Err(Violation { checker, message });
+    let (mut leaders, mut states) = (BTreeSet::new(), BTreeSet::<(Index, Digest)>::new());
+    let (mut ids, mut leading) = (BTreeSet::new(), None::<Standing>);
+    for (name, standing) in servers {
+        let Some(standing) = standing else {
+            return fail("one_leader", format!("{name} is down"));
+        };
+        leaders.insert(standing.leader);
+        states.insert(standing.applied);
+        ids.insert(standing.server);
+        if standing.role == Role::Leader
+            && leading.as_ref().is_none_or(|other| other.term < standing.term)
+        {
+            leading = Some(standing);
+        }
+    }
+    let leader = leading.filter(|leader| leader.is_open && leaders.len() == 1);
+    let Some(leader) = leader.filter(|leader| leaders.contains(&Some(leader.server))) else {
+        return fail("one_leader", format!("servers follow {leaders:?}"));
+    };
+    if states.len() != 1 {
+        return fail("states_equal", format!("servers have states {states:?}"));
+    }
+    let voters: BTreeSet<ServerId> = leader.configuration.voters.iter().copied().collect();
+    if leader.configuration.is_joint() || ids != voters {
+        return fail("everyone_votes", format!("{ids:?} are there, {voters:?} vote"));
+    }
+    Ok(leader)
+}
+
+/// Requests that wait.
+///
+/// # Errors
+/// There are some.
+pub fn check_waiting(waiting: usize) -> Result<(), Violation> {
+    let told = (waiting != 0).then(|| format!("{waiting} requests are unanswered"));
+    named("answered_once", told.map_or(Ok(()), Err))
+}
+
+/// The leader's tables. `clients` are all there are.
+///
+/// # Errors
+/// What is not right yet.
+pub fn check_tables<'a>(
+    tables: &State,
+    clients: impl Iterator<Item = (&'a str, NodeId)>,
+    checkers: &Checkers,
+) -> Result<(), Violation> {
+    named("everyone_is_ready", check_nodes(tables, clients))?;
+    named("eval_is_settled", eval_is_settled::check(tables))?;
+    named("deployments_end", deployments_end::check(tables))?;
+    let live = checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
+    named("desired_is_running", desired_is_running::check(tables, &live))
+}
+
+/// Every client is there by now, and its node must be ready.
+fn check_nodes<'a>(
+    tables: &State,
+    mut clients: impl Iterator<Item = (&'a str, NodeId)>,
+) -> Verdict {
+    clients.try_for_each(|(name, id)| {
+        let status = tables.node(id).map(|node| node.status);
+        if status == Some(NodeStatus::Ready) {
+            return Ok(());
+        }
+        Err(format!("{name} is there, and its node's status is {status:?}"))
+    })
+}
