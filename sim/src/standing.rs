@@ -57,7 +57,9 @@ impl Standing {
         self.term = raft.term();
         self.leader = raft.leader();
         self.commit = commit;
-        self.applied = (state.index(), state.digest());
+        if self.applied.0 != state.index() {
+            self.applied = (state.index(), state.digest());
+        }
         self.is_open = agent.is_open();
     }
 
