@@ -1,5 +1,5 @@
 //! Plays plans with the real shell:
-//! `cargo run --profile sim --manifest-path sim/simnet/Cargo.toml -- [OPTION ...] SEED | A..B | PLAN-FILE`.
+//! `cargo run --profile sim --manifest-path sim/simnet/Cargo.toml -- [OPTION ...] SEED | A..B | PLAN-FILE | bench`.
 //!
 //! Prints a line a run, the ladder of a failure, and what all of it took. Exits with 1 when a property
 //! did not hold, or when two runs of one plan were not the same.
@@ -13,8 +13,14 @@ use drover_sim::plan::draw::Size;
 use drover_simnet::scenario::{Report, play};
 use drover_simnet::substrate::Ground;
 
+mod bench;
+
+/// Seeds of a row, where nobody says how many.
+const BENCH_SEEDS: u64 = 9;
+
 const USAGE: &str = "drover-simnet [--turmoil] [--twice] [--calm] [--print] [--servers N] [--clients N] \
-                     [--seconds N] [--ladder N] SEED | A..B | PLAN-FILE";
+                     [--seconds N] [--ladder N] SEED | A..B | PLAN-FILE\n\
+                     drover-simnet [--seeds N] bench";
 
 struct Options {
     ground: Ground,
@@ -23,6 +29,7 @@ struct Options {
     print: bool,
     size: Size,
     ladder_lines: usize,
+    seeds: u64,
     what: String,
 }
 
@@ -34,6 +41,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.what == "bench" {
+        return if bench::run(options.seeds) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let plans = match plans_of(&options) {
         Ok(plans) => plans,
         Err(why) => {
@@ -83,6 +93,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         print: false,
         size: Size { servers: 3, clients: 1, fault_ms: 60_000 },
         ladder_lines: 0,
+        seeds: BENCH_SEEDS,
         what: String::new(),
     };
     while let Some(arg) = args.next() {
@@ -95,6 +106,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--twice" => options.twice = true,
             "--calm" => options.calm = true,
             "--print" => options.print = true,
+            "--seeds" => options.seeds = number()?,
             "--servers" => options.size.servers = number()?,
             "--clients" => options.size.clients = number()?,
             "--seconds" => options.size.fault_ms = 1_000 * number()?,
