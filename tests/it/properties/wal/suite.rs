@@ -103,7 +103,7 @@ impl Bed for Simulated {
     }
 
     fn start(&mut self) -> Result<Found, String> {
-        let found = self.disk.recover(None)?;
+        let found = self.disk.recover(None).map_err(|corruption| corruption.to_string())?;
         Ok(Found { records: found.records, tail: found.tail, torn: found.torn })
     }
 
