@@ -54,6 +54,7 @@ counters!(
     voters_changed,
     halts,
     clock_jumps,
+    histories_undecided,
     messages_delivered,
     messages_lost,
     messages_doubled,

@@ -38,6 +38,8 @@ pub struct Linearizable {
     jobs: BTreeMap<String, History<Job>>,
     nodes: BTreeMap<NodeId, History<Node>>,
     open: BTreeMap<RequestId, Wish>,
+    /// Histories that were given up.
+    undecided: u64,
 }
 
 /// What a saved state shows.
@@ -83,6 +85,7 @@ impl Linearizable {
             jobs: named.map(|job| (job.clone(), History::default())).collect(),
             nodes: (1..=plan.clients).map(|n| (node_id(n), History::default())).collect(),
             open: BTreeMap::new(),
+            undecided: 0,
         }
     }
 
@@ -92,6 +95,13 @@ impl Linearizable {
         let jobs = self.jobs.keys().map(|job| (job.clone(), job::Shown::of(state, job)));
         let nodes = self.nodes.keys().filter_map(|&id| Some((id, state.node(id)?.eligible)));
         Saved { jobs: jobs.collect(), nodes: nodes.collect() }
+    }
+
+    /// How many histories were given up: each unanswered write may have happened or not, and where many
+    /// are, the orders are too many to look through.
+    #[must_use]
+    pub const fn undecided(&self) -> u64 {
+        self.undecided
     }
 
     /// Somebody asks for a write; the operator's restore would bring back what `saved` shows.
@@ -228,12 +238,28 @@ impl Linearizable {
 
     fn end_job(&mut self, id: RequestId, job: &str, fate: Fate<job::Act>) -> Verdict {
         let Some(history) = self.jobs.get_mut(job) else { return Ok(()) };
-        told(job, history.on_fate(id.0, fate))
+        match history.on_fate(id.0, fate) {
+            Ok(()) => Ok(()),
+            Err(Refusal::NoOrder(why)) => Err(format!("{job}: {why}")),
+            Err(Refusal::Undecided) => {
+                self.jobs.remove(job);
+                self.undecided += 1;
+                Ok(())
+            }
+        }
     }
 
     fn end_node(&mut self, id: RequestId, node: NodeId, fate: Fate<node::Act>) -> Verdict {
         let Some(history) = self.nodes.get_mut(&node) else { return Ok(()) };
-        told("a node's eligibility", history.on_fate(id.0, fate))
+        match history.on_fate(id.0, fate) {
+            Ok(()) => Ok(()),
+            Err(Refusal::NoOrder(why)) => Err(format!("a node's eligibility: {why}")),
+            Err(Refusal::Undecided) => {
+                self.nodes.remove(&node);
+                self.undecided += 1;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -250,13 +276,6 @@ fn fate<A>(end: End, act: A, missed: Option<A>) -> Fate<A> {
         End::Lost => Fate::Lost(act),
         End::Undone => Fate::Undone,
     }
-}
-
-fn told(what: &str, found: Result<(), Refusal>) -> Verdict {
-    found.map_err(|refusal| match refusal {
-        Refusal::NoOrder(why) => format!("{what}: {why}"),
-        Refusal::Undecided(why) => format!("{what}: could not be decided: {why}"),
-    })
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub enum Refusal {
     /// There is no order.
     NoOrder(String),
     /// Whether there is one was not found out.
-    Undecided(String),
+    Undecided,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +163,8 @@ impl<O: Object> History<O> {
     fn end(&mut self, number: Number) -> Result<(), Refusal> {
         let act = self.active.remove(&number).expect("invariant: it ends after it began");
         let before = std::mem::take(&mut self.cases);
-        let states: Vec<O::State> = before.iter().map(|found| found.state.clone()).collect();
+        let states = before.iter().take(TOLD_MAX).map(|found| found.state.clone());
+        let states: Vec<O::State> = states.collect();
         self.told.push_back(format!("{number}: {act:?}"));
         if TOLD_MAX < self.told.len() {
             self.told.pop_front();
@@ -173,8 +174,7 @@ impl<O: Object> History<O> {
         self.cases = search.ended.into_cases();
         let told = || Vec::from(self.told.clone()).join("; ");
         if !is_decided {
-            let text = format!("no answer in {STEPS_MAX} steps from {states:?}: {}", told());
-            return Err(Refusal::Undecided(text));
+            return Err(Refusal::Undecided);
         }
         if self.cases.is_empty() {
             let text = format!("the last of these cannot be, from {states:?}: {}", told());
