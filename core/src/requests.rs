@@ -4,8 +4,20 @@
 //! the state machine applies each (origin, incarnation, sequence) once. So a request may be repeated
 //! as often as leaders change, and a caller whose time ran out hears `Unknown`, never a false failure.
 //!
+//! What a leader refuses before its log is only known not to have been done by that asking. What each
+//! refusal is worth when the request was asked before, maybe of another leader, who may have done it:
+//!
+//! | refusal | said | then the caller |
+//! |---|---|---|
+//! | `NotLeader` | before the log | waits, and another is asked |
+//! | `Overloaded` | before the log | hears it if it was asked once; else waits, and it is asked again |
+//! | `Invalid` of what was asked | before the log | hears it: it follows from the request alone, so that nobody took it |
+//! | `Invalid` of an order | before the log | hears it: an order says what shall be so, and it is not so |
+//! | `NotFound`, `Conflict`, `Invalid` of an entry | by the state machine | hears it: the same for every repetition |
+//!
 //! Invariants
 //! - every request is answered exactly once or was abandoned by its caller;
+//! - nobody hears that nothing was done while an asking without an answer may still have done it;
 //! - at most `REQUESTS_PENDING_MAX` wait at once;
 //! - `due_at` is not later than the first deadline of those that wait.
 use alloc::collections::BTreeMap;
@@ -60,10 +72,19 @@ pub struct Requests {
 struct Pending {
     caller: Caller,
     request: Request,
-    /// Whether a leader may have heard of it: then running out of time means `Unknown`.
-    asked: bool,
+    asked: Asked,
     repeat_at: MonoTime,
     gives_up_at: MonoTime,
+}
+
+/// How often a leader may have heard of it. If ever, running out of time means `Unknown`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+enum Asked {
+    Never,
+    /// An answer is the answer to that asking.
+    Once,
+    /// What one answers tells nothing of what the others have done.
+    Repeatedly,
 }
 
 impl Requests {
@@ -83,7 +104,7 @@ impl Requests {
         let pending = Pending {
             caller,
             request,
-            asked: false,
+            asked: Asked::Never,
             repeat_at: now,
             gives_up_at: now.plus_ms(REQUEST_PATIENCE_MS),
         };
@@ -117,9 +138,23 @@ impl Requests {
         out: &mut impl Emit<Output>,
     ) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
-        // Whoever does not lead has done nothing: the request waits for one who does.
-        if matches!(answer, Err(Rejection::NotLeader { .. })) {
-            pending.repeat_at = now.plus_ms(REQUEST_REFUSED_MS);
+        // Whoever does not lead, or is overloaded, has done nothing; whoever was asked before may have.
+        let wait_ms = match answer {
+            Err(Rejection::NotLeader { .. }) => Some(REQUEST_REFUSED_MS),
+            Err(Rejection::Overloaded { retry_ms }) if pending.asked == Asked::Repeatedly => {
+                Some(retry_ms.max(REQUEST_REFUSED_MS))
+            }
+            Err(
+                Rejection::Overloaded { .. }
+                | Rejection::Invalid { .. }
+                | Rejection::NotFound { .. }
+                | Rejection::Conflict { .. }
+                | Rejection::Unknown,
+            )
+            | Ok(_) => None,
+        };
+        if let Some(wait_ms) = wait_ms {
+            pending.repeat_at = now.plus_ms(wait_ms);
             let at = pending.repeat_at;
             return self.note_due(at);
         }
@@ -146,10 +181,9 @@ impl Requests {
             self.pending.iter().filter(|(_, p)| late(p)).map(|(&seq, _)| seq).collect();
         for seq in overdue {
             let Some(pending) = self.pending.remove(&seq) else { continue };
-            let answer = Err(if pending.asked {
-                Rejection::Unknown
-            } else {
-                Rejection::NotLeader { leader: None }
+            let answer = Err(match pending.asked {
+                Asked::Never => Rejection::NotLeader { leader: None },
+                Asked::Once | Asked::Repeatedly => Rejection::Unknown,
             });
             out.emit(Output::Answer { caller: pending.caller, answer });
         }
@@ -193,9 +227,125 @@ impl Requests {
         pending.repeat_at = now.plus_ms(REQUEST_REPEAT_MS);
         let at = pending.repeat_at.min(pending.gives_up_at);
         if let Some(leader) = self.leader {
-            pending.asked = true;
+            pending.asked = match pending.asked {
+                Asked::Never => Asked::Once,
+                Asked::Once | Asked::Repeatedly => Asked::Repeatedly,
+            };
             out.emit(Output::Ask { leader, seq, request: pending.request.clone() });
         }
         self.note_due(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::types::Index;
+
+    const CALLER: Caller = Caller::Outside(RequestId(7));
+    const OVERLOADED: Result<Response, Rejection> = Err(Rejection::Overloaded { retry_ms: 300 });
+
+    /// The machine, and what it said since it was last looked at.
+    struct Rig {
+        requests: Requests,
+        said: Vec<Output>,
+    }
+
+    impl Rig {
+        /// A request that `leader` was asked for.
+        fn asked_of(leader: u64) -> Self {
+            let mut rig = Self { requests: Requests::default(), said: Vec::new() };
+            rig.requests.on_leader(at(0), Some(ServerId(leader)), &mut rig.said);
+            let request = Request::CollectGarbage;
+            rig.requests.on_requested(at(0), CALLER, request, &mut rig.said);
+            assert_eq!(rig.asked(), [ServerId(leader)]);
+            rig
+        }
+
+        /// Who was asked since, by the request's first number.
+        fn asked(&mut self) -> Vec<ServerId> {
+            let ask = |output: Output| match output {
+                Output::Ask { leader, seq: 1, .. } => leader,
+                other @ (Output::Ask { .. } | Output::Answer { .. }) => panic!("{other:?}"),
+            };
+            core::mem::take(&mut self.said).into_iter().map(ask).collect()
+        }
+
+        fn answers(&mut self) -> Vec<Result<Response, Rejection>> {
+            let answer = |output: Output| match output {
+                Output::Answer { caller: CALLER, answer } => answer,
+                other @ (Output::Ask { .. } | Output::Answer { .. }) => panic!("{other:?}"),
+            };
+            core::mem::take(&mut self.said).into_iter().map(answer).collect()
+        }
+
+        fn on_leader(&mut self, ms: u64, leader: u64) {
+            self.requests.on_leader(at(ms), Some(ServerId(leader)), &mut self.said);
+        }
+
+        fn on_answer(&mut self, ms: u64, answer: Result<Response, Rejection>) {
+            self.requests.on_answer(at(ms), 1, answer, &mut self.said);
+            self.requests.check_invariants();
+        }
+
+        fn on_time(&mut self, ms: u64) {
+            self.requests.on_time(at(ms), &mut self.said);
+            self.requests.check_invariants();
+        }
+    }
+
+    fn at(ms: u64) -> MonoTime {
+        MonoTime::default().plus_ms(ms)
+    }
+
+    #[test]
+    fn who_was_asked_once_and_is_overloaded_has_done_nothing() {
+        let mut rig = Rig::asked_of(1);
+        rig.on_answer(10, OVERLOADED);
+        assert_eq!(rig.answers(), [OVERLOADED]);
+        assert_eq!(rig.requests.waiting(), 0);
+    }
+
+    #[test]
+    fn an_overloaded_leader_does_not_speak_for_the_one_before() {
+        let mut rig = Rig::asked_of(1);
+        rig.on_leader(10, 2);
+        assert_eq!(rig.asked(), [ServerId(2)]);
+        rig.on_answer(20, OVERLOADED);
+        assert_eq!(rig.answers(), vec![], "the first may have done it");
+        rig.on_time(320);
+        assert_eq!(rig.asked(), [ServerId(2)], "it is asked again when it said it should be");
+        let done = Ok(Response::Applied { index: Index(5), eval: None, job: None });
+        rig.on_answer(330, done.clone());
+        assert_eq!(rig.answers(), [done]);
+    }
+
+    #[test]
+    fn who_was_asked_twice_and_is_overloaded_at_last_is_unknown() {
+        let mut rig = Rig::asked_of(1);
+        rig.on_time(REQUEST_REPEAT_MS);
+        assert_eq!(rig.asked(), [ServerId(1)], "the first answer may have been lost");
+        let mut now = REQUEST_REPEAT_MS;
+        while now + 300 < REQUEST_PATIENCE_MS {
+            rig.on_answer(now, OVERLOADED);
+            now += 300;
+            rig.on_time(now);
+            assert_eq!(rig.asked(), [ServerId(1)]);
+        }
+        rig.on_time(REQUEST_PATIENCE_MS);
+        assert_eq!(rig.answers(), [Err(Rejection::Unknown)]);
+        assert_eq!(rig.requests.next_deadline(), None);
+    }
+
+    #[test]
+    fn what_the_state_machine_refused_is_heard_however_often_it_was_asked() {
+        let refused = Err(Rejection::Conflict { index: Index(9) });
+        let mut rig = Rig::asked_of(1);
+        rig.on_leader(10, 2);
+        assert_eq!(rig.asked(), [ServerId(2)]);
+        rig.on_answer(20, refused.clone());
+        assert_eq!(rig.answers(), [refused]);
     }
 }
