@@ -5,6 +5,7 @@ mod config;
 mod deployment_scripts;
 mod drivers;
 mod fuzz;
+mod golden;
 mod gossip;
 mod http;
 mod jobspec;

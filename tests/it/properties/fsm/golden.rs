@@ -1,10 +1,6 @@
 //! The bytes of every command that was ever released, and of a snapshot.
-//!
-//! A line of the file never changes; a new variant adds one. `UPDATE=1 cargo test` rewrites it.
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use drover_core::digest::Digest;
@@ -15,6 +11,7 @@ use drover_core::time::WallTime;
 use drover_core::types::*;
 
 use super::rig::{World, node_spec, placement, service};
+use crate::golden::{compare_with, hex};
 
 /// Every variant by name; a new one does not compile before it has a sample.
 fn name(command: &Command) -> &'static str {
@@ -154,13 +151,6 @@ fn sample_state() -> State {
     world.state
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
-}
-
 #[test]
 fn a_status_moves_only_along_these_arrows() {
     let mut found = String::new();
@@ -177,16 +167,6 @@ fn a_status_moves_only_along_these_arrows() {
         writeln!(found, "node {from:?} -> {to:?}").expect("text");
     }
     compare_with("transitions.txt", &found);
-}
-
-/// `UPDATE=1` writes the file anew; its diff is what is reviewed.
-fn compare_with(file: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file);
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, found).expect("the golden file can be written");
-    }
-    let kept = fs::read_to_string(&path).expect("the golden file");
-    assert_eq!(found, kept, "{file}: what was released changed; formats are appended to");
 }
 
 #[test]
