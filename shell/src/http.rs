@@ -5,7 +5,8 @@
 //! agent without a shadow passes on all that is not about itself.
 //!
 //! Invariants
-//! - an error is a status and a bare line of text that says what to do;
+//! - an error is a status and a bare line of text that says what to do; of a path that there is not, the
+//!   status is all;
 //! - nobody but the machine's own users is answered, unless the operator opened the agent to all;
 //! - bodies, pages and streams are bounded; a list that is asked for without `per_page` is whole.
 //!

@@ -10,14 +10,13 @@
 //! | `input_log` | a segment of an input log |
 //! | `snapshot` | a snapshot, or a saved state that an operator brings back |
 //! | `jobspec` | a job file |
-//! | `http` | a body that registers a job |
+//! | `http` | a request to the API, or a body that registers a job |
 //! | `agent_step` | what happens to an agent, one thing after the other |
 //! | `sim_entropy` | the choices of a plan |
 //!
 //! Invariants
 //! - no byte string is refused by a panic.
 use std::io::Write as _;
-use std::sync::Arc;
 
 use drover_core::agent::Agent;
 use drover_core::agent::snapshot::Loaded;
@@ -29,7 +28,6 @@ use drover_core::types::{Index, NodeId, ServerId};
 use drover_core::wal::recover::{Recovery, recover};
 use drover_core::wal::{self, SegmentId, SegmentImage, Wal};
 use drover_core::wire::{Message, PeerId};
-use drover_shell::api::job::Job;
 use drover_shell::jobspec::{self, Inputs, Source};
 use drover_shell::recorder::{Reader, Record, Start};
 use drover_sim::plan::Plan;
@@ -38,9 +36,11 @@ use drover_sim::{Options, Replays, run_plan};
 
 mod agent_step;
 mod bytes;
+mod http;
 
 pub use agent_step::agent_step;
 use bytes::Bytes;
+pub use http::http;
 
 /// Holds a promise to some bytes.
 pub type Check = fn(&[u8]);
@@ -199,28 +199,6 @@ pub fn jobspec(bytes: &[u8]) {
         }
         Err(wrong) => assert!(!wrong.is_empty(), "who is refused is told why"),
     }
-}
-
-/// A body is a job, or it is told why not; what is registered can be registered again.
-///
-/// # Panics
-/// If it cannot.
-pub fn http(bytes: &[u8]) {
-    let Ok(written) = Job::decode(bytes) else { return };
-    let (_, problems) = written.converted();
-    let Ok(spec) = jobspec::from_api(&written) else {
-        assert!(!problems.is_empty() || !jobspec::check::check(&written.converted().0).is_empty());
-        return;
-    };
-    let body = serde_json::to_vec(&written).expect("a job is plain data");
-    let again = Job::decode(&body).expect("what was written is read");
-    assert_eq!(jobspec::from_api(&again), Ok(spec.clone()), "a job is what it was");
-    let mut state = State::new();
-    let command = Command::RegisterJob { spec: Arc::new(spec), check_index: None };
-    let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };
-    let taken = fsm::apply(&mut state, Index(1), &entry, &mut Vec::new());
-    let is_taken = matches!(taken, fsm::Outcome::Applied { .. });
-    assert!(is_taken, "what callers are told is right is right for the tables: {taken:?}");
 }
 
 /// The plan that the bytes stand for passes.

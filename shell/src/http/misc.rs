@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<Shared> {
     routes.route("/v1/event/stream", any(not_supported))
 }
 
-/// Nothing is served here.
+/// Nothing is served here: as Nomad says it, by the status alone.
 pub(super) async fn unknown() -> StatusCode {
     StatusCode::NOT_FOUND
 }
