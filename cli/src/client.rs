@@ -51,11 +51,6 @@ impl Client {
         self.finish(answer)
     }
 
-    /// Reads `path` once it is newer than `index`, or as it is after `wait_ms`.
-    pub(crate) fn wait(&mut self, path: &str, index: u64, wait_ms: u64) -> Result<Reply, Refusal> {
-        self.read(path, &[("index", &index.to_string()), ("wait", &format!("{wait_ms}ms"))])
-    }
-
     pub(crate) fn put(
         &mut self,
         path: &str,

@@ -11,12 +11,12 @@ use crate::api::{Fields as _, Ids};
 use crate::client::escaped;
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
-use crate::monitor::{heading, say};
 use crate::table::{block, table};
 use crate::time;
+use crate::watch::{Watch, heading, say};
 
-const WAIT_MS: u64 = 10_000;
-const PAUSE_MS: u64 = 200;
+/// How long the servers may take to begin with the version that they go back to.
+const WAY_BACK: Duration = Duration::from_secs(10);
 
 /// Whether something can still come of it.
 pub(crate) fn is_active(deployment: &Value) -> bool {
@@ -113,14 +113,10 @@ pub(crate) fn follow(session: &mut Session, id: &str, ids: Ids) -> Ended {
 
 /// Says what changes until nothing does any more.
 fn watch(session: &mut Session, id: &str) -> Result<Value, Failure> {
-    let path = format!("/v1/deployment/{id}");
-    let (mut index, mut said_progress, mut said_words) = (0, String::new(), String::new());
+    let mut watch = Watch::new(format!("/v1/deployment/{id}"));
+    let (mut said_progress, mut said_words) = (String::new(), String::new());
     loop {
-        let asked = Instant::now();
-        let wait_ms = if index == 0 { 1 } else { WAIT_MS };
-        let reply = session.client.wait(&path, index, wait_ms);
-        let reply = reply.map_err(error("reading deployment"))?;
-        let deployment = reply.json;
+        let deployment = watch.look(session).map_err(error("reading deployment"))?;
         let (line, words) = (progress(&deployment), deployment.text("StatusDescription"));
         if line != said_progress {
             say(session, &line);
@@ -137,11 +133,6 @@ fn watch(session: &mut Session, id: &str) -> Result<Value, Failure> {
         if !is_active(&deployment) {
             return Ok(deployment);
         }
-        let newer = index < reply.index;
-        index = reply.index.max(1);
-        if !newer && asked.elapsed() < Duration::from_millis(PAUSE_MS) {
-            std::thread::sleep(Duration::from_millis(PAUSE_MS));
-        }
     }
 }
 
@@ -151,15 +142,14 @@ fn way_back(session: &mut Session, failed: &Value) -> Result<Option<String>, Fai
         return Ok(None);
     }
     let path = format!("/v1/job/{}/deployment", escaped(failed.text("JobID")));
-    let namespace = failed.text("Namespace");
+    let mut watch = Watch::new(path).within(failed.text("Namespace"));
     // The plan that makes it may still be on its way.
-    for _ in 0..25 {
-        let newest = session.client.get(&path, &[("namespace", namespace)]);
-        let newest = newest.map_err(error("querying deployment"))?;
+    let asked = Instant::now();
+    while asked.elapsed() < WAY_BACK {
+        let newest = watch.look(session).map_err(error("querying deployment"))?;
         if failed.int("JobVersion") < newest.int("JobVersion") {
             return Ok(Some(newest.text("ID").to_owned()));
         }
-        std::thread::sleep(Duration::from_millis(PAUSE_MS));
     }
     Ok(None)
 }

@@ -22,6 +22,7 @@ mod reasons;
 mod table;
 mod terminal;
 mod time;
+mod watch;
 
 use args::Cli;
 use failure::Exit;

@@ -1,10 +1,8 @@
 //! Watching an evaluation until it is settled, a line for everything that changes.
 //!
 //! Invariants
-//! - every change is said once;
-//! - a server that does not make us wait is not asked more often than `PAUSE_MS` allows.
+//! - every change is said once.
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,11 +11,8 @@ use crate::commands::{Ended, Session};
 use crate::deployment::follow;
 use crate::failure::{Exit, Failure, Refusal, error};
 use crate::reasons;
-use crate::terminal::Style;
-use crate::time;
+use crate::watch::{Watch, heading, say};
 
-const WAIT_MS: u64 = 10_000;
-const PAUSE_MS: u64 = 200;
 /// A follower may not have heard of a new evaluation for this many looks.
 const UNKNOWN_MAX: u32 = 25;
 
@@ -55,20 +50,17 @@ fn monitor_eval(
     heading(session, &format!("Monitoring evaluation \"{short}\""));
     let mut said = Said::default();
     let path = format!("/v1/evaluation/{eval}");
-    let mut index = 0;
+    let mut watch = Watch::new(path.clone());
     let mut unknown = 0;
     loop {
-        let asked = Instant::now();
-        let reply = match session.client.wait(&path, index, if index == 0 { 1 } else { WAIT_MS }) {
-            Ok(reply) => reply,
+        let eval = match watch.look(session) {
+            Ok(eval) => eval,
             Err(Refusal::Status { code: 404, .. }) if unknown < UNKNOWN_MAX => {
                 unknown += 1;
-                std::thread::sleep(Duration::from_millis(PAUSE_MS));
                 continue;
             }
             Err(refusal) => return Err(error("reading evaluation")(refusal)),
         };
-        let eval = reply.json;
         if !said.job {
             said.job = true;
             say(session, &triggered_by(&eval, ids));
@@ -92,11 +84,6 @@ fn monitor_eval(
             let deployment = Some(eval.text("DeploymentID")).filter(|id| !id.is_empty());
             let deployment = deployment.map(str::to_owned);
             return Ok((finish(session, &eval, verbose), deployment));
-        }
-        let newer = index < reply.index;
-        index = reply.index.max(1);
-        if !newer && asked.elapsed() < Duration::from_millis(PAUSE_MS) {
-            std::thread::sleep(Duration::from_millis(PAUSE_MS));
         }
     }
 }
@@ -178,13 +165,4 @@ fn finish(session: &Session, eval: &Value, verbose: bool) -> Exit {
         say(session, &format!("Evaluation \"{blocked}\" {wait}"));
     }
     Exit::Unplaced
-}
-
-pub(crate) fn heading(session: &Session, text: &str) {
-    let line = format!("==> {}: {text}", time::stamp(time::now_unix_ns()));
-    session.terminal.line(&session.terminal.paint(Style::Heading, &line));
-}
-
-pub(crate) fn say(session: &Session, text: &str) {
-    session.terminal.line(&format!("    {}: {text}", time::stamp(time::now_unix_ns())));
 }
