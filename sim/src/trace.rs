@@ -3,6 +3,10 @@
 //! Invariants
 //! - a kind keeps its number, so that digests of one program compare.
 use drover_core::agent::Event;
+use drover_core::digest::Digest;
+
+use crate::clock::Moment;
+use crate::network::HostId;
 
 /// The event's kind, for the digest of a run.
 #[must_use]
@@ -25,4 +29,16 @@ pub const fn kind_of(event: &Event) -> u8 {
         Event::SnapshotRefused { .. } => 15,
         Event::Woken => 16,
     }
+}
+
+/// One more link in the chain of everything that happened.
+#[must_use]
+pub fn chained(chain: Digest, at: Moment, (host, kind): (HostId, u8), agent: Digest) -> Digest {
+    let mut bytes = [0; 49];
+    bytes[..16].copy_from_slice(&chain.0.to_le_bytes());
+    bytes[16..24].copy_from_slice(&at.ns.to_le_bytes());
+    bytes[24..32].copy_from_slice(&(host.0 as u64).to_le_bytes());
+    bytes[32..48].copy_from_slice(&agent.0.to_le_bytes());
+    bytes[48] = kind;
+    Digest::of(&bytes)
 }

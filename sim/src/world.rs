@@ -394,7 +394,7 @@ impl World {
         if let Some(ladder) = &mut self.ladder {
             ladder.on_effects(now, stepped, &self.effects);
         }
-        self.chain = chained(self.chain, now, (host, kind), digest.unwrap_or_default());
+        self.chain = trace::chained(self.chain, now, (host, kind), digest.unwrap_or_default());
         stepped.work(now, self.effects.list.len());
         let wake = self.effects.wake.map(|wake| stepped.clock.moment_of(wake.at));
         match wake {
@@ -470,15 +470,4 @@ impl Happening {
             | Self::Look => None,
         }
     }
-}
-
-/// One more link in the chain of everything that happened.
-fn chained(chain: Digest, at: Moment, (host, kind): (HostId, u8), agent: Digest) -> Digest {
-    let mut bytes = [0; 49];
-    bytes[..16].copy_from_slice(&chain.0.to_le_bytes());
-    bytes[16..24].copy_from_slice(&at.ns.to_le_bytes());
-    bytes[24..32].copy_from_slice(&(host.0 as u64).to_le_bytes());
-    bytes[32..48].copy_from_slice(&agent.0.to_le_bytes());
-    bytes[48] = kind;
-    Digest::of(&bytes)
 }
