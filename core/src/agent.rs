@@ -52,6 +52,7 @@ mod event;
 mod journal;
 mod lead;
 mod operate;
+pub mod queues;
 pub mod recording;
 mod roster;
 mod route;

@@ -302,6 +302,12 @@ impl Client {
         self.heard.seq
     }
 
+    /// How many ended allocs have their files kept, and how many may.
+    #[must_use]
+    pub fn ended_allocs(&self) -> (usize, usize) {
+        (self.ended.len(), self.ground.config.ended_allocs_max)
+    }
+
     /// Names of the alloc's tasks; none if it is not here.
     #[must_use]
     pub fn task_names(&self, alloc: AllocId) -> Vec<String> {

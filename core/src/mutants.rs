@@ -78,6 +78,8 @@ mutants!(
     WindowIgnored,
     /// A leader takes more than it may lose.
     ProposalsUnbounded,
+    /// A leader has as many frames under way as there are entries to propose.
+    FramesUnbounded,
     /// A follower that is probed is sent one append after the other.
     ProbeNeverWaits,
     /// A rejection names what is there, whatever its term.
@@ -168,6 +170,8 @@ mutants!(
     ReturnNotNoticed,
     /// What a node must do is told once, whether it hears it or not.
     AssignmentNotRepeated,
+    /// What a node is told of some of its allocs is taken for all that it must run.
+    PartTakenForWhole,
     /// A restarted client starts anew what may live.
     NoReattach,
     /// A task that ignores its signal is left alone.
@@ -176,6 +180,8 @@ mutants!(
     ReportLostWithServer,
     /// An alloc whose node died is stopped and not replaced.
     LostNotReplaced,
+    /// One alloc of the group's count is called surplus.
+    OneTooFewKept,
     /// Allocs beyond the group's count run on.
     SurplusKept,
     /// Allocs of a job that is stopped run on.

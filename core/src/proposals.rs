@@ -60,7 +60,20 @@ impl Proposals {
     /// Whether a frame should be proposed now.
     #[must_use]
     pub fn has_batch(&self) -> bool {
-        !self.waiting.is_empty() && self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT
+        let has_window = self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT;
+        !self.waiting.is_empty() && (has_window || planted!(FramesUnbounded))
+    }
+
+    /// What waits for a frame.
+    #[must_use]
+    pub const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Frames that were proposed here and are not applied.
+    #[must_use]
+    pub fn frames_in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// What the next frame is made of. It must be given to `on_proposed` or `on_refused`.

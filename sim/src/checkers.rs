@@ -12,6 +12,8 @@
 //! | `vote_is_kept` | one vote a term, on disk before it is said |
 //! | `alloc_runs_once` | no task runs twice at once |
 //! | `node_not_oversubscribed` | no node is given more than it has |
+//! | `stopped_for_a_reason` | nothing is stopped that nobody asked for |
+//! | `queues_are_bounded` | what waits is no more than may wait |
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
@@ -55,7 +57,9 @@ pub mod max_parallel;
 pub mod min_healthy;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
+pub mod queues_are_bounded;
 pub mod state_machine_safety;
+pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;
 pub mod vote_is_kept;
 
@@ -119,6 +123,7 @@ pub struct Checkers {
     pub linearizable: linearizable::Linearizable,
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
+    pub stopped_for_a_reason: stopped_for_a_reason::StoppedForAReason,
     /// How each server was last seen.
     seen: BTreeMap<ServerId, LastSeen>,
     /// How long a node may be silent.

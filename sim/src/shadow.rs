@@ -1,27 +1,48 @@
-//! The second state of the servers, folded only when a snapshot of it is wanted.
+//! The second state of the servers, folded frame by frame as they are committed.
 //!
 //! In production each server has one, which folds beside the core, on its own thread. Here the cluster has
-//! one: whoever cuts first at an index folds the committed frames up to there; all who cut there must have
-//! the same digest, and get the same bytes.
+//! one, which is always where whoever is ahead has committed: checkers see there what each entry is about
+//! to change, and what it has changed. All who cut at an index must have the same digest as it had there,
+//! and get the same bytes.
 //!
 //! Invariants
 //! - at a cut the folded state's digest is the core's.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::agent::snapshot;
 use drover_core::digest::Digest;
 use drover_core::fsm;
 use drover_core::raft::{Configuration, Frame, Payload, Position, SnapshotMark};
-use drover_core::state::State;
+use drover_core::state::{Change, State};
 use drover_core::types::Index;
 
-/// The state at the last cut, and what was committed since.
+use crate::checkers::stopped_for_a_reason::StoppedForAReason;
+use crate::checkers::{Violation, named, queues_are_bounded};
+
+/// The state after all that is committed.
 #[derive(Debug)]
-pub struct Shadow {
+pub struct Folded {
     state: Box<State>,
-    frames: VecDeque<Arc<Frame>>,
+    changes: Vec<Change>,
+    /// Where a saved state was put in force, until somebody asks.
+    restored: Vec<Index>,
+}
+
+/// The state after all that is committed, and what it was at the cuts.
+#[derive(Debug, Default)]
+pub struct Shadow {
+    folded: Folded,
+    /// Where the log is cut, the state there, until somebody does it.
+    due: BTreeMap<Index, Due>,
     cuts: BTreeMap<Index, Cut>,
+}
+
+/// The state where the log is cut.
+#[derive(Debug)]
+struct Due {
+    digest: Digest,
+    bytes: Vec<u8>,
 }
 
 /// What every server that cuts at an index must have, and the snapshot that it writes.
@@ -34,16 +55,93 @@ struct Cut {
     bytes: Arc<[u8]>,
 }
 
-impl Default for Shadow {
+impl Default for Folded {
     fn default() -> Self {
-        Self { state: Box::new(State::new()), frames: VecDeque::new(), cuts: BTreeMap::new() }
+        Self { state: Box::new(State::new()), changes: Vec::new(), restored: Vec::new() }
+    }
+}
+
+impl Folded {
+    /// All that is committed.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// `frame` was committed, as nobody had seen before. Answers whether the log is cut there.
+    ///
+    /// # Errors
+    /// An entry stops what it has no reason to stop, or writes a row that is too long.
+    pub fn on_committed(
+        &mut self,
+        frame: &Frame,
+        stops: &mut StoppedForAReason,
+    ) -> Result<bool, Violation> {
+        match &frame.payload {
+            Payload::Noop | Payload::Configuration(_) => self.state.pass(frame.first),
+            Payload::Commands { count, bytes } => {
+                let entries = fsm::record::decode_batch(bytes, *count).flatten();
+                for (entry, index) in entries.zip(frame.first.0..) {
+                    self.apply(Index(index), &entry, stops)?;
+                }
+            }
+        }
+        Ok(self.state.note_log_bytes(frame.cost_bytes()))
+    }
+
+    fn apply(
+        &mut self,
+        index: Index,
+        entry: &fsm::Entry,
+        stops: &mut StoppedForAReason,
+    ) -> Result<(), Violation> {
+        stops.on_entry(&self.state, entry);
+        self.changes.clear();
+        let _as_the_core_said = fsm::apply(&mut self.state, index, entry, &mut self.changes);
+        for &change in &self.changes {
+            if change == Change::Restored {
+                self.restored.push(index);
+            }
+            let reason = stops.on_applied(&self.state, index, change);
+            named("stopped_for_a_reason", reason)?;
+            named("queues_are_bounded", queues_are_bounded::check_row(&self.state, change))?;
+        }
+        Ok(())
+    }
+
+    /// Entries that put a saved state in force since this was last asked.
+    pub fn take_restored(&mut self) -> Vec<Index> {
+        std::mem::take(&mut self.restored)
     }
 }
 
 impl Shadow {
+    /// All that is committed.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        self.folded.state()
+    }
+
     /// `frame` was committed, as nobody had seen before.
-    pub fn on_committed(&mut self, frame: Arc<Frame>) {
-        self.frames.push_back(frame);
+    ///
+    /// # Errors
+    /// An entry stops what it has no reason to stop, or writes a row that is too long.
+    pub fn on_committed(
+        &mut self,
+        frame: &Frame,
+        stops: &mut StoppedForAReason,
+    ) -> Result<(), Violation> {
+        if self.folded.on_committed(frame, stops)? {
+            let state = self.folded.state();
+            let due = Due { digest: state.digest(), bytes: state.encode() };
+            self.due.insert(state.index(), due);
+        }
+        Ok(())
+    }
+
+    /// Entries that put a saved state in force since this was last asked.
+    pub fn take_restored(&mut self) -> Vec<Index> {
+        self.folded.take_restored()
     }
 
     /// A server cuts here: the snapshot's bytes and name.
@@ -57,7 +155,7 @@ impl Shadow {
         digest: Digest,
     ) -> Result<(SnapshotMark, Arc<[u8]>), String> {
         if !self.cuts.contains_key(&position.index) {
-            let cut = self.fold(position, configuration)?;
+            let cut = self.first_cut(position, configuration)?;
             self.cuts.insert(position.index, cut);
         }
         let cut = &self.cuts[&position.index];
@@ -71,36 +169,17 @@ impl Shadow {
         Ok((cut.mark.clone(), Arc::clone(&cut.bytes)))
     }
 
-    fn fold(&mut self, position: Position, configuration: &Configuration) -> Result<Cut, String> {
-        while self.frames.front().is_some_and(|frame| frame.last() <= position.index) {
-            if let Some(frame) = self.frames.pop_front() {
-                apply_frame(&mut self.state, &frame);
-            }
-        }
-        let state = &self.state;
-        if state.index() != position.index {
-            return Err(format!(
-                "a cut at {position:?}, where the log goes to {:?}",
-                state.index()
-            ));
-        }
-        let bytes: Arc<[u8]> = snapshot::pack(position, configuration, &state.encode()).into();
+    fn first_cut(
+        &mut self,
+        position: Position,
+        configuration: &Configuration,
+    ) -> Result<Cut, String> {
+        let due = self.due.remove(&position.index);
+        let Due { digest, bytes } =
+            due.ok_or_else(|| format!("a cut at {position:?}, where the log is not cut"))?;
+        let bytes: Arc<[u8]> = snapshot::pack(position, configuration, &bytes).into();
         let (mark, _) = snapshot::unpack(&bytes)?;
         let configuration = configuration.clone();
-        Ok(Cut { position, configuration, digest: state.digest(), mark, bytes })
+        Ok(Cut { position, configuration, digest, mark, bytes })
     }
-}
-
-fn apply_frame(state: &mut State, frame: &Frame) {
-    match &frame.payload {
-        Payload::Noop | Payload::Configuration(_) => state.pass(frame.first),
-        Payload::Commands { count, bytes } => {
-            let mut index = frame.first;
-            for entry in fsm::record::decode_batch(bytes, *count).flatten() {
-                let _as_the_core_said = fsm::apply(state, index, &entry, &mut Vec::new());
-                index = Index(index.0 + 1);
-            }
-        }
-    }
-    let _cut_is_told_by_the_core = state.note_log_bytes(frame.cost_bytes());
 }

@@ -147,6 +147,11 @@ impl Leader {
         matches!(self.office, Office::Open)
     }
 
+    /// Plans that may be proposed and not yet applied at once.
+    pub(super) const fn plans_in_flight_max(&self) -> usize {
+        self.config.plans_in_flight_max
+    }
+
     /// What an entry changed, to the machines that follow the state.
     pub(super) fn on_change(
         &mut self,

@@ -49,6 +49,12 @@ enum Stage {
     Transferring,
 }
 
+impl Orders {
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// What has become of an order.
 enum Progress {
     Now(Stage),

@@ -65,9 +65,11 @@ impl Client {
         if self.is_leap(seq) {
             // An alloc that ended here and was forgotten may run in that old state: it runs again.
             heard_until = Index::default();
+            self.tell_all_again(at);
+        }
+        if self.is_leap(seq) || planted!(PartTakenForWhole) {
             let is_absent = |id: &&AllocId| runs.iter().all(|run| run.id != **id);
             tombstones.extend(self.allocs.keys().filter(is_absent));
-            self.tell_all_again(at);
         }
         let is_news = |run: &AssignedAlloc| self.is_news(run, &specs, heard_until);
         let runs: Vec<_> = runs.into_iter().filter(is_news).collect();

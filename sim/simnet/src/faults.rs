@@ -193,6 +193,7 @@ impl Scenario {
     fn restart_alloc(&self, nth: u64) {
         let found = self.stage.book().checkers.alloc_runs_once.nth(nth);
         if let Some((alloc, host)) = found {
+            self.stage.book().checkers.stopped_for_a_reason.on_restart_asked(alloc);
             self.tell(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart });
         }
     }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use drover_core::digest::Digest;
-use drover_core::raft::Role;
+use drover_core::raft::{Frame, Role};
 use drover_core::rng::Rng;
 use drover_core::types::{AllocId, Index, NodeId, ServerId, TaskKey};
 use drover_shell::run::{End, Inbox};
 use drover_shell::shadow::Shadow;
-use drover_sim::checkers::{Checkers, Violation};
+use drover_sim::checkers::{Checkers, Violation, named};
 use drover_sim::clock::{HostClock, Moment};
 use drover_sim::counters::Counters;
 use drover_sim::drivers::{InTime, Turn};
@@ -21,6 +21,7 @@ use drover_sim::ladder::Ladder;
 use drover_sim::network::HostId;
 use drover_sim::plan::{Damage, Plan};
 use drover_sim::requests::Requests;
+use drover_sim::shadow::Folded;
 use drover_sim::standing::Standing;
 use drover_sim::strikes::{Strikes, When};
 use drover_sim::workload::node_id;
@@ -82,6 +83,8 @@ pub struct Book {
     pub tables_seen_at: Moment,
     /// Servers that were struck off, and since when.
     pub struck_off: Vec<(ServerId, Index)>,
+    /// All that is committed.
+    folded: Folded,
     /// What an operator saved last.
     pub saved: Option<SavedFile>,
     strikes: Strikes,
@@ -298,6 +301,28 @@ impl Book {
     pub fn fail(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
         self.alarm.set(Moment::default());
+    }
+
+    /// `frame` was committed, as nobody had seen before.
+    ///
+    /// # Errors
+    /// An entry does what it has no reason to do.
+    pub fn fold(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let _the_shell_cuts =
+            self.folded.on_committed(frame, &mut self.checkers.stopped_for_a_reason)?;
+        for at in self.folded.take_restored() {
+            self.checkers.no_lost_write.on_restore(at);
+            self.counters.states_restored += 1;
+        }
+        Ok(())
+    }
+
+    /// A client asks a task to end, or kills it.
+    pub fn on_task_stopped(&mut self, key: TaskKey) {
+        let reason = self.checkers.stopped_for_a_reason.on_task_stopped(self.folded.state(), key);
+        if let Err(violation) = named("stopped_for_a_reason", reason) {
+            self.fail(violation);
+        }
     }
 
     /// Who leads, as far as servers know of themselves: of several the one with the latest term.

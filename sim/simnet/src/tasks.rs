@@ -91,12 +91,16 @@ impl Driver for LifeDriver {
         let mut machine = self.stage.machine(self.host);
         self.own_files(&mut machine, dirs, key.alloc);
         let change = machine.host.drivers.reattach(key);
-        self.stage.book().counters.tasks_reattached += 1;
+        let mut book = self.stage.book();
+        book.counters.tasks_reattached += 1;
+        book.checkers.stopped_for_a_reason.on_task_changed(key, &change);
+        drop(book);
         tell(&machine, key, change);
     }
 
     fn signal(&self, name: &drivers::TaskKey, _: &str) -> Result<(), String> {
         let key = key_of(name);
+        self.stage.book().on_task_stopped(key);
         let turn = self.stage.machine(self.host).host.drivers.stop(key);
         self.stage.plan_turn((self.site.now)(), self.host, key, turn);
         Ok(())
@@ -104,6 +108,7 @@ impl Driver for LifeDriver {
 
     fn kill(&self, name: &drivers::TaskKey) {
         let key = key_of(name);
+        self.stage.book().on_task_stopped(key);
         let turn = self.stage.machine(self.host).host.drivers.kill(key);
         self.stage.plan_turn((self.site.now)(), self.host, key, turn);
     }
@@ -144,6 +149,9 @@ pub fn turn(stage: &Stage, now: drover_sim::clock::Moment, host: HostId, key: Ta
     }
     if came.has_ended {
         book.checkers.alloc_runs_once.on_ended(key);
+    }
+    if let Some(change) = &came.told {
+        book.checkers.stopped_for_a_reason.on_task_changed(key, change);
     }
     drop(book);
     stage.plan_turn(now, host, key, came.next);

@@ -13,7 +13,9 @@ use drover_core::types::{Incarnation, ServerId};
 use drover_core::wire::{Message, PeerId};
 use drover_shell::recorder::InputLog;
 use drover_sim::checkers::state_machine_safety::Seen;
-use drover_sim::checkers::{Looked, Violation, at_rest, check_tables, committed_is_durable, named};
+use drover_sim::checkers::{
+    Looked, Violation, at_rest, check_tables, committed_is_durable, named, queues_are_bounded,
+};
 use drover_sim::network::HostId;
 use drover_sim::requests::is_struck_off;
 use drover_sim::standing::Standing;
@@ -56,6 +58,7 @@ impl Watch {
         if book.steps.is_multiple_of(CHECK_EVERY) {
             agent.check_invariants();
         }
+        named("queues_are_bounded", queues_are_bounded::check(agent))?;
         let PeerId::Server(server) = self.peer else { return Ok(()) };
         let Some((raft, state)) = agent.raft().zip(agent.state()) else { return Ok(()) };
         for effect in effects {
@@ -65,8 +68,7 @@ impl Watch {
                 book.counters.entries_committed += u64::from(frame.count());
                 book.counters.voters_changed +=
                     u64::from(matches!(frame.payload, Payload::Configuration(_)));
-                let restored = book.checkers.no_lost_write.on_frame(frame, state);
-                book.counters.states_restored += restored;
+                book.fold(frame)?;
             }
         }
         let durable = self.durable();

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 
 use drover_core::api::Request;
 use drover_core::fsm::Command;
-use drover_core::fsm::record::decode_batch;
-use drover_core::raft::{Frame, Payload};
-use drover_core::state::{State, TableKind};
+use drover_core::state::State;
 use drover_core::types::Index;
 
 use super::Verdict;
@@ -95,23 +93,8 @@ impl NoLostWrite {
         Err(format!("{name} was {change:?} at {at} and shows {shown} at {}", state.index().0))
     }
 
-    /// A server whose tables are `state` has applied `frame`, which nobody had before. Answers how many
-    /// saved states it has put in force.
-    pub fn on_frame(&mut self, frame: &Frame, state: &State) -> u64 {
-        let Payload::Commands { count, bytes } = &frame.payload else { return 0 };
-        let mut restored = 0;
-        for (entry, at) in decode_batch(bytes, *count).flatten().zip(frame.first.0..) {
-            let is_restore = matches!(entry.command, Command::Restore { .. });
-            if is_restore && changed_all(state, Index(at)) {
-                self.on_restore(Index(at));
-                restored += 1;
-            }
-        }
-        restored
-    }
-
     /// The entry at `index` has put a saved state in force.
-    fn on_restore(&mut self, index: Index) {
+    pub fn on_restore(&mut self, index: Index) {
         self.restored_at = self.restored_at.max(index);
         for changes in self.jobs.values_mut() {
             *changes = changes.split_off(&index);
@@ -124,12 +107,6 @@ impl NoLostWrite {
         }
         self.jobs.entry(name.to_owned()).or_default().insert(index, change);
     }
-}
-
-/// Whether every table was last written by the entry at `index`, or later.
-fn changed_all(state: &State, index: Index) -> bool {
-    let tables = [TableKind::Nodes, TableKind::Jobs, TableKind::Evals, TableKind::Allocs];
-    tables.into_iter().all(|kind| index <= state.table_index(kind))
 }
 
 fn is_what_was_asked(request: &Request, command: &Command) -> bool {

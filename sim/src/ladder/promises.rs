@@ -39,6 +39,11 @@ pub const PROMISES: &[(&str, &str)] = &[
         "down_only_after_ttl",
         "a node is called down only after it was silent for its time-to-live and grace",
     ),
+    (
+        "stopped_for_a_reason",
+        "nothing is stopped unless the log says why: its job, its node, its end, or an operator",
+    ),
+    ("queues_are_bounded", "no queue is longer than its bound, and no row keeps more than it may"),
     ("desired_is_running", "when all faults are over, what is wanted runs, and nothing else"),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
     ("max_parallel", "an update replaces no more allocs at once than its policy says"),

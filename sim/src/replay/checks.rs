@@ -13,7 +13,7 @@ use drover_core::types::{ServerId, Term};
 
 use super::tape::words_of;
 use crate::checkers::{
-    Verdict, eval_is_settled, leader_commits_own_term, node_not_oversubscribed,
+    Verdict, eval_is_settled, leader_commits_own_term, node_not_oversubscribed, queues_are_bounded,
     terms_and_indexes_grow,
 };
 
@@ -42,7 +42,7 @@ pub struct Known {
 }
 
 /// All that there are.
-pub const ALL: [Known; 6] = [
+pub const ALL: [Known; 7] = [
     Known {
         name: "invariants",
         statement: "what every machine of the agent says of itself (Agent::check_invariants)",
@@ -57,6 +57,11 @@ pub const ALL: [Known; 6] = [
         name: "node_not_oversubscribed",
         statement: "no node is given more than it has, and no port twice",
         make: || Rule::Always(Box::new(oversubscribed)),
+    },
+    Known {
+        name: "queues_are_bounded",
+        statement: "no queue of the agent is longer than its bound",
+        make: || Rule::Always(Box::new(queues_are_bounded::check)),
     },
     Known {
         name: "terms_and_indexes_grow",

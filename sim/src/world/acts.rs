@@ -211,6 +211,7 @@ impl World {
 
     fn restart_alloc(&mut self, nth: u64) -> Result<(), Violation> {
         let Some((alloc, host)) = self.checkers.alloc_runs_once.nth(nth) else { return Ok(()) };
+        self.checkers.stopped_for_a_reason.on_restart_asked(alloc);
         self.step(host, Event::TaskAsked { alloc, task: None, ask: TaskAsk::Restart })
     }
 

@@ -18,7 +18,9 @@ use drover_core::wire::{Message, PeerId};
 
 use super::{Happening, World};
 use crate::checkers::state_machine_safety::Seen;
-use crate::checkers::{Verdict, Violation, check_tables, committed_is_durable, named};
+use crate::checkers::{
+    Verdict, Violation, check_tables, committed_is_durable, named, queues_are_bounded,
+};
 use crate::clock::Moment;
 use crate::drivers::{Behaviour, Turn};
 use crate::network::HostId;
@@ -49,13 +51,16 @@ impl World {
             Effect::ReattachTask { key, .. } => {
                 self.counters.tasks_reattached += 1;
                 let change = self.hosts[host.0].drivers.reattach(key);
+                self.checkers.stopped_for_a_reason.on_task_changed(key, &change);
                 self.tell_task(host, Event::TaskChanged { key, change });
             }
             Effect::StopTask { key, .. } => {
+                self.look_at_stop(key)?;
                 let turn = self.hosts[host.0].drivers.stop(key);
                 self.plan_turn(host, key, turn);
             }
             Effect::KillTask { key } => {
+                self.look_at_stop(key)?;
                 let turn = self.hosts[host.0].drivers.kill(key);
                 self.plan_turn(host, key, turn);
             }
@@ -116,7 +121,7 @@ impl World {
         Ok(())
     }
 
-    /// Before anything else is done: what the agent says is committed.
+    /// Before anything else is done: what the agent says is committed, and what waits in it.
     pub(super) fn look_at_commits(
         &mut self,
         host: HostId,
@@ -127,7 +132,7 @@ impl World {
                 self.look_at_commit(host, frame)?;
             }
         }
-        Ok(())
+        self.look_at_queues(host)
     }
 
     fn look_at_commit(&mut self, host: HostId, frame: &Arc<Frame>) -> Result<(), Violation> {
@@ -136,8 +141,8 @@ impl World {
         if self.checkers.on_committed(raft.term(), frame)? == Seen::Again {
             return Ok(());
         }
-        self.shadow.on_committed(Arc::clone(frame));
-        self.look_for_restore(host, frame);
+        self.shadow.on_committed(frame, &mut self.checkers.stopped_for_a_reason)?;
+        self.look_for_restores();
         let raft = self.hosts[host.0].agent.as_ref().and_then(|agent| agent.raft());
         let Some(raft) = raft else { return Ok(()) };
         self.counters.entries_committed += u64::from(frame.count());
@@ -166,6 +171,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn look_at_queues(&self, host: HostId) -> Result<(), Violation> {
+        let agent = self.hosts[host.0].agent.as_ref();
+        let bounded = agent.map_or(Ok(()), |agent| queues_are_bounded::check(agent));
+        named("queues_are_bounded", bounded)
+    }
+
+    fn look_at_stop(&self, key: TaskKey) -> Result<(), Violation> {
+        let committed = self.shadow.state();
+        let reason = self.checkers.stopped_for_a_reason.on_task_stopped(committed, key);
+        named("stopped_for_a_reason", reason)
     }
 
     fn write_disk(&mut self, host: HostId, op: OpId, operation: Operation) {
@@ -335,6 +352,7 @@ impl World {
         }
         self.plan_turn(host, key, came.next);
         if let Some(change) = came.told {
+            self.checkers.stopped_for_a_reason.on_task_changed(key, &change);
             self.counters.tasks_failed +=
                 u64::from(matches!(change, drover_core::types::TaskChange::StartFailed { .. }));
             self.tell_task(host, Event::TaskChanged { key, change });

@@ -8,14 +8,12 @@ use std::sync::Arc;
 
 use drover_core::api::Request;
 use drover_core::digest::Digest;
-use drover_core::raft::Frame;
 use drover_core::types::Index;
 
 use super::World;
 use crate::checkers::Violation;
 use crate::checkers::linearizable::Saved;
 use crate::marks::Mark;
-use crate::network::HostId;
 use crate::requests::restoring;
 
 /// What an operator has saved.
@@ -65,11 +63,10 @@ impl World {
         request.map_or(Ok(()), |request| self.ask_of(host, request, None))
     }
 
-    /// A server has applied `frame`, which nobody had before: what it restored binds nobody any more.
-    pub(super) fn look_for_restore(&mut self, host: HostId, frame: &Frame) {
-        let agent = self.hosts[host.0].agent.as_ref();
-        let Some(state) = agent.and_then(|agent| agent.state()) else { return };
-        for _ in 0..self.checkers.no_lost_write.on_frame(frame, state) {
+    /// What was restored by what was just committed binds nobody any more.
+    pub(super) fn look_for_restores(&mut self) {
+        for at in self.shadow.take_restored() {
+            self.checkers.no_lost_write.on_restore(at);
             self.counters.states_restored += 1;
             self.marks.reach(Mark::StateRestored);
         }
