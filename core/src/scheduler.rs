@@ -14,6 +14,8 @@
 //! - every placement fits on the view, next to the others of its plan;
 //! - a second scheduling of what was applied asks for nothing new.
 //!
+//! `explain` is the same, and also says how the nodes compared: for people, later, from a recorded log.
+//!
 //! It proposes nothing itself, and knows no clock but the replicated one.
 mod bucket;
 mod change;
@@ -29,9 +31,12 @@ mod rollout;
 mod room;
 pub mod score;
 
+use alloc::vec::Vec;
+
 use self::bucket::Sorter;
 use self::draft::Draft;
 pub use self::memo::Memo;
+pub use self::rank::field::Choice;
 pub use crate::planner::View;
 use crate::types::{Evaluation, Plan};
 
@@ -50,7 +55,25 @@ pub fn schedule_with(
     seed: u64,
     budget: usize,
 ) -> Plan {
-    assert!(0 < budget, "each plan gets some work done");
+    drafted(Draft::of(memo, *view, eval, budget), *view, eval, seed).into_plan()
+}
+
+/// The same plan, and for each of its placements how the nodes compared.
+#[must_use]
+pub fn explain(
+    view: &View<'_>,
+    eval: &Evaluation,
+    seed: u64,
+    budget: usize,
+) -> (Plan, Vec<Choice>) {
+    let mut memo = Memo::default();
+    let draft = Draft::of(&mut memo, *view, eval, budget).explained();
+    let mut draft = drafted(draft, *view, eval, seed);
+    let choices = draft.take_choices();
+    (draft.into_plan(), choices)
+}
+
+fn drafted<'a>(mut draft: Draft<'a>, view: View<'a>, eval: &'a Evaluation, seed: u64) -> Draft<'a> {
     let state = view.state;
     let job = state.job(eval.job);
     // An evaluation that waited for a moment runs at that moment, even if no entry has moved the
@@ -58,10 +81,9 @@ pub fn schedule_with(
     let now = state.clock().max(eval.wait_until.unwrap_or_default());
     let sorter = Sorter { state, job, now, eval: eval.id };
     let buckets = sorter.sort(state.allocs_of_job(eval.job));
-    let mut draft = Draft::of(memo, *view, eval, budget);
     draft.stop(reconcile::stop_strays(&buckets));
     if let (Some(job), true) = (job, sorter.wanted().is_some()) {
         draft.fill(job, &buckets, seed);
     }
-    draft.into_plan()
+    draft
 }

@@ -7,7 +7,8 @@
 //! | `replay/until.rs` | how far: an input, an index of the log, a moment |
 //! | `replay/verify.rs` | whether every segment leads to what was recorded |
 //! | `replay/words.rs`, `replay/ladder.rs` | what happened, line by line |
-//! | `replay/history.rs`, `replay/why.rs` | what became of an alloc, and because of what |
+//! | `replay/history.rs` | what a log tells of allocs, evals and nodes, gathered |
+//! | `replay/why.rs` and `replay/why/` | what became of one of them, and because of what |
 //! | `replay/checks.rs`, `replay/bisect.rs` | the first input after which a property does not hold |
 //! | `replay/rehearse.rs` | what this version would have decided otherwise |
 //!

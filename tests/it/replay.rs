@@ -1,4 +1,6 @@
 //! Recorded logs of one agent, stepped again and asked questions.
+mod why;
+
 use std::sync::Arc;
 
 use drover_core::agent::recording::{Record, Start};
@@ -7,14 +9,13 @@ use drover_core::agent::{Agent, Effects, Event, Guard, Input};
 use drover_core::client::NodeMessage;
 use drover_core::digest::Digest;
 use drover_core::time::WallTime;
-use drover_core::types::{AllocId, ClientStatus, Index, JobKind, NodeId, NodeSlot, Plan, ServerId};
+use drover_core::types::{Index, JobKind, NodeId, NodeSlot, Plan, ServerId};
 use drover_core::wire::{Message, PeerId};
 use drover_sim::replay::bisect::{Outcome, bisect};
 use drover_sim::replay::checks::{Check, Known, Rule};
 use drover_sim::replay::ladder::{Detail, rung};
 use drover_sim::replay::rehearse::{Difference, Kind, Rehearsed, rehearse};
 use drover_sim::replay::verify::{Trouble, Verified, verify};
-use drover_sim::replay::why::{Unknown, Why, why};
 use drover_sim::replay::{Fault, Joint, Recorded, Source, Tape, Turn, Until};
 use drover_tests::rig::agent::{DevAgent, dev_config, job_spec, node_spec, step_deciding};
 
@@ -340,103 +341,6 @@ fn a_segment_of_another_version_is_rehearsed_from_the_one_before() {
     log.segments.remove(0);
     let (all, _) = rehearsed(&log);
     assert_eq!((all.inputs, all.skipped.len()), (0, 1), "{all:?}");
-}
-
-fn chain(log: &Recorded, prefix: &str) -> Result<Why, Unknown> {
-    why(log, Guard::default(), Until::End, prefix)
-}
-
-#[test]
-fn why_tells_the_life_of_an_alloc_from_what_made_it_to_its_end() {
-    let dev = day();
-    let state = dev.agent.state().expect("a server");
-    let sum = state.job_named("default", "sum").expect("it was registered").id;
-    for log in [recorded(&dev.inputs, &[]), recorded(&dev.inputs, &[33, 80])] {
-        let here = state.allocs_of_job(sum).filter(|alloc| alloc.node == NodeId(7));
-        let here: Vec<_> = here.filter(|alloc| alloc.previous.is_none()).collect();
-        assert!(!here.is_empty(), "one at least was placed on the node that runs tasks");
-        for alloc in here {
-            let uuid = state.uuid(alloc.id.0).to_string();
-            let told = chain(&log, &uuid[..8]).expect("it is known");
-            let lines: Vec<&str> = told.links.iter().map(|link| link.what.as_str()).collect();
-            let place = |words: &str| {
-                let found = lines.iter().position(|line| line.contains(words));
-                found.unwrap_or_else(|| panic!("{words:?} is not told: {lines:#?}"))
-            };
-            let order = [
-                "a caller of this agent asks for it: job sum",
-                "registers job sum: 2 × group",
-                "the job was registered",
-                "schedules the eval",
-                "the best of",
-                "the client starts task 0 (work), attempt 0",
-                "runs as process",
-                "it is running",
-                "exits with",
-                "at the end",
-            ];
-            let places: Vec<usize> = order.iter().map(|words| place(words)).collect();
-            assert!(places.is_sorted(), "{lines:#?}");
-            assert!(
-                told.links.iter().rev().skip(1).all(|link| link.at.is_some()),
-                "each has a time"
-            );
-        }
-    }
-    assert!(matches!(chain(&recorded(&dev.inputs, &[]), "zz"), Err(Unknown::None)));
-    let several = chain(&recorded(&dev.inputs, &[]), "");
-    assert!(matches!(several, Err(Unknown::Several(found)) if 4 <= found.len()));
-}
-
-#[test]
-fn why_follows_a_lost_node_back_to_its_last_heartbeat() {
-    let dev = day();
-    let state = dev.agent.state().expect("a server");
-    let lost = state.allocs().find(|alloc| alloc.client_status == ClientStatus::Lost);
-    let lost = lost.expect("the other node had an alloc");
-    let successor = lost.next.expect("it was replaced");
-    let text = |id: AllocId| {
-        let uuid = state.uuid(id.0).to_string();
-        let told = chain(&recorded(&dev.inputs, &[]), &uuid).expect("it is known");
-        told.links.iter().map(|link| link.what.clone()).collect::<Vec<_>>().join("\n")
-    };
-    let (old, new) = (text(lost.id), text(successor));
-    for (text, words) in [
-        (&old, "its node is told to run it"),
-        (&old, "other (08000000) is heard for the last time"),
-        (&old, "a plan stops it"),
-        (&new, "other (08000000) is heard for the last time"),
-        (&new, "a node changed (other (08000000))"),
-        (&new, "in place of"),
-        (&new, "its node is down"),
-    ] {
-        assert!(text.contains(words), "{words:?} is not told:\n{text}");
-    }
-    assert_eq!(old.matches("its node is told to run it").count(), 1, "{old}");
-}
-
-#[test]
-fn why_goes_through_the_failure_of_the_alloc_before() {
-    let mut dev = DevAgent::new();
-    dev.pass_ms(12_000);
-    dev.run_job(job_spec("web", JobKind::Service, 1)).expect("registered");
-    dev.pass_ms(1_000);
-    let key = *dev.running.keys().next().expect("it runs");
-    // It fails until it is placed anew: the new alloc's chain goes through the failure of the old one.
-    for _ in 0..12 {
-        if let Some(&key) = dev.running.keys().next() {
-            dev.exit(key, 1);
-        }
-        dev.pass_ms(60_000);
-    }
-    let state = dev.agent.state().expect("a server");
-    let replaced = state.alloc(key.alloc).expect("it is kept").next.expect("it was replaced");
-    let uuid = state.uuid(replaced.0).to_string();
-    let told = chain(&recorded(&dev.inputs, &[]), &uuid).expect("it is known");
-    let text = told.links.iter().map(|link| link.what.clone()).collect::<Vec<_>>().join("\n");
-    for words in ["an alloc ended or failed", "in place of", "it failed and is placed again"] {
-        assert!(text.contains(words), "{words:?} is not told:\n{text}");
-    }
 }
 
 #[test]

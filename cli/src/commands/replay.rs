@@ -37,7 +37,7 @@ Examples
   drover replay /var/lib/drover --verify                           whether it leads to what was recorded
   drover replay /var/lib/drover --at 2026-11-01T12:00:00Z -- job status web
   drover replay /var/lib/drover --from -5m --ladder                the last five minutes, line by line
-  drover replay /var/lib/drover why 3f2a                           why that alloc is where and what it is
+  drover replay /var/lib/drover why 3f2a                           why that alloc, eval or node is what it is
   drover replay /var/lib/drover bisect --checker invariants
 
 Exit codes
@@ -80,7 +80,7 @@ pub(crate) struct ReplayArgs {
 pub(crate) enum Question {
     #[command(about = "The cluster at that moment")]
     State,
-    #[command(about = "Why an alloc is where and what it is: what made it, and what became of it")]
+    #[command(about = "Why an alloc is where and what it is, an eval is there, or a node is down")]
     Why(WhyArgs),
     #[command(about = "The first input after which a property does not hold")]
     Bisect(BisectArgs),
@@ -88,8 +88,9 @@ pub(crate) enum Question {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhyArgs {
-    #[arg(value_name = "ALLOC", help = "The alloc, or the beginning of its id")]
-    pub(crate) alloc: String,
+    #[arg(value_name = "ID")]
+    #[arg(help = "An alloc, an eval or a node: the beginning of its id, or the node's name")]
+    pub(crate) id: String,
 }
 
 #[derive(Args, Debug)]

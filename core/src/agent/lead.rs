@@ -29,12 +29,13 @@ use crate::limits::{
 use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
 use crate::raft::Payload;
-use crate::scheduler::{Memo, View, schedule_with};
+use crate::rng::Rng;
+use crate::scheduler::{Choice, Memo, View, explain, schedule_with};
 use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{ClusterId, DeploymentId, EvalId, NodeId, NodeStatus, ServerId, Term};
+use crate::types::{ClusterId, DeploymentId, EvalId, NodeId, NodeStatus, Plan, ServerId, Term};
 
 /// Deployments that one entry looks at: each may write a new version of its job, and an evaluation.
 const REVIEWED_MAX: usize = 256;
@@ -222,6 +223,11 @@ impl Leader {
     }
 }
 
+/// An evaluation is scheduled in the same way whenever that is.
+fn scheduling_seed(rng: &Rng, eval: EvalId) -> u64 {
+    rng.fork("schedule").fork_number(eval.0).next_u64()
+}
+
 impl Agent {
     pub(super) fn take_office(&mut self, term: Term) {
         let config = self.config.server.as_ref().map(|config| (config.lead, config.heartbeat));
@@ -326,7 +332,7 @@ impl Agent {
         };
         let Some(id) = leader.broker.next(server.state.index()) else { return };
         let eval = server.state.eval(id).expect("invariant: the broker follows the state");
-        let seed = self.rng.fork("schedule").fork_number(id.0).next_u64();
+        let seed = scheduling_seed(&self.rng, id);
         let view = View { state: &server.state, in_flight: &leader.in_flight };
         let placements_max = leader.config.placements_per_step_max;
         let mut plan = None;
@@ -349,6 +355,22 @@ impl Agent {
         if !self.propose(command, None, Origin::Plan(id)) {
             self.end_plan(id, Settled::Refused);
         }
+    }
+
+    /// How the nodes compared at each placement of `plan`, which was made in the last step. `None`: this
+    /// agent does not lead, or would make another plan.
+    #[must_use]
+    pub fn explain(&self, plan: &Plan) -> Option<Vec<Choice>> {
+        let server = self.server.as_ref()?;
+        let leader = server.leader.as_ref()?;
+        let eval = server.state.eval(plan.eval)?;
+        let mut in_flight = leader.in_flight.clone();
+        in_flight.on_applied(plan.eval);
+        let view = View { state: &server.state, in_flight: &in_flight };
+        let seed = scheduling_seed(&self.rng, plan.eval);
+        let budget = leader.config.placements_per_step_max;
+        let (again, choices) = explain(&view, eval, seed, budget);
+        (again.placements == plan.placements).then_some(choices)
     }
 
     /// A plan was applied, or never will be.
@@ -470,6 +492,6 @@ impl Agent {
     }
 }
 
-fn draw_cluster(mut rng: crate::rng::Rng) -> ClusterId {
+fn draw_cluster(mut rng: Rng) -> ClusterId {
     ClusterId((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64() | 1))
 }

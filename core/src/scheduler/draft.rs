@@ -17,6 +17,7 @@ use super::change::{self, Change};
 use super::crowd::Crowd;
 use super::feasible::distinct;
 use super::memo::Memo;
+use super::rank::field::Choice;
 use super::rank::{Chosen, Ranking, Subject};
 use super::reconcile::{Cause, Goal, Outline, Want};
 use super::retry::{SLACK_MS, delay};
@@ -48,6 +49,8 @@ pub(super) struct Draft<'a> {
     /// Allocs that this plan may still change.
     left: usize,
     progress: Progress,
+    /// How the nodes compared at each placement, if somebody wants to know.
+    choices: Option<Vec<Choice>>,
 }
 
 /// Whether there was more to do than the budget allowed.
@@ -74,6 +77,7 @@ impl<'a> Draft<'a> {
         eval: &'a Evaluation,
         budget: usize,
     ) -> Self {
+        assert!(0 < budget, "each plan gets some work done");
         Self {
             memo,
             view,
@@ -88,7 +92,17 @@ impl<'a> Draft<'a> {
             later: Vec::new(),
             left: budget,
             progress: Progress::Complete,
+            choices: None,
         }
+    }
+
+    /// Keep how the nodes compare.
+    pub(super) fn explained(self) -> Self {
+        Self { choices: Some(Vec::new()), ..self }
+    }
+
+    pub(super) fn take_choices(&mut self) -> Vec<Choice> {
+        self.choices.take().unwrap_or_default()
     }
 
     /// How many of `wanted` changes the budget still allows, taken from it.
@@ -180,9 +194,17 @@ impl<'a> Draft<'a> {
             if let Some(slot) = old {
                 ranking.vacate(slot, &self.room, crowd);
             }
+            let avoided = self.avoided(want);
+            let asked = self.choices.is_some();
+            let field = asked.then(|| ranking.survey(&avoided, &self.room, crowd));
             let draw = seed ^ mix((at as u64) << 32 | u64::from(want.ordinal)) ^ self.eval.id.0;
-            match ranking.place(&self.avoided(want), draw, &mut self.room, crowd) {
-                Some(chosen) => self.place(position, group, want, chosen),
+            match ranking.place(&avoided, draw, &mut self.room, crowd) {
+                Some(chosen) => {
+                    if let (Some(choices), Some(field)) = (&mut self.choices, field) {
+                        choices.push(field.without(chosen.slot));
+                    }
+                    self.place(position, group, want, chosen);
+                }
                 None if self.makes_way(ranking, want, crowd) => {}
                 None => {
                     // Nothing was changed; what runs on is in the way of others.

@@ -10,20 +10,20 @@
 //! - what is chosen fits, meets every demand, and no other such node has a higher score;
 //! - of equal scores the lowest slot wins: the same state and evaluation give the same plan;
 //! - where nothing is chosen, each node that meets every demand lacks something.
-use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use alloc::string::ToString;
+use alloc::collections::{BTreeSet, BinaryHeap};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+pub(super) mod field;
+
 use super::crowd::Crowd;
-use super::feasible::{DISTINCT_HOSTS, Distinct, Suitable, count_of};
+use super::feasible::{Distinct, Suitable};
 use super::room::{Ask, Room};
 use super::score::{Against, BestFit, most_beside, permille, score};
 use crate::state::bits::Bits;
-use crate::state::fits::Shortage;
 use crate::state::fleet::Quest;
-use crate::types::{NodeSlot, PlacementFailure, PlacementNote, PortGrant};
+use crate::types::{NodeSlot, PlacementNote, PortGrant};
 
 /// The group whose allocs are placed.
 pub(super) struct Subject<'a> {
@@ -306,52 +306,6 @@ impl<'a> Ranking<'a> {
     /// Whether an alloc of the group may run on the node as soon as it has room.
     pub(super) fn may_follow(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> bool {
         self.is_suitable(slot, room) && !self.is_crowded(slot, crowd)
-    }
-
-    /// Why nothing more could be placed, and what would have fitted best: only now is every node
-    /// looked at.
-    pub(super) fn failure(&self, room: &Room<'_>, crowd: &Crowd) -> PlacementFailure {
-        let suitable = &self.subject.suitable;
-        let mut failure = PlacementFailure {
-            nodes_evaluated: suitable.evaluated_count,
-            nodes_available: suitable.available.clone(),
-            filtered: suitable.filtered.clone(),
-            ..PlacementFailure::default()
-        };
-        let ask = self.subject.ask.capacity;
-        let mut nearest = None;
-        // The two that are common are counted apart, for speed.
-        let (mut cpu, mut memory) = (0, 0);
-        let mut exhausted: BTreeMap<Shortage, u32> = BTreeMap::new();
-        for slot in suitable.nodes.iter().filter(|&slot| room.is_placeable(slot)) {
-            let free = room.free(slot).to_capacity();
-            let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
-                + u8::from(ask.memory_mib <= free.memory_mib)
-                + u8::from(ask.disk_mib <= free.disk_mib);
-            nearest = nearest.max(Some((met, free.memory_mib, free.cpu_mhz, free.disk_mib)));
-            if self.is_crowded(slot, crowd) {
-                *count_of(&mut failure.filtered, DISTINCT_HOSTS) += 1;
-                continue;
-            }
-            let lacking = room.lacking(slot, &self.subject.ask);
-            match lacking.expect("invariant: what has room is placed on") {
-                Shortage::Cpu => cpu += 1,
-                Shortage::Memory => memory += 1,
-                lacking @ (Shortage::NotPlaceable
-                | Shortage::Disk
-                | Shortage::Port { .. }
-                | Shortage::DynamicPorts) => *exhausted.entry(lacking).or_default() += 1,
-            }
-        }
-        exhausted.insert(Shortage::Cpu, cpu);
-        exhausted.insert(Shortage::Memory, memory);
-        exhausted.retain(|_, nodes| 0 < *nodes);
-        let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
-        failure.exhausted = named.collect();
-        if let Some((_, memory_mib, cpu_mhz, disk_mib)) = nearest {
-            failure.nearest = crate::types::Capacity { cpu_mhz, memory_mib, disk_mib };
-        }
-        failure
     }
 }
 

@@ -10,17 +10,17 @@ use drover_core::agent::{Agent, Effect, Effects, Event, TaskAsk};
 use drover_core::api::Request;
 use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::fsm::Command;
-use drover_core::raft::Frame;
+use drover_core::raft::{Frame, Raft, Role};
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
     AllocId, Allocation, Assignment, EvalId, Evaluation, Index, NodeId, NodeStatus, ORDINAL_BITS,
-    TaskChange, object_id,
+    PlacementFailure, Plan, TaskChange, object_id,
 };
 use drover_core::wire::{Message, PeerId};
 
 use super::tape::Stepped;
-use super::words;
+use super::{ladder, words};
 
 /// When something happened.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -56,6 +56,42 @@ pub struct Happened {
     pub what: String,
 }
 
+/// An eval was scheduled here.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub at: At,
+    /// Of each placement how the nodes compared, if that can be computed again.
+    pub choices: Vec<Chosen>,
+}
+
+/// Why an alloc goes where it goes.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub group: u16,
+    pub ordinal: u32,
+    pub looked_at: PlacementFailure,
+    /// The best of the other nodes, and its score in thousandths.
+    pub runner_up: Option<(String, u32)>,
+}
+
+/// The input with which an entry came into this agent's log.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Logged {
+    pub at: At,
+    /// From whom it came, and what it was.
+    pub what: String,
+    pub by: LoggedBy,
+}
+
+/// Who put an entry into the log.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum LoggedBy {
+    /// This agent, which led: what it heard, or the time that had come, made it do so.
+    Itself,
+    /// Another, who led, or the disk at a start.
+    Another,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct History {
@@ -64,8 +100,12 @@ pub struct History {
     /// Frames that were committed here, by their first index.
     pub frames: BTreeMap<Index, (At, Arc<Frame>)>,
     pub happened: Vec<Happened>,
-    /// When an eval was scheduled here.
-    pub planned: BTreeMap<EvalId, Vec<At>>,
+    pub planned: BTreeMap<EvalId, Vec<Planned>>,
+    /// By the last entry that came with it.
+    logged: BTreeMap<Index, Logged>,
+    log_end: Index,
+    /// Names of nodes, as they were last called.
+    pub nodes: BTreeMap<NodeId, String>,
     /// What callers of this agent asked for: the job's or the alloc's name.
     pub asked: Vec<(At, String)>,
     /// Of a node that was called down by the entry at this index: when it was last heard here.
@@ -76,6 +116,7 @@ pub struct History {
 impl History {
     /// A segment begins with this agent.
     pub fn on_begun(&mut self, agent: &Agent) {
+        self.log_end = agent.raft().map(Raft::last_index).unwrap_or_default();
         if let Some(state) = agent.state() {
             self.see_all(state);
         }
@@ -86,8 +127,10 @@ impl History {
         let at = At { input: stepped.number, wall: stepped.input.wall };
         self.note_event(at, &stepped.input.event);
         if let Some(plan) = &effects.planned {
-            self.planned.entry(plan.eval).or_default().push(at);
+            let planned = Planned { at, choices: choices_of(plan, agent) };
+            self.planned.entry(plan.eval).or_default().push(planned);
         }
+        self.note_log(at, stepped, effects, agent);
         for effect in &effects.list {
             self.note_effect(at, effect, agent);
         }
@@ -97,7 +140,31 @@ impl History {
         }
     }
 
+    /// What came into the log with this input.
+    fn note_log(&mut self, at: At, stepped: &Stepped, effects: &Effects, agent: &Agent) {
+        let Some(raft) = agent.raft() else { return };
+        let end = raft.last_index();
+        if self.log_end < end {
+            let what = ladder::told(stepped, &effects.list, agent);
+            let leads = raft.role() == Role::Leader;
+            let by = if leads { LoggedBy::Itself } else { LoggedBy::Another };
+            self.logged.insert(end, Logged { at, what, by });
+        } else if end < self.log_end {
+            self.logged.split_off(&end.next());
+        }
+        self.log_end = end;
+    }
+
+    /// How the entry at `index` came into the log; `None`: before what is recorded here.
+    #[must_use]
+    pub fn logged(&self, index: Index) -> Option<&Logged> {
+        self.logged.range(index..).next().map(|(_, logged)| logged)
+    }
+
     fn see_all(&mut self, state: &State) {
+        for node in state.nodes() {
+            self.nodes.insert(node.spec.id, node.spec.name.clone());
+        }
         for alloc in state.allocs() {
             self.see_alloc(state, alloc, None);
         }
@@ -215,6 +282,9 @@ impl History {
         self.frames.insert(frame.first, (at, Arc::clone(frame)));
         let Some(state) = agent.state() else { return };
         for (index, entry) in words::entries(frame) {
+            if let Command::RegisterNode { spec } = &entry.command {
+                self.nodes.insert(spec.id, spec.name.clone());
+            }
             let rows = match &entry.command {
                 Command::ApplyPlan(plan) => plan.placements.len() + 2,
                 Command::SetNodeStatus { nodes, status: NodeStatus::Down, .. } => {
@@ -226,6 +296,7 @@ impl History {
                 }
                 Command::SetNodeStatus { .. } | Command::Restore { .. } => state.jobs().count() + 1,
                 Command::UpdateAllocs { updates, .. } => updates.len() + 1,
+                Command::ReviewDeployments { deployments } => 2 * deployments.len() + 1,
                 _ => 2,
             };
             self.see_made(state, index, rows, at);
@@ -253,6 +324,21 @@ impl History {
         let entry = words::entries(frame).into_iter().find(|(found, _)| *found == index)?;
         Some((*at, entry.1.command))
     }
+}
+
+fn choices_of(plan: &Plan, agent: &Agent) -> Vec<Chosen> {
+    let (Some(choices), Some(state)) = (agent.explain(plan), agent.state()) else {
+        return Vec::new();
+    };
+    let placed = plan.placements.iter().zip(choices);
+    placed
+        .map(|(placement, choice)| Chosen {
+            group: placement.group,
+            ordinal: placement.ordinal,
+            looked_at: choice.looked_at,
+            runner_up: choice.runner_up.map(|(slot, score)| (words::slot(state, slot), score)),
+        })
+        .collect()
 }
 
 /// The entry that made an object.

@@ -6,6 +6,7 @@
 //! Invariants
 //! - an input that nothing came of, and that says nothing, has no line unless everything is wanted.
 use drover_core::agent::{Agent, Effect, Event};
+use drover_core::api::Request;
 use drover_core::types::AllocId;
 
 use super::tape::Stepped;
@@ -57,6 +58,14 @@ pub fn rung(stepped: &Stepped, effects: &[Effect], agent: &Agent, detail: Detail
     })
 }
 
+/// Who an input came from, and what it says.
+#[must_use]
+pub fn told(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> String {
+    let event = &stepped.input.event;
+    let what = aside::of_event(event, &names(stepped, effects, agent));
+    shortened(&format!("{}: {}", from(event), what.as_deref().unwrap_or_else(|| silent(event))))
+}
+
 /// What the allocs are called that a step is about.
 fn names(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> Names {
     let mut names = Names::default();
@@ -67,7 +76,8 @@ fn names(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> Names {
     };
     match &stepped.input.event {
         Event::TaskChanged { key, .. } => learn(key.alloc),
-        Event::TaskAsked { alloc, .. } => learn(*alloc),
+        Event::TaskAsked { alloc, .. }
+        | Event::Requested { request: Request::StopAlloc { alloc }, .. } => learn(*alloc),
         _ => (),
     }
     for effect in effects {

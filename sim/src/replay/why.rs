@@ -1,19 +1,25 @@
-//! Why an alloc is what it is: the chain from what made the servers look to its end.
+//! Why an alloc, an eval or a node is what it is: the chain from what made the servers look to its end.
+//!
+//! Each entry of the replicated log is told with the input that made the leader write it, if that is
+//! recorded here; each placement with how the nodes compared, which is computed again.
 //!
 //! Invariants
 //! - every link says when, and where in the log; nothing is guessed where the log does not tell.
-use std::collections::BTreeSet;
-
 use drover_core::agent::Guard;
 use drover_core::fsm::Command;
 use drover_core::state::State;
-use drover_core::types::{AllocId, EvalId, Index, NodeId, NodeStatus, Plan};
+use drover_core::types::{AllocId, EvalId, Index, NodeId, NodeStatus};
 
-use super::history::{At, History, KnownAlloc, made_at};
+use super::history::{At, History, LoggedBy, Planned, made_at};
 use super::source::Source;
 use super::tape::{Fault, Tape, Turn};
 use super::until::Until;
 use super::words;
+
+mod alloc;
+mod eval;
+mod node;
+mod placed;
 
 /// Evals that are followed back at most: each was made by the plan of the one before.
 const EVALS_BACK_MAX: usize = 8;
@@ -28,13 +34,48 @@ pub struct Link {
     /// Where in the replicated log, if it is an entry.
     pub index: Option<Index>,
     pub what: String,
+    /// The input that made the leader write the entry, if this agent led, or that brought it.
+    pub cause: Option<Cause>,
+}
+
+/// An input, and what it was.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Cause {
+    pub at: At,
+    pub what: String,
+}
+
+/// What can be asked about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Alloc,
+    Eval,
+    Node,
+}
+
+impl Kind {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Alloc => "alloc",
+            Self::Eval => "eval",
+            Self::Node => "node",
+        }
+    }
 }
 
 /// What was asked about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Subject {
+    pub kind: Kind,
+    pub id: String,
+    pub name: String,
+}
+
+/// The answer.
 #[derive(Debug)]
 pub struct Why {
-    pub alloc: String,
-    pub name: String,
+    pub subject: Subject,
     pub links: Vec<Link>,
 }
 
@@ -42,34 +83,65 @@ pub struct Why {
 #[derive(Debug)]
 pub enum Unknown {
     Fault(Fault),
-    /// There is no such alloc in the log.
+    /// There is no such thing in the log.
     None,
-    /// There are several: their ids and names.
-    Several(Vec<(String, String)>),
+    /// There are several.
+    Several(Vec<Subject>),
 }
 
-/// The chain of the alloc whose id begins with `prefix`, as far as `until`.
+/// What an id stands for here.
+#[derive(Clone, Copy)]
+enum Found {
+    Alloc(AllocId),
+    Eval(EvalId),
+    Node(NodeId),
+}
+
+/// The chain of the alloc, eval or node whose id begins with `typed`, or of the node that is called so, as
+/// far as `until`.
 ///
 /// # Errors
 /// See `Unknown`.
-pub fn why(source: &dyn Source, guard: Guard, until: Until, prefix: &str) -> Result<Why, Unknown> {
+pub fn why(source: &dyn Source, guard: Guard, until: Until, typed: &str) -> Result<Why, Unknown> {
     let (history, tape) = gather(source, guard, until).map_err(Unknown::Fault)?;
-    let typed = prefix.to_lowercase();
-    let found: Vec<&KnownAlloc> =
-        history.allocs.values().filter(|alloc| alloc.uuid.starts_with(&typed)).collect();
-    match found[..] {
-        [] => Err(Unknown::None),
-        [only] => {
-            let none = State::new();
-            let state = tape.agent().state().unwrap_or(&none);
-            let links = Chain { history: &history, state, links: Vec::new() }.of(only);
-            Ok(Why { alloc: only.uuid.clone(), name: only.name.clone(), links })
+    let none = State::new();
+    let state = tape.agent().state().unwrap_or(&none);
+    let mut found = find(&history, state, typed);
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(Unknown::None),
+        (Some((found, subject)), true) => {
+            let chain = Chain { history: &history, state, links: Vec::new() };
+            let links = match found {
+                Found::Alloc(id) => chain.of_alloc(&history.allocs[&id]),
+                Found::Eval(id) => chain.of_eval(id),
+                Found::Node(id) => chain.of_node(id),
+            };
+            Ok(Why { subject, links })
         }
-        _ => {
-            let names = found.iter().map(|alloc| (alloc.uuid.clone(), alloc.name.clone()));
-            Err(Unknown::Several(names.collect()))
+        (Some(last), false) => {
+            found.push(last);
+            Err(Unknown::Several(found.into_iter().map(|(_, subject)| subject).collect()))
         }
     }
+}
+
+fn find(history: &History, state: &State, typed: &str) -> Vec<(Found, Subject)> {
+    let prefix = typed.to_lowercase();
+    let subject = |kind, id: &str, name: &str| Subject { kind, id: id.into(), name: name.into() };
+    let allocs = history.allocs.values().filter(|alloc| alloc.uuid.starts_with(&prefix));
+    let allocs = allocs
+        .map(|alloc| (Found::Alloc(alloc.row.id), subject(Kind::Alloc, &alloc.uuid, &alloc.name)));
+    let evals = history.evals.values().filter(|eval| eval.uuid.starts_with(&prefix));
+    let evals = evals.map(|eval| {
+        let job = words::job(state, eval.row.job);
+        (Found::Eval(eval.row.id), subject(Kind::Eval, &eval.uuid, &job))
+    });
+    let nodes = history.nodes.iter().filter_map(|(&id, name)| {
+        let uuid = id.uuid().to_string();
+        let is_it = uuid.starts_with(&prefix) || name == typed;
+        is_it.then(|| (Found::Node(id), subject(Kind::Node, &uuid, name)))
+    });
+    allocs.chain(evals).chain(nodes).collect()
 }
 
 /// Everything from the first input on.
@@ -97,27 +169,30 @@ struct Chain<'h> {
     links: Vec<Link>,
 }
 
-impl Chain<'_> {
-    fn of(mut self, alloc: &KnownAlloc) -> Vec<Link> {
-        self.eval(alloc.row.eval, EVALS_BACK_MAX);
-        self.placement(alloc);
-        // What followed comes from two places: the log, and what the client did.
-        let until_placed = self.links.len();
-        self.entries_about(alloc);
-        let mut said = BTreeSet::new();
-        for one in self.history.happened.iter().filter(|one| one.alloc == alloc.row.id) {
-            // Work is told again until it is acknowledged.
-            if said.insert(&one.what) {
-                self.links.push(Link { at: Some(one.at), index: None, what: one.what.clone() });
-            }
-        }
-        self.links[until_placed..].sort_by_key(|link| link.at);
-        self.end(alloc);
-        self.links
+impl<'h> Chain<'h> {
+    fn push(&mut self, at: Option<At>, index: Option<Index>, what: impl Into<String>) {
+        self.links.push(Link { at, index, what: what.into(), cause: None });
     }
 
-    fn push(&mut self, at: Option<At>, index: Option<Index>, what: impl Into<String>) {
-        self.links.push(Link { at, index, what: what.into() });
+    /// An entry that was applied, and the input because of which it was written.
+    fn push_entry(&mut self, at: At, index: Index, what: impl Into<String>) {
+        let logged = self.history.logged(index).filter(|logged| logged.at.input < at.input);
+        let cause = logged.map(|logged| {
+            let does = match logged.by {
+                LoggedBy::Itself => "this agent leads, and writes",
+                LoggedBy::Another => "brings",
+            };
+            Cause { at: logged.at, what: format!("{}; {does} entry {}", logged.what, index.0) }
+        });
+        self.links.push(Link { at: Some(at), index: Some(index), what: what.into(), cause });
+    }
+
+    fn all_entries(&self) -> Vec<(At, Index, Command)> {
+        let frames = self.history.frames.values();
+        let entries = frames.flat_map(|(at, frame)| {
+            words::entries(frame).into_iter().map(|(index, entry)| (*at, index, entry.command))
+        });
+        entries.collect()
     }
 
     /// Why there was an eval: what made it, and what made that.
@@ -151,7 +226,7 @@ impl Chain<'_> {
             if let Command::UnblockEvals { evals, reason } = &command
                 && evals.contains(&id)
             {
-                self.push(Some(at), Some(index), format!("the eval goes on: {reason}"));
+                self.push_entry(at, index, format!("the eval goes on: {reason}"));
             }
         }
     }
@@ -170,7 +245,7 @@ impl Chain<'_> {
             }
             _ => (),
         }
-        self.push(Some(at), Some(index), words::of_command(self.state, command));
+        self.push_entry(at, index, words::of_command(self.state, command));
     }
 
     /// A node was called down by the entry at `index`.
@@ -196,156 +271,15 @@ impl Chain<'_> {
     fn plan_that_left(&mut self, eval: EvalId, index: Index) {
         if let Some((at, Command::ApplyPlan(plan))) = self.history.entry_at(index) {
             self.planned(eval, at);
-            self.push(Some(at), Some(index), words::of_plan(self.state, &plan));
+            self.push_entry(at, index, words::of_plan(self.state, &plan));
         }
     }
 
-    fn planned(&mut self, eval: EvalId, applied: At) {
-        let mut planned = self.history.planned.get(&eval).into_iter().flatten();
-        if let Some(&at) = planned.rfind(|at| at.input <= applied.input) {
-            self.push(Some(at), None, "the leader (this agent) schedules the eval");
-        }
-    }
-
-    fn placement(&mut self, alloc: &KnownAlloc) {
-        let index = made_at(alloc.row.id.0);
-        let Some((at, Command::ApplyPlan(plan))) = self.history.entry_at(index) else {
-            return self.push(alloc.at, Some(index), format!("placed on {}", alloc.node));
-        };
-        self.planned(alloc.row.eval, at);
-        let note = alloc.row.placed;
-        let mut what = format!(
-            "plan: {} goes to {}, score {} of 1000; the best of {} nodes, {} of them filtered out; {} seen without room",
-            alloc.name,
-            alloc.node,
-            note.score_permille,
-            note.nodes_evaluated,
-            note.nodes_filtered,
-            note.nodes_exhausted,
-        );
-        if let Some(previous) = alloc.row.previous {
-            let stop = plan.stops.iter().find(|stop| stop.alloc == previous);
-            let why = stop.map_or("it had ended", |stop| words::of_reason(stop.reason));
-            what.push_str(&format!("; in place of {} ({why})", self.name_of(previous)));
-        }
-        self.push(Some(at), Some(index), what);
-        self.failures(at, &plan);
-    }
-
-    /// Why other allocs of the plan found no room.
-    fn failures(&mut self, at: At, plan: &Plan) {
-        let drover_core::types::Verdict::Done { failures, .. } = &plan.verdict else { return };
-        for (group, failure) in failures {
-            let reasons = failure.filtered.iter().chain(&failure.exhausted);
-            let reasons: Vec<String> =
-                reasons.map(|(why, nodes)| format!("{why}: {nodes}")).collect();
-            let count = u64::from(failure.coalesced) + 1;
-            let what = format!("{count} more × {group} found no room: {}", reasons.join(", "));
-            self.push(Some(at), None, what);
-        }
-    }
-
-    fn name_of(&self, id: AllocId) -> String {
-        let known = self.history.allocs.get(&id);
-        known.map_or_else(|| words::alloc(self.state, id), |known| known.uuid[..8].to_owned())
-    }
-
-    fn all_entries(&self) -> Vec<(At, Index, Command)> {
-        let frames = self.history.frames.values();
-        let entries = frames.flat_map(|(at, frame)| {
-            words::entries(frame).into_iter().map(|(index, entry)| (*at, index, entry.command))
-        });
-        entries.collect()
-    }
-
-    /// What the log says of it after it was placed. What happens to its job or node is told until the
-    /// last thing that happens to the alloc itself.
-    fn entries_about(&mut self, alloc: &KnownAlloc) {
-        let id = alloc.row.id;
-        let mut around = Vec::new();
-        let mut reported = String::new();
-        for (at, index, command) in self.all_entries() {
-            if index <= made_at(id.0) {
-                continue;
-            }
-            if let Some(what) = self.around(alloc, &command) {
-                around.push((at, index, what));
-            }
-            let Some(what) = self.about(id, &command) else { continue };
-            // A client says again how all its tasks are when one event is added.
-            let is_news = what != reported;
-            if matches!(command, Command::UpdateAllocs { .. }) {
-                reported.clone_from(&what);
-            }
-            if !is_news {
-                continue;
-            }
-            for (at, index, what) in around.drain(..) {
-                self.last_heard(at, index, alloc.row.node);
-                self.push(Some(at), Some(index), what);
-            }
-            self.push(Some(at), Some(index), what);
-        }
-    }
-
-    /// What an entry does to the alloc.
-    fn about(&self, id: AllocId, command: &Command) -> Option<String> {
-        match command {
-            Command::UpdateAllocs { updates, .. } => {
-                let update = updates.iter().find(|update| update.id == id)?;
-                let status = format!("{:?}", update.status).to_lowercase();
-                let why = match update.description.as_str() {
-                    "" => String::new(),
-                    why => format!(": {}", why.to_lowercase()),
-                };
-                Some(format!("the servers learn that it is {status}{why}"))
-            }
-            Command::StopAlloc { alloc } => {
-                (*alloc == id).then(|| "an operator stops it".to_owned())
-            }
-            Command::ApplyPlan(plan) => self.in_plan(id, plan),
-            _ => None,
-        }
-    }
-
-    /// What an entry does to its job or its node.
-    fn around(&self, alloc: &KnownAlloc, command: &Command) -> Option<String> {
-        let is_its = match command {
-            Command::DeregisterJob { job, .. } => *job == alloc.job,
-            Command::RegisterJob { spec, .. } => spec.id == alloc.job,
-            Command::SetNodeStatus { nodes, .. } => nodes.contains(&alloc.row.node),
-            _ => false,
-        };
-        is_its.then(|| words::of_command(self.state, command))
-    }
-
-    fn in_plan(&self, id: AllocId, plan: &Plan) -> Option<String> {
-        let eval = words::eval(self.state, plan.eval);
-        if let Some(stop) = plan.stops.iter().find(|stop| stop.alloc == id) {
-            let why = words::of_reason(stop.reason);
-            return Some(format!("a plan stops it, eval {eval}: {why}"));
-        }
-        let successor = plan.placements.iter().find(|placed| placed.previous == Some(id))?;
-        Some(format!(
-            "another takes its place, eval {eval}: {}",
-            words::of_placement(self.state, plan, successor)
-        ))
-    }
-
-    /// What it is at the end.
-    fn end(&mut self, alloc: &KnownAlloc) {
-        let what = match self.state.alloc(alloc.row.id) {
-            None => "the servers have forgotten it".to_owned(),
-            Some(row) => {
-                let about = if row.desired_description.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", row.desired_description)
-                };
-                let (desired, status) = (row.desired, row.client_status);
-                format!("at the end: wanted to {desired:?}{about}, {status:?}").to_lowercase()
-            }
-        };
-        self.push(None, None, what);
+    /// The scheduling whose plan was `applied`, if this agent did it.
+    fn planned(&mut self, eval: EvalId, applied: At) -> Option<&'h Planned> {
+        let planned = self.history.planned.get(&eval).into_iter().flatten();
+        let found = planned.rev().find(|planned| planned.at.input <= applied.input)?;
+        self.push(Some(found.at), None, "the leader (this agent) schedules the eval");
+        Some(found)
     }
 }

@@ -51,7 +51,9 @@ pub fn job(state: &State, id: JobId) -> String {
     spec.map_or_else(|| format!("job {}", id.0), |spec| spec.id.clone())
 }
 
-fn slot(state: &State, slot: NodeSlot) -> String {
+/// The node in the slot.
+#[must_use]
+pub fn slot(state: &State, slot: NodeSlot) -> String {
     let found = state.node_at(slot).map(|node| node.spec.id);
     found.map_or_else(|| format!("slot {}", slot.0), |id| node(state, id))
 }

@@ -1,6 +1,8 @@
-//! `drover replay DIR why ALLOC`.
+//! `drover replay DIR why ID`: of an alloc, an eval or a node.
+use drover_core::types::Index;
 use drover_shell::api::time::rfc3339;
-use drover_sim::replay::why::{Link, PREFIX_CHARS_MIN, Unknown, why};
+use drover_sim::replay::history::At;
+use drover_sim::replay::why::{Cause, Link, PREFIX_CHARS_MIN, Unknown, why};
 use serde_json::json;
 
 use super::files::Files;
@@ -11,7 +13,7 @@ use crate::table::table;
 use crate::terminal::Terminal;
 
 pub(super) fn run(files: &Files, args: &ReplayArgs, asked: &WhyArgs, terminal: Terminal) -> Ended {
-    let typed = &asked.alloc;
+    let typed = &asked.id;
     if typed.chars().count() < PREFIX_CHARS_MIN {
         return Err(Failure::new("Identifier must contain at least two characters."));
     }
@@ -19,33 +21,51 @@ pub(super) fn run(files: &Files, args: &ReplayArgs, asked: &WhyArgs, terminal: T
     let found = why(files, GUARD, until, typed).map_err(|unknown| match unknown {
         Unknown::Fault(fault) => Failure::new(fault.to_string()),
         Unknown::None => Failure::new(format!(
-            "No allocation(s) with prefix or id \"{typed}\" found in this log. It may have been placed \
-             after it ends, or this agent is only a client: replay a server's log"
+            "No allocation(s), evaluation(s) or node(s) with prefix or id \"{typed}\" found in this log. It \
+             may have come after it ends, or this agent is only a client: replay a server's log"
         )),
         Unknown::Several(found) => {
-            let rows: Vec<_> = found.into_iter().map(|(id, name)| vec![id, name]).collect();
-            let shown = table(&["ID", "Name"], &rows);
-            Failure::new(format!("Prefix matched multiple allocations\n\n{shown}"))
+            let rows: Vec<_> = found
+                .into_iter()
+                .map(|found| vec![found.kind.word().to_owned(), found.id, found.name])
+                .collect();
+            let shown = table(&["Kind", "ID", "Name"], &rows);
+            Failure::new(format!("Prefix matched several things\n\n{shown}"))
         }
     })?;
     if args.json {
         let links: Vec<_> = found.links.iter().map(shown).collect();
-        let whole = json!({ "ID": found.alloc, "Name": found.name, "Links": links });
+        let subject = &found.subject;
+        let whole = json!({
+            "Kind": subject.kind.word(), "ID": subject.id, "Name": subject.name, "Links": links
+        });
         terminal.line(&format!("{whole:#}"));
         return Ok(Exit::Done);
     }
-    terminal.line(&format!("{}  {}\n", found.name, found.alloc));
+    let subject = &found.subject;
+    terminal.line(&format!("{} {}  {}\n", subject.kind.word(), subject.name, subject.id));
+    let mut told = None;
     for link in &found.links {
-        terminal.line(&line(link));
+        // Several entries may be because of one input.
+        if let Some(cause) = link.cause.as_ref().filter(|cause| told != Some(cause.at.input)) {
+            terminal.line(&line_of(Some(cause.at), None, &cause.what));
+        }
+        told = link
+            .at
+            .map(|at| at.input)
+            .into_iter()
+            .chain(link.cause.as_ref().map(|cause| cause.at.input))
+            .next_back();
+        terminal.line(&line_of(link.at, link.index, &link.what));
     }
     Ok(Exit::Done)
 }
 
-fn line(link: &Link) -> String {
-    let at = link.at.map(|at| rfc3339(at.wall)).unwrap_or_default();
-    let input = link.at.map(|at| format!("input {}", at.input)).unwrap_or_default();
-    let index = link.index.map(|index| format!("index {}", index.0)).unwrap_or_default();
-    format!("{at:<24}  {input:<13}  {index:<12}  {}", link.what)
+fn line_of(at: Option<At>, index: Option<Index>, what: &str) -> String {
+    let input = at.map(|at| format!("input {}", at.input)).unwrap_or_default();
+    let at = at.map(|at| rfc3339(at.wall)).unwrap_or_default();
+    let index = index.map(|index| format!("index {}", index.0)).unwrap_or_default();
+    format!("{at:<24}  {input:<13}  {index:<12}  {what}")
 }
 
 fn shown(link: &Link) -> serde_json::Value {
@@ -54,5 +74,10 @@ fn shown(link: &Link) -> serde_json::Value {
         "Input": link.at.map(|at| at.input),
         "Index": link.index.map(|index| index.0),
         "What": link.what,
+        "Cause": link.cause.as_ref().map(cause_shown),
     })
+}
+
+fn cause_shown(cause: &Cause) -> serde_json::Value {
+    json!({ "Time": rfc3339(cause.at.wall), "Input": cause.at.input, "What": cause.what })
 }

@@ -1,0 +1,119 @@
+//! How all nodes compare for one alloc: for people, where nothing is placed, or where they ask.
+//!
+//! Invariants
+//! - looking changes nothing, so what is placed is the same whether or not somebody looks;
+//! - what is counted is what is true now, of every node that may be placed on.
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use core::cmp::Reverse;
+
+use super::{Candidate, Ranking};
+use crate::scheduler::crowd::Crowd;
+use crate::scheduler::feasible::{DISTINCT_HOSTS, count_of};
+use crate::scheduler::room::Room;
+use crate::scheduler::score::permille;
+use crate::state::fits::Shortage;
+use crate::types::{Capacity, NodeSlot, PlacementFailure};
+
+/// How the nodes compared when an alloc was placed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Choice {
+    /// Nodes that were looked at: by datacenter, excluded and by what, without room and for lack of what.
+    pub looked_at: PlacementFailure,
+    /// Of the nodes that could take it and did not, the best, and its score in thousandths.
+    pub runner_up: Option<(NodeSlot, u32)>,
+}
+
+/// The nodes that may take an alloc, before one does.
+pub(in crate::scheduler) struct Field {
+    looked_at: PlacementFailure,
+    best: Option<Candidate>,
+    second: Option<Candidate>,
+}
+
+impl Field {
+    fn enter(&mut self, candidate: Candidate) {
+        let candidate = Some(candidate);
+        if self.best < candidate {
+            self.second = self.best;
+            self.best = candidate;
+        } else {
+            self.second = self.second.max(candidate);
+        }
+    }
+
+    /// `slot` was chosen.
+    pub(in crate::scheduler) fn without(self, slot: NodeSlot) -> Choice {
+        let others = [self.best, self.second].into_iter().flatten();
+        let runner_up = others
+            .map(|(score, Reverse(other))| (other, permille(score)))
+            .find(|&(other, _)| other != slot);
+        Choice { looked_at: self.looked_at, runner_up }
+    }
+}
+
+impl Ranking<'_> {
+    /// Why nothing more could be placed, and what would have fitted best.
+    pub(in crate::scheduler) fn failure(&self, room: &Room<'_>, crowd: &Crowd) -> PlacementFailure {
+        let field = self.survey(&[], room, crowd);
+        assert!(field.best.is_none(), "what has room is placed on");
+        field.looked_at
+    }
+
+    /// How the nodes compare for one alloc more, which failed on those that are `avoided`. Only here is
+    /// every node looked at.
+    pub(in crate::scheduler) fn survey(
+        &self,
+        avoided: &[NodeSlot],
+        room: &Room<'_>,
+        crowd: &Crowd,
+    ) -> Field {
+        let suitable = &self.subject.suitable;
+        let looked_at = PlacementFailure {
+            nodes_evaluated: suitable.evaluated_count,
+            nodes_available: suitable.available.clone(),
+            filtered: suitable.filtered.clone(),
+            ..PlacementFailure::default()
+        };
+        let mut field = Field { looked_at, best: None, second: None };
+        let ask = self.subject.ask.capacity;
+        let mut nearest = None;
+        // The two that are common are counted apart, for speed.
+        let (mut cpu, mut memory) = (0, 0);
+        let mut exhausted: BTreeMap<Shortage, u32> = BTreeMap::new();
+        for slot in suitable.nodes.iter().filter(|&slot| room.is_placeable(slot)) {
+            let free = room.free(slot).to_capacity();
+            let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
+                + u8::from(ask.memory_mib <= free.memory_mib)
+                + u8::from(ask.disk_mib <= free.disk_mib);
+            nearest = nearest.max(Some((met, free.memory_mib, free.cpu_mhz, free.disk_mib)));
+            if self.is_crowded(slot, crowd) {
+                *count_of(&mut field.looked_at.filtered, DISTINCT_HOSTS) += 1;
+                continue;
+            }
+            match room.lacking(slot, &self.subject.ask) {
+                None => {
+                    let score = self.score(slot, avoided.contains(&slot), room, crowd);
+                    field.enter((score, Reverse(slot)));
+                }
+                Some(Shortage::Cpu) => cpu += 1,
+                Some(Shortage::Memory) => memory += 1,
+                Some(
+                    lacking @ (Shortage::NotPlaceable
+                    | Shortage::Disk
+                    | Shortage::Port { .. }
+                    | Shortage::DynamicPorts),
+                ) => *exhausted.entry(lacking).or_default() += 1,
+            }
+        }
+        exhausted.insert(Shortage::Cpu, cpu);
+        exhausted.insert(Shortage::Memory, memory);
+        exhausted.retain(|_, nodes| 0 < *nodes);
+        let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
+        field.looked_at.exhausted = named.collect();
+        if let Some((_, memory_mib, cpu_mhz, disk_mib)) = nearest {
+            field.looked_at.nearest = Capacity { cpu_mhz, memory_mib, disk_mib };
+        }
+        field
+    }
+}
