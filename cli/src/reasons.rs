@@ -44,7 +44,22 @@ pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
     for quota in metrics.list("QuotaExhausted") {
         say(format!("Quota limit hit {quota}"));
     }
+    near_miss(metrics.at("Nearest")).map(say);
     out
+}
+
+/// What the node lacks that comes closest; nothing where it is not room that is missing.
+fn near_miss(nearest: &Value) -> Option<String> {
+    let (asked, free) = (nearest.at("Asked"), nearest.at("Free"));
+    let lacking = [("CPU", "MHz of cpu"), ("MemoryMB", "MiB of memory"), ("DiskMB", "MiB of disk")];
+    let lacking = lacking.into_iter().filter(|(key, _)| free.int(key) < asked.int(key));
+    let lacking = lacking.map(|(key, what)| {
+        format!("{} of the {} {what} that it takes", free.int(key), asked.int(key))
+    });
+    let lacking: Vec<String> = lacking.collect();
+    let node = nearest.text("NodeName");
+    (!lacking.is_empty())
+        .then(|| format!("Node \"{node}\" comes closest: it has {}", lacking.join(", ")))
 }
 
 /// The scores of the nodes that were considered, as rows; empty if the server told none.

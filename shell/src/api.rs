@@ -15,6 +15,7 @@ pub mod raft;
 pub mod resources;
 pub mod task;
 pub mod time;
+pub mod what_if;
 
 /// A key that is always null: something that Drover does not have.
 pub type Absent = ();

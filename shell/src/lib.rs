@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod drivers;
 pub mod fingerprint;
+pub mod forecast;
 pub mod http;
 pub mod identity;
 pub mod jobspec;

@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod deployment_scripts;
 mod drivers;
+mod forecast;
 mod fuzz;
 mod golden;
 mod gossip;

@@ -10,6 +10,7 @@ pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod stop;
+mod what_if;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobCommand {

@@ -93,7 +93,8 @@ impl State {
     }
 
     /// What the alloc's group is called.
-    pub(crate) fn group_name(&self, alloc: &Allocation) -> Option<&str> {
+    #[must_use]
+    pub fn group_name(&self, alloc: &Allocation) -> Option<&str> {
         let version = self.job(alloc.job)?.version(alloc.version)?;
         Some(&version.spec.groups.get(usize::from(alloc.group))?.name)
     }

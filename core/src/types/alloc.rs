@@ -230,6 +230,15 @@ pub struct PlacementFailure {
     pub exhausted: BTreeMap<String, u32>,
     /// Further allocs of the group that failed for the same reason.
     pub coalesced: u32,
-    /// The largest free capacity seen on a node that met every constraint: what would have fitted.
-    pub nearest: Capacity,
+    /// Of the nodes that met every constraint, the one that comes closest to having room.
+    pub nearest: Option<NearMiss>,
+}
+
+/// A node that would do if it had more room.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NearMiss {
+    pub node: NodeId,
+    pub free: Capacity,
+    /// What one alloc needs.
+    pub asked: Capacity,
 }

@@ -170,9 +170,20 @@ pub struct Metrics {
     pub score_meta_data: Option<Vec<Score>>,
     pub allocation_time: u64,
     pub coalesced_failures: u32,
-    /// Ours: the largest free room on a node that met every constraint.
+    /// Ours: of the nodes that met every constraint, the one that comes closest to having room.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nearest: Option<Flat>,
+    pub nearest: Option<NearMiss>,
+}
+
+/// A node that would do if it had more room.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NearMiss {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub node_name: String,
+    pub free: Flat,
+    pub asked: Flat,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -213,7 +224,7 @@ impl<'a> Sight<'a> {
     }
 
     fn node_name(&self) -> String {
-        self.state.node(self.alloc.node).map(|node| node.spec.name.clone()).unwrap_or_default()
+        node_name(self.state, self.alloc.node)
     }
 
     fn holding(&self) -> Holding {
@@ -352,9 +363,14 @@ impl Metrics {
 
     /// Why a group could not be placed.
     #[must_use]
-    pub fn of_failure(failure: &PlacementFailure) -> Self {
+    pub fn of_failure(state: &State, failure: &PlacementFailure) -> Self {
         let sum = |counts: &BTreeMap<String, u32>| counts.values().copied().sum();
-        let nearest = failure.nearest;
+        let nearest = failure.nearest.map(|miss| NearMiss {
+            node_id: miss.node.uuid().to_string(),
+            node_name: node_name(state, miss.node),
+            free: Flat::of(miss.free, None),
+            asked: Flat::of(miss.asked, None),
+        });
         Self {
             nodes_evaluated: failure.nodes_evaluated,
             nodes_filtered: sum(&failure.filtered),
@@ -363,11 +379,15 @@ impl Metrics {
             nodes_exhausted: sum(&failure.exhausted),
             dimension_exhausted: some(&failure.exhausted),
             coalesced_failures: failure.coalesced,
-            nearest: (nearest != drover_core::types::Capacity::default())
-                .then(|| Flat::of(nearest, None)),
+            nearest,
             ..Self::default()
         }
     }
+}
+
+/// Empty if the node has been forgotten.
+pub(super) fn node_name(state: &State, id: NodeId) -> String {
+    state.node(id).map(|node| node.spec.name.clone()).unwrap_or_default()
 }
 
 pub(super) const fn kind(kind: JobKind) -> &'static str {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Absent;
 use super::alloc::Metrics;
 use super::job::Job;
+use super::what_if::WhatIf;
 
 /// A job was registered or evaluated.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -121,6 +122,9 @@ pub struct Planned {
     pub next_periodic_launch: Absent,
     pub warnings: String,
     pub index: u64,
+    /// Ours: what had been supposed, and what would come of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what_if: Option<WhatIf>,
 }
 
 #[derive(Clone, Debug, Serialize)]

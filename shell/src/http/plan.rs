@@ -23,6 +23,8 @@ use crate::api::alloc::{Metrics, group_of};
 use crate::api::job::{Job, Row};
 use crate::api::jobs::whole;
 use crate::api::misc::{Annotations, Diff, Planned, Updates};
+use crate::api::what_if::WhatIf;
+use crate::forecast::{Forecast, Supposition};
 
 /// Chance decides between equal nodes only.
 const SEED: u64 = 1;
@@ -31,6 +33,8 @@ const SEED: u64 = 1;
 #[serde(rename_all = "PascalCase", default)]
 struct PlanAsk {
     diff: Option<bool>,
+    /// Ours: what is supposed to have happened before, such as `drain n1`.
+    what_if: Vec<String>,
 }
 
 impl Http {
@@ -41,19 +45,37 @@ impl Http {
         if spec.id != name {
             return Err(Failure::bad("Job ID does not match"));
         }
+        let suppositions = ask.what_if.iter().map(|text| text.parse::<Supposition>());
+        let suppositions: Vec<Supposition> =
+            suppositions.collect::<Result<_, String>>().map_err(Failure::bad)?;
         let _one_of_few = self.plans.acquire().await;
         let (shadow, _) = self.fresh(Freshness::default()).await?;
         let shadow = shadow.clone();
         let wants_diff = ask.diff.unwrap_or(false);
         let planned = tokio::task::spawn_blocking(move || {
             let state = shadow.read().clone();
-            dry_run(state, spec, wants_diff)
+            if suppositions.is_empty() {
+                return dry_run(state, spec, wants_diff);
+            }
+            let (state, what_if) = suppose(state, &suppositions)?;
+            let planned = dry_run(state, spec, wants_diff)?;
+            Ok(Planned { what_if: Some(what_if), ..planned })
         });
         let planned = planned
             .await
             .map_err(|why| Failure::broken(format!("the job could not be scheduled: {why}")))??;
         written(drover_core::types::Index(planned.index), &planned)
     }
+}
+
+/// What would have become of the cluster by then.
+fn suppose(state: State, suppositions: &[Supposition]) -> Result<(State, WhatIf), Failure> {
+    let mut forecast = Forecast::of(state);
+    for what in suppositions {
+        forecast.suppose(what).map_err(Failure::bad)?;
+    }
+    let what_if = WhatIf::of(forecast.state(), &forecast.told(), suppositions);
+    Ok((forecast.into_state(), what_if))
 }
 
 fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned, Failure> {
@@ -77,19 +99,21 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
     let diff = wants_diff.then(|| annotated(diff::jobs(old.as_ref(), &new), &updates));
     Ok(Planned {
         annotations: Annotations { desired_tg_updates: updates, preempted_allocs: () },
-        failed_tg_allocs: failures(&plan),
+        failed_tg_allocs: failures(&state, &plan),
         job_modify_index: spec_index,
         created_evals: (),
         diff,
         next_periodic_launch: (),
         warnings: String::new(),
         index: spec_index,
+        what_if: None,
     })
 }
 
-fn failures(plan: &Plan) -> Option<BTreeMap<String, Metrics>> {
+fn failures(state: &State, plan: &Plan) -> Option<BTreeMap<String, Metrics>> {
     let Verdict::Done { failures, .. } = &plan.verdict else { return None };
-    let shown = failures.iter().map(|(group, why)| (group.clone(), Metrics::of_failure(why)));
+    let shown =
+        failures.iter().map(|(group, why)| (group.clone(), Metrics::of_failure(state, why)));
     (!failures.is_empty()).then(|| shown.collect())
 }
 

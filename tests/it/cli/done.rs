@@ -132,6 +132,47 @@ drover job run -check-index 12 {file}
 }
 
 #[test]
+fn a_plan_tells_what_would_come_of_what_is_supposed_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = job_file(&folder);
+    let plan = r#"{"JobModifyIndex":12,"Annotations":{"DesiredTGUpdates":{"app":{"Place":1}}},
+        "FailedTGAllocs":{"app":{"NodesEvaluated":1,"NodesExhausted":1,
+        "DimensionExhausted":{"memory":1},
+        "Nearest":{"NodeName":"n3","Free":{"CPU":900,"MemoryMB":3120,"DiskMB":9},
+        "Asked":{"CPU":500,"MemoryMB":4096,"DiskMB":9}}}},
+        "WhatIf":{"Supposed":["drain n1","remove job x in default"],
+        "Moves":[{"AllocID":"aa00bb00-1111","Name":"db.g[0]","From":"n1","To":"n2"}],
+        "Placed":[{"JobID":"z","TaskGroup":"g","Count":1}],
+        "Ended":[{"JobID":"x","TaskGroup":"g","Count":2}],
+        "Unplaced":[{"JobID":"db","TaskGroup":"g","Queued":3,"QueuedBefore":1,
+        "Metrics":{"NodesEvaluated":0}}]}}"#;
+    let server = Server::with(&[("PUT /v1/job/web/plan", 200, plan)]);
+    let ran = server.drover(&["plan", "-what-if", "drain n1", "-what-if", "remove job x", &file]);
+    let expected = "\
+What if: drain n1; remove job x in default
+- 1 allocation would move:
+Alloc ID  Name     From  To
+aa00bb00  db.g[0]  n1    n2
+- 1 allocation of group \"g\" of job \"z\" would find the room that there is not now.
+- 2 allocations of group \"g\" of job \"x\" would run no more.
+- 3 allocations of group \"g\" of job \"db\" would find no room (1 now):
+    * No nodes were eligible for evaluation
+
+Scheduler dry-run:
+- WARNING: Failed to place all allocations.
+  Task Group \"app\" (failed to place 1 allocation):
+    * Resources exhausted on 1 nodes
+    * Dimension \"memory\" exhausted on 1 nodes
+    * Node \"n3\" comes closest: it has 3120 of the 4096 MiB of memory that it takes
+
+Job Modify Index: 12
+";
+    assert_eq!((ran.out.as_str(), ran.code), (expected, 1), "{}", ran.err);
+    let asked = server.asked();
+    assert!(asked[0].1.contains(r#""WhatIf":["drain n1","remove job x"]"#), "{asked:?}");
+}
+
+#[test]
 fn a_wrong_job_file_is_refused_with_its_place_before_anything_is_asked() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bad.hcl");

@@ -132,13 +132,23 @@ fn the_same_question_has_the_same_answer_and_node_ids_do_not_matter() {
                     let plan = cluster.plan_of(job);
                     assert_eq!(plan, cluster.plan_of(job), "a plan is a function of its arguments");
                     cluster.settle();
-                    plan
+                    without_names(plan)
                 })
                 .collect();
             plans
         };
         assert_eq!(build(|id| id), build(|id| 1_000 - id), "seed {seed}");
     }
+}
+
+/// Failures name a node.
+fn without_names(mut plan: Plan) -> Plan {
+    if let Verdict::Done { failures, .. } = &mut plan.verdict {
+        for near in failures.values_mut().filter_map(|failure| failure.nearest.as_mut()) {
+            near.node = NodeId(near.node.0.min(1_000 - near.node.0));
+        }
+    }
+    plan
 }
 
 #[test]

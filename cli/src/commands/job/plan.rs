@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::diff;
 use super::files::{self, FileArgs};
-use crate::api::Fields as _;
+use super::what_if;
+use crate::api::{Fields as _, Ids};
 use crate::client::escaped;
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
@@ -25,6 +26,13 @@ pub(crate) struct PlanArgs {
     no_diff: bool,
     #[arg(long, help = "Every field of what is new or goes")]
     verbose: bool,
+    #[arg(
+        long,
+        value_name = "WHAT",
+        help = "Suppose that this had happened: drain NODE, lose NODE, lose dc=NAME, add N like \
+                NODE, remove job JOB; may be repeated"
+    )]
+    what_if: Vec<String>,
 }
 
 pub(crate) fn run(args: &PlanArgs, session: &mut Session) -> Ended {
@@ -36,6 +44,9 @@ pub(crate) fn run(args: &PlanArgs, session: &mut Session) -> Ended {
     }
     let wants_diff = args.diff || !args.no_diff;
     body["Diff"] = wants_diff.into();
+    if !args.what_if.is_empty() {
+        body["WhatIf"] = args.what_if.clone().into();
+    }
     let namespace = job.written.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let path = format!("/v1/job/{}/plan", escaped(&id));
     let answer = session
@@ -49,12 +60,16 @@ pub(crate) fn run(args: &PlanArgs, session: &mut Session) -> Ended {
         }
         terminal.line("");
     }
+    what_if::show(session, answer.at("WhatIf"), Ids::of(args.verbose));
     terminal.line(&terminal.paint(Style::Heading, "Scheduler dry-run:"));
     dry_run(session, &answer);
     files::warn(session, &answer);
     let index = answer.int("JobModifyIndex");
     let modify = format!("Job Modify Index: {index}");
     terminal.line(&terminal.paint(Style::Heading, &modify));
+    if !args.what_if.is_empty() {
+        return Ok(if changes(&answer) { Exit::Changes } else { Exit::Done });
+    }
     terminal.line(&format!(
         "To run exactly what was planned here, and nothing if somebody changes the job before:\n\n\
          drover job run -check-index {index} {}{}",

@@ -13,7 +13,7 @@ use crate::scheduler::feasible::{DISTINCT_HOSTS, count_of};
 use crate::scheduler::room::Room;
 use crate::scheduler::score::permille;
 use crate::state::fits::Shortage;
-use crate::types::{Capacity, NodeSlot, PlacementFailure};
+use crate::types::{Capacity, NearMiss, NodeSlot, PlacementFailure};
 
 /// How the nodes compared when an alloc was placed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -86,7 +86,8 @@ impl Ranking<'_> {
             let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
                 + u8::from(ask.memory_mib <= free.memory_mib)
                 + u8::from(ask.disk_mib <= free.disk_mib);
-            nearest = nearest.max(Some((met, free.memory_mib, free.cpu_mhz, free.disk_mib)));
+            let room_left = (met, free.memory_mib, free.cpu_mhz, free.disk_mib);
+            nearest = nearest.max(Some((room_left, Reverse(slot))));
             if self.is_crowded(slot, crowd) {
                 *count_of(&mut field.looked_at.filtered, DISTINCT_HOSTS) += 1;
                 continue;
@@ -111,9 +112,10 @@ impl Ranking<'_> {
         exhausted.retain(|_, nodes| 0 < *nodes);
         let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
         field.looked_at.exhausted = named.collect();
-        if let Some((_, memory_mib, cpu_mhz, disk_mib)) = nearest {
-            field.looked_at.nearest = Capacity { cpu_mhz, memory_mib, disk_mib };
-        }
+        field.looked_at.nearest = nearest.and_then(|((_, memory_mib, cpu_mhz, disk_mib), slot)| {
+            let free = Capacity { cpu_mhz, memory_mib, disk_mib };
+            Some(NearMiss { node: room.fleet().node_at(slot.0)?, free, asked: ask })
+        });
         field
     }
 }

@@ -135,7 +135,8 @@ fn an_old_one_runs_on_when_the_new_one_fits_nowhere() {
     assert_eq!(cluster.live(job).len(), 1, "better the old one than none");
     let failure = &cluster.blocked(job).expect("it waits").failures["web"];
     assert_eq!(failure.exhausted["cpu"], 2);
-    assert_eq!(failure.nearest.cpu_mhz, 4_000, "the emptiest node is the nearest");
+    let nearest = failure.nearest.expect("nodes met every constraint");
+    assert_eq!(nearest.free.cpu_mhz, 4_000, "the emptiest node is the nearest");
 }
 
 #[test]
