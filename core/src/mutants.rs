@@ -212,6 +212,12 @@ mutants!(
     RestoreEvaluatesNothing,
     /// A leader does not look at the evaluations that a restore brought back.
     RestoreNotFollowed,
+    /// A node that may be placed on again is forgotten by the jobs that run on every node.
+    SystemNodeForgotten,
+    /// The new alloc of a system job begins beside the one that is ending.
+    SystemRunsTwice,
+    /// What has succeeded on a node runs there again.
+    SysbatchRunsAgain,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -2,7 +2,7 @@
 //!
 //! `schedule` is a pure function of the view, the evaluation, a seed and a budget. It reconciles each
 //! group (`bucket`, `reconcile`), then finds the best of all nodes for each alloc to place
-//! (`feasible`, `rank`, `score`).
+//! (`feasible`, `rank`, `score`). Jobs that run once on every node are compared node by node (`system`).
 //!
 //! An alloc holds its room until its client says that it has ended, so an update or a rescheduling
 //! needs room beside the old alloc. Where there is none, but will be once the old one has ended, the
@@ -30,6 +30,7 @@ mod retry;
 mod rollout;
 mod room;
 pub mod score;
+mod system;
 
 use alloc::vec::Vec;
 
@@ -37,6 +38,7 @@ use self::bucket::Sorter;
 use self::draft::Draft;
 pub use self::memo::Memo;
 pub use self::rank::field::Choice;
+pub use self::system::{awaits, may_go_on};
 pub use crate::planner::View;
 use crate::types::{Evaluation, Plan};
 
@@ -80,6 +82,11 @@ fn drafted<'a>(mut draft: Draft<'a>, view: View<'a>, eval: &'a Evaluation, seed:
     // replicated clock there.
     let now = state.clock().max(eval.wait_until.unwrap_or_default());
     let sorter = Sorter { state, job, now, eval: eval.id };
+    let everywhere = sorter.wanted().filter(|spec| spec.kind.is_on_every_node());
+    if let (Some(job), Some(_)) = (job, everywhere) {
+        system::fill(&mut draft, job, now, seed);
+        return draft;
+    }
     let buckets = sorter.sort(state.allocs_of_job(eval.job));
     draft.stop(reconcile::stop_strays(&buckets));
     if let (Some(job), true) = (job, sorter.wanted().is_some()) {

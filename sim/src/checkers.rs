@@ -19,6 +19,7 @@
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
+//! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
 //! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
 //!
@@ -58,6 +59,7 @@ pub mod min_healthy;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
 pub mod queues_are_bounded;
+pub mod one_on_each_node;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;
@@ -96,6 +98,7 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
     if counters.clock_jumps == 0 {
         named("min_healthy", min_healthy::check(tables))?;
     }
+    named("one_on_each_node", one_on_each_node::check(tables))?;
     named("node_not_oversubscribed", node_not_oversubscribed::check(tables))
 }
 

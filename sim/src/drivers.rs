@@ -44,7 +44,7 @@ impl Behaviour {
         let flaps = alloc_rng.chance(knobs.flapping_permille) && !has_healed;
         let ends_badly = ends_badly || flaps;
         let own_end_ms = if flaps { own_end_ms / 40 } else { own_end_ms };
-        let ends = ends_badly || kind == JobKind::Batch;
+        let ends = ends_badly || kind.ends();
         Self {
             start_us: rng.between(500, 1_000 * knobs.start_ms_max.max(1)),
             start_failure: fails_to_start.then_some(remedy),

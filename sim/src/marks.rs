@@ -119,6 +119,12 @@ marks!(
     JobPurged,
     /// a batch job's alloc ended well
     BatchComplete,
+    /// a sysbatch job's alloc ended well
+    SysbatchComplete,
+    /// a job that runs on every node looked at a node that takes new allocs again
+    SystemJobWoken,
+    /// an update of a system job waited before it went on
+    UpdateStaggered,
     /// an evaluation waits for room
     EvalBlocked,
     /// an evaluation that had waited for room was worked on

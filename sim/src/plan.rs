@@ -6,6 +6,8 @@
 //! Invariants
 //! - a plan read back from its own text is the same plan;
 //! - lines are in the order of time.
+use drover_core::types::JobKind;
+
 use crate::clock::Moment;
 
 pub mod draw;
@@ -288,7 +290,7 @@ pub enum Spread {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JobAsk {
     pub job: String,
-    pub batch: bool,
+    pub kind: JobKind,
     pub count: u64,
     /// Of each alloc.
     pub tasks: u64,

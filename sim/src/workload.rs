@@ -23,17 +23,18 @@ pub const NAMESPACE: &str = "default";
 const MARK: &str = "MARK";
 /// How long allocs of a new version must run before others follow.
 const MIN_HEALTHY_MS: u64 = 1_000;
+/// Between two steps of a system job's update.
+const STAGGER_MS: u64 = 5_000;
 
 /// The specification that a plan's line stands for.
 #[must_use]
 pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
-    let kind = if ask.batch { JobKind::Batch } else { JobKind::Service };
     Arc::new(JobSpec {
         id: ask.job.clone(),
         name: ask.job.clone(),
         namespace: NAMESPACE.into(),
         region: "global".into(),
-        kind,
+        kind: ask.kind,
         priority: 50,
         datacenters: match ask.spread {
             Spread::OneDatacenter => vec!["dc1".into()],
@@ -91,6 +92,7 @@ fn update_of(ask: &UpdateAsk) -> UpdatePolicy {
         progress_deadline_ms: 20_000,
         canary: narrow(ask.canaries),
         auto_promote: ask.promotion == Promotion::Themselves,
+        stagger_ms: STAGGER_MS,
         ..UpdatePolicy::default()
     }
 }
@@ -161,7 +163,7 @@ fn narrow(number: u64) -> u32 {
 pub fn register_in(state: &mut State, index: u64, count: u64) {
     let spec = spec_of(&JobAsk {
         job: "job1".into(),
-        batch: false,
+        kind: JobKind::Service,
         count,
         tasks: 1,
         cpu_mhz: 100,

@@ -43,6 +43,7 @@ const PARTS: &[Part] = &[
     Part { name: "batch", measure: batch },
     Part { name: "churn", measure: churn::rows },
     Part { name: "one-node", measure: one_node },
+    Part { name: "system", measure: system },
 ];
 
 const FLEETS: [usize; 3] = [1_000, 5_000, 10_000];
@@ -182,4 +183,60 @@ fn one_node() -> Vec<Row> {
             goal: "10 ms",
         },
     ]
+}
+
+/// One system job where nothing runs, and its update, in the plans that a leader would make; then a look
+/// that finds nothing to do, and one node more.
+fn system() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for nodes in FLEETS {
+        let mut world = World::new((0..nodes).map(mock_node));
+        world.keeps_before = false;
+        let mut spec = a_job("agent", 1, (100, 128, 10));
+        spec.kind = JobKind::System;
+        spec.groups[0].update.parallel_max = 0;
+        let quanta = |world: &mut World, eval: EvalId| {
+            let (mut spent, mut placed, mut plans) = (Spent::default(), 0, 0);
+            loop {
+                let (plan, cost) = world.place(eval, PLACEMENTS_PER_STEP_MAX);
+                spent.add(cost);
+                placed += plan.placements.len() + plan.in_place.len();
+                plans += 1;
+                if plan.verdict != Verdict::More {
+                    return (spent, placed, plans);
+                }
+            }
+        };
+        let mut row = |what: &str, (spent, changed, plans): (Spent, usize, usize)| {
+            let whole = spent.whole().as_secs_f64() * 1e3;
+            rows.push(Row {
+                what: format!("{nodes} nodes, system job: {what}"),
+                figure: format!("{whole:.2} ms in {plans} plans: {}", spent.parts(changed)),
+                checked: changed,
+                nomad: "",
+                goal: "",
+            });
+        };
+        let eval = world.register(spec.clone());
+        let placed = quanta(&mut world, eval);
+        assert_eq!(placed.1, nodes, "one on each");
+        row("placed everywhere", placed);
+        spec.groups[0].restart.attempts += 1;
+        let eval = world.register(spec.clone());
+        let updated = quanta(&mut world, eval);
+        assert_eq!(updated.1, nodes, "each takes the new version");
+        row("updated in place", updated);
+        let mut more = mock_node(nodes);
+        more.name = "one-more".to_owned();
+        let id = more.id;
+        world.run(Command::RegisterNode { spec: more.into() });
+        let (nodes_up, reason) = (vec![id], String::new());
+        let status = NodeStatus::Ready;
+        world.run(Command::SetNodeStatus { nodes: nodes_up, status, reason });
+        let eval = world.state.pending_evals().next().expect("the node woke it").id;
+        let one = quanta(&mut world, eval);
+        assert_eq!(one.1, 1, "only there is something to do");
+        row("one node more", one);
+    }
+    rows
 }

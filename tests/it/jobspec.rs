@@ -6,7 +6,7 @@ use std::path::Path;
 
 use drover_core::types::{
     DelayFunction, HealthCheck, JobKind, JobSpec, Operator, ReschedulePolicy, RestartMode,
-    UpdatePolicy,
+    RestartPolicy, UpdatePolicy,
 };
 use drover_shell::api::job::{Job, Row};
 use drover_shell::jobspec::{self, Example, Folder, Inputs, Source};
@@ -107,6 +107,29 @@ fn defaults_are_those_of_nomad() {
     assert_eq!((task.kill_timeout_ms, task.kill_signal.as_str()), (5_000, ""));
     assert_eq!((task.logs.files_max, task.logs.file_mib_max), (10, 10));
     assert_eq!(task.config_json, "{}");
+}
+
+#[test]
+fn defaults_of_jobs_on_every_node_are_those_of_their_likes() {
+    for (name, kind, like) in [
+        ("system", JobKind::System, JobKind::Service),
+        ("sysbatch", JobKind::Sysbatch, JobKind::Batch),
+    ] {
+        let of = |file: String| read(&file.replacen('{', &format!("{{\n type = \"{name}\""), 1));
+        let spec = of(task(""));
+        assert_eq!(spec.kind, kind);
+        let found = &spec.groups[0];
+        assert_eq!(found.restart, RestartPolicy::default_of(like));
+        assert_eq!(found.reschedule.attempts, 0);
+        assert!(!found.reschedule.unlimited);
+        assert_eq!((found.count, found.update.parallel_max), (1, 0), "all at once, unasked");
+        let update = of(group("update {\n stagger = \"10s\"\n}")).groups[0].update;
+        assert_eq!((update.parallel_max, update.stagger_ms), (1, 10_000));
+        // What is shown is read back the same.
+        let shown = serde_json::to_value(Job::of(&spec, &Row::default())).expect("plain data");
+        let again = jobspec::parse_json(shown.to_string().as_bytes()).expect("it is a job");
+        assert_eq!(again.spec, spec);
+    }
 }
 
 #[test]

@@ -19,5 +19,6 @@ mod restores;
 mod scenarios;
 mod sim;
 mod start;
+mod system_scripts;
 mod tidy;
 mod transport;

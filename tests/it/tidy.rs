@@ -66,7 +66,7 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("requests", &["api"]),
     ("proposals", &[]),
     ("state", &[]),
-    ("fsm", &["state", "api"]),
+    ("fsm", &["state", "api", "scheduler"]),
     ("scheduler", &["state", "planner"]),
     ("planner", &["state"]),
     ("api", &[]),

@@ -30,7 +30,7 @@ use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
 use crate::raft::Payload;
 use crate::rng::Rng;
-use crate::scheduler::{Choice, Memo, View, explain, schedule_with};
+use crate::scheduler::{Choice, Memo, View, explain, may_go_on, schedule_with};
 use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
@@ -161,7 +161,7 @@ impl Leader {
         change: Change,
         out: &mut impl Emit<broker::Output>,
     ) {
-        let fits = |job, node| planner::may_fit(state, job, node);
+        let fits = |job, node| may_go_on(state, job, node);
         match change {
             Change::Node(id) => match state.node(id) {
                 Some(node) if node.status == NodeStatus::Init => {

@@ -2,7 +2,8 @@
 //!
 //! Within `interval_ms` of the first end, `attempts` restarts are allowed, each after `delay_ms` and
 //! up to a quarter more, so that tasks that fell together do not rise together. What comes after
-//! is said by `mode`. A service is restarted however it ended, a batch task only if it failed.
+//! is said by `mode`. What never ends by itself (a service, a system job) is restarted however it ended,
+//! a batch task only if it failed.
 //!
 //! Invariants
 //! - more than `attempts` restarts within one interval happen only in mode `delay`, and there the
@@ -64,13 +65,12 @@ impl Restarts {
         rng: &mut Rng,
     ) -> Decision {
         let (kind, policy) = terms;
-        match (end, kind) {
-            (End::Succeeded, JobKind::Batch) => return Decision::Complete,
-            (End::Hopeless, JobKind::Batch | JobKind::Service) => {
+        match end {
+            End::Succeeded if kind.ends() => return Decision::Complete,
+            End::Hopeless => {
                 return Decision::GiveUp { reason: "Error was unrecoverable".to_string() };
             }
-            (End::Failed, JobKind::Batch | JobKind::Service)
-            | (End::Succeeded, JobKind::Service) => {}
+            End::Succeeded | End::Failed => {}
         }
         if policy.attempts == 0 {
             return Decision::GiveUp { reason: "Policy allows no restarts".to_string() };

@@ -5,7 +5,8 @@
 //! - a report that another has overtaken changes nothing;
 //! - a report about an alloc of another node changes nothing;
 //! - an alloc that ends without having been asked to is followed by an evaluation of its job, unless
-//!   it is a batch alloc that completed.
+//!   it is a batch alloc that completed, or one of a system job that failed: another node is no way out;
+//! - one of a job that runs on every node that has made way is followed by an evaluation.
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 
@@ -13,12 +14,13 @@ use super::eval::{self, Cause};
 use super::{Outcome, check_length, deployment, not_found, shortened};
 use crate::api::Rejection;
 use crate::limits::TASK_EVENTS_MAX;
+use crate::scheduler;
 use crate::state::State;
 use crate::state::txn::Txn;
 use crate::time::WallTime;
 use crate::types::{
-    AllocHealth, AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, JobKind,
-    NodeId, TaskPhase, TaskState, Trigger,
+    AllocHealth, AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, NodeId,
+    TaskPhase, TaskState, Trigger,
 };
 
 pub(super) fn stop(txn: &mut Txn<'_>, id: AllocId) -> Result<Outcome, Rejection> {
@@ -40,6 +42,7 @@ pub(super) fn update(
 ) -> Result<Outcome, Rejection> {
     check_length("updates", updates.len())?;
     let (mut jobs, mut watched) = (BTreeSet::new(), BTreeSet::new());
+    let mut vacated = BTreeSet::new();
     for report in updates {
         let ours = txn.state().alloc(report.id).filter(|alloc| alloc.node == node);
         let Some(before) = ours else {
@@ -57,7 +60,11 @@ pub(super) fn update(
         if after.is_healthy() && !before.is_healthy() && is_rolling(txn.state(), &after) {
             jobs.insert(before.job);
         }
+        let (has_made_way, job) = (has_made_way(txn.state(), before, &after), after.job);
         txn.put_alloc(after);
+        if has_made_way && scheduler::awaits(txn.state(), job, node) {
+            vacated.insert(job);
+        }
     }
     let mut first = None;
     for deployment in watched {
@@ -70,6 +77,12 @@ pub(super) fn update(
     }
     for job in jobs {
         let made = eval::create(txn, job, Cause::of(Trigger::AllocFailure));
+        first = first.or(Some(made));
+        vacated.remove(&job);
+    }
+    for job in vacated {
+        let cause = Cause { node: Some(node), ..Cause::of(Trigger::QueuedAllocs) };
+        let made = eval::look_again(txn, job, cause);
         first = first.or(Some(made));
     }
     Ok(Outcome::with_eval(first))
@@ -148,6 +161,14 @@ fn merge_tasks(
     }
 }
 
+/// Whether an alloc has ended that the next one on its node waited for.
+fn has_made_way(state: &State, before: &Allocation, after: &Allocation) -> bool {
+    let ended = !before.client_status.is_terminal() && after.client_status.is_terminal();
+    let job = state.job(after.job).expect("invariant: an alloc's job exists");
+    let is_asked = after.desired == DesiredStatus::Stop && !job.stopped;
+    ended && is_asked && job.newest().spec.kind.is_on_every_node()
+}
+
 /// Whether the servers must look at the job because of this change.
 fn needs_evaluation(state: &State, before: &Allocation, after: &Allocation) -> bool {
     let ended = !before.client_status.is_terminal() && after.client_status.is_terminal();
@@ -156,11 +177,9 @@ fn needs_evaluation(state: &State, before: &Allocation, after: &Allocation) -> b
         return false;
     }
     match after.client_status {
-        ClientStatus::Failed | ClientStatus::Lost => true,
-        ClientStatus::Complete => match job.newest().spec.kind {
-            JobKind::Service => true,
-            JobKind::Batch => false,
-        },
+        ClientStatus::Lost => true,
+        ClientStatus::Failed => !job.newest().spec.kind.is_on_every_node(),
+        ClientStatus::Complete => !job.newest().spec.kind.ends(),
         ClientStatus::Pending | ClientStatus::Running => false,
     }
 }

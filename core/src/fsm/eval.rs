@@ -69,6 +69,28 @@ pub(super) fn create(txn: &mut Txn<'_>, job: JobId, cause: Cause) -> EvalId {
     id
 }
 
+/// Something has changed that the job, which runs on every node, must look at. Where evaluations wait for
+/// their turn already, the last of them sees to it: a thousand nodes that come make no thousand
+/// evaluations.
+pub(super) fn look_again(txn: &mut Txn<'_>, job: JobId, cause: Cause) -> EvalId {
+    let (mut waiting, mut newest) = (0, None);
+    for eval in txn.state().pending_evals_of_job(job) {
+        if eval.wait_until.is_none() && is_made_by_change(eval.trigger) {
+            (waiting, newest) = (waiting + 1, Some(eval));
+        }
+    }
+    // The first of two may be on its way to a plan that has not seen the change. Written again, the last
+    // one is younger than any such plan, and none settles it.
+    match newest.filter(|_| 1 < waiting).cloned() {
+        Some(eval) => {
+            let id = eval.id;
+            txn.put_eval(eval);
+            id
+        }
+        None => create(txn, job, cause),
+    }
+}
+
 /// The job's blocked evaluation, if any, has nothing to wait for any more.
 pub(super) fn cancel_blocked(txn: &mut Txn<'_>, job: JobId, why: &str) {
     let Some(blocked) = txn.state().blocked_eval_of_job(job) else {
@@ -102,7 +124,8 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::FailedFollowUp
         | Trigger::QueuedAllocs
         | Trigger::DeploymentWatcher
-        | Trigger::PlanRefused => true,
+        | Trigger::PlanRefused
+        | Trigger::RollingUpdate => true,
         Trigger::JobRegister | Trigger::JobDeregister | Trigger::AllocStop | Trigger::Manual => {
             false
         }

@@ -37,6 +37,11 @@ pub(super) fn register(
     if check_index.is_some_and(|expected| expected != found) {
         return Err(Rejection::Conflict { index: found });
     }
+    let kind = known.map(|job| job.newest().spec.kind);
+    if kind.is_some_and(|kind| kind != spec.kind) {
+        let why = "a job's type stays as it is: purge the job first, or give this one another name";
+        return Err(invalid("type", why));
+    }
     let id = match known {
         None => create(txn, spec),
         Some(job) if !job.stopped && *job.newest().spec == **spec => job.id,
@@ -113,6 +118,9 @@ fn check_spec(spec: &JobSpec) -> Result<(), Rejection> {
     for group in &spec.groups {
         if !names.insert(group.name.as_str()) {
             return Err(invalid("group", "a group's name is unique within its job"));
+        }
+        if spec.kind.is_on_every_node() && 1 < group.count {
+            return Err(invalid("count", "a job that runs on every node has a count of 0 or 1"));
         }
         if GROUP_COUNT_MAX < group.count {
             return Err(invalid("count", "a group runs at most 50,000 allocs"));

@@ -4,14 +4,18 @@
 //!
 //! Invariants
 //! - a node that registers is not ready before it is heard from;
-//! - every job with an alloc that may run on a node that goes down is evaluated.
+//! - every job with an alloc that may run on a node that goes down is evaluated;
+//! - a job that runs on every node is evaluated when a node takes new allocs again and has something to
+//!   do for it, and only then.
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
 use super::{Outcome, check_length, invalid, not_found, shortened};
 use crate::api::Rejection;
 use crate::limits::NODE_EVENTS_MAX;
+use crate::scheduler;
 use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{EvalId, Index, JobId, Node, NodeEvent, NodeId, NodeSpec, NodeStatus, Trigger};
@@ -41,7 +45,7 @@ fn new_node(spec: &NodeSpec, clock: WallTime) -> Node {
         status: NodeStatus::Init,
         eligible: true,
         status_changed_at: clock,
-        events: alloc::vec::Vec::new(),
+        events: Vec::new(),
         create_index: Index(0),
         modify_index: Index(0),
     }
@@ -68,11 +72,13 @@ pub(super) fn set_status(
             NodeStatus::Down => jobs_at_risk(txn, id, &evaluated),
             NodeStatus::Ready | NodeStatus::Init => BTreeSet::new(),
         };
-        if 0 < nth && txn.rows_left() <= jobs.len() {
+        let rows = jobs.len().max(txn.state().jobs_everywhere().count());
+        if 0 < nth && txn.rows_left() <= rows {
             more = true;
             break;
         }
         mark(txn, id, status, reason);
+        first_eval = first_eval.or(wake_everywhere(txn, id, &mut evaluated));
         for job in jobs {
             let made = eval_of_node(txn, job, id);
             first_eval = first_eval.or(Some(made));
@@ -86,6 +92,32 @@ pub(super) fn set_status(
 fn jobs_at_risk(txn: &Txn<'_>, node: NodeId, evaluated: &BTreeSet<JobId>) -> BTreeSet<JobId> {
     let allocs = txn.state().allocs_of_node(node).filter(|alloc| holds_room(alloc));
     allocs.map(|alloc| alloc.job).filter(|job| !evaluated.contains(job)).collect()
+}
+
+/// The node may have become one that takes new allocs. Jobs that run on every node and have an evaluation
+/// of this command already need no other.
+fn wake_everywhere(
+    txn: &mut Txn<'_>,
+    id: NodeId,
+    evaluated: &mut BTreeSet<JobId>,
+) -> Option<EvalId> {
+    let state = txn.state();
+    let is_open = state.slot_of(id).is_some_and(|slot| state.fleet().is_placeable(slot));
+    if !is_open || planted!(SystemNodeForgotten) {
+        return None;
+    }
+    let awaiting = state
+        .jobs_everywhere()
+        .filter(|&job| !evaluated.contains(&job) && scheduler::awaits(state, job, id));
+    let awaiting: Vec<JobId> = awaiting.collect();
+    let mut first = None;
+    for job in awaiting {
+        let cause = Cause { node: Some(id), ..Cause::of(Trigger::NodeUpdate) };
+        let made = eval::look_again(txn, job, cause);
+        first = first.or(Some(made));
+        evaluated.insert(job);
+    }
+    first
 }
 
 fn mark(txn: &mut Txn<'_>, id: NodeId, status: NodeStatus, reason: &str) {
@@ -116,7 +148,8 @@ pub(super) fn set_eligible(
     let word = if eligible { "eligible" } else { "ineligible" };
     note(&mut node, clock, alloc::format!("Node marked as {word} for scheduling"));
     txn.put_node(node);
-    Ok(Outcome::DONE)
+    let made = wake_everywhere(txn, id, &mut BTreeSet::new());
+    Ok(Outcome::with_eval(made))
 }
 
 pub(super) fn acknowledge(txn: &mut Txn<'_>, id: NodeId, seq: Index) -> Result<Outcome, Rejection> {

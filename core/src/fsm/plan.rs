@@ -60,7 +60,7 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
     match &plan.verdict {
         Verdict::More => {}
         Verdict::Done { failures, queued, later } => {
-            next = next.or(later_eval(txn, plan, later));
+            next = next.or(later_eval(txn, plan, later)).or(next_step(txn, plan));
             complete(txn, Evaluation { next, deployment, ..eval }, failures, queued);
             eval::settle_older(txn, plan.job, plan.based_on);
         }
@@ -233,6 +233,10 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     if plan.based_on < node.create_index {
         return None;
     }
+    // A job that runs on every node has no other to choose: what it knew of this one must still hold.
+    if spec.kind.is_on_every_node() && plan.based_on < node.modify_index {
+        return None;
+    }
     state.fleet().fits(placement.slot, capacity, &placement.ports).ok()?;
     let clock = state.clock();
     Some(Allocation {
@@ -329,6 +333,18 @@ fn complete(
     eval.failures.clone_from(failures);
     eval.queued.clone_from(queued);
     txn.put_eval(eval);
+}
+
+/// The delayed evaluation with which a system job's update goes on.
+fn next_step(txn: &mut Txn<'_>, plan: &Plan) -> Option<EvalId> {
+    let due = plan.next_step?;
+    txn.state().job(plan.job).filter(|job| !job.stopped)?;
+    let cause = Cause {
+        previous: Some(plan.eval),
+        wait_until: Some(due),
+        ..Cause::of(Trigger::RollingUpdate)
+    };
+    Some(eval::create(txn, plan.job, cause))
 }
 
 /// One delayed evaluation for all failed allocs that are to be replaced later.

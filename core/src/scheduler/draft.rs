@@ -7,7 +7,7 @@
 //!   that says so has changed something;
 //! - the job's allocs of all groups are counted before the first one is placed.
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ use super::View;
 use super::bucket::Buckets;
 use super::change::{self, Change};
 use super::crowd::Crowd;
-use super::feasible::distinct;
+use super::feasible::{Suitable, count_of, distinct};
 use super::memo::Memo;
 use super::rank::field::Choice;
 use super::rank::{Chosen, Ranking, Subject};
@@ -24,10 +24,11 @@ use super::retry::{SLACK_MS, delay};
 use super::rollout::Stage;
 use super::room::{Ask, Room};
 use crate::rng::mix;
+use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, EvalStatus, Evaluation, Group, Job, JobSpec, NodeSlot,
-    Placement, PlacementFailure, Plan, Stop, StopReason, Verdict, WatchedGroup,
+    AllocId, Allocation, Capacity, ClientStatus, EvalStatus, Evaluation, Group, Job, JobSpec,
+    NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict, WatchedGroup,
 };
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
@@ -35,22 +36,23 @@ const LATER_MAX: usize = 1_024;
 
 /// See the module.
 pub(super) struct Draft<'a> {
-    memo: &'a mut Memo,
-    view: View<'a>,
-    eval: &'a Evaluation,
-    room: Room<'a>,
-    stops: Vec<Stop>,
-    in_place: Vec<AllocId>,
-    placements: Vec<Placement>,
+    pub(super) memo: &'a mut Memo,
+    pub(super) view: View<'a>,
+    pub(super) eval: &'a Evaluation,
+    pub(super) room: Room<'a>,
+    pub(super) stops: Vec<Stop>,
+    pub(super) in_place: Vec<AllocId>,
+    pub(super) placements: Vec<Placement>,
     failures: BTreeMap<String, PlacementFailure>,
     queued: BTreeMap<String, u32>,
     watched: Vec<WatchedGroup>,
     later: Vec<(&'a Allocation, WallTime)>,
     /// Allocs that this plan may still change.
-    left: usize,
+    pub(super) left: usize,
     progress: Progress,
     /// How the nodes compared at each placement, if somebody wants to know.
-    choices: Option<Vec<Choice>>,
+    pub(super) choices: Option<Vec<Choice>>,
+    next_step: Option<WallTime>,
 }
 
 /// Whether there was more to do than the budget allowed.
@@ -93,6 +95,7 @@ impl<'a> Draft<'a> {
             left: budget,
             progress: Progress::Complete,
             choices: None,
+            next_step: None,
         }
     }
 
@@ -106,7 +109,7 @@ impl<'a> Draft<'a> {
     }
 
     /// How many of `wanted` changes the budget still allows, taken from it.
-    fn spend(&mut self, wanted: usize) -> usize {
+    pub(super) fn spend(&mut self, wanted: usize) -> usize {
         let granted = wanted.min(self.left);
         if granted < wanted {
             self.progress = Progress::CutShort;
@@ -287,6 +290,47 @@ impl<'a> Draft<'a> {
         enough
     }
 
+    /// A node lacks room for its alloc of the group. `nodes` are all that meet the group's demands, and
+    /// how many of them may be placed on.
+    pub(super) fn note_lack(
+        &mut self,
+        group: &Group,
+        (slot, lacking): (NodeSlot, &Shortage),
+        (nodes, evaluated): (&Suitable, u32),
+    ) {
+        *self.queued.entry(group.name.clone()).or_default() += 1;
+        let free = self.room.free(slot).to_capacity();
+        let failure = match self.failures.get_mut(&group.name) {
+            Some(known) => {
+                known.coalesced += 1;
+                known
+            }
+            None => self.failures.entry(group.name.clone()).or_insert_with(|| PlacementFailure {
+                nodes_evaluated: evaluated,
+                nodes_available: nodes.available.clone(),
+                nearest: free,
+                ..PlacementFailure::default()
+            }),
+        };
+        let rank = |free: Capacity| (free.memory_mib, free.cpu_mhz, free.disk_mib);
+        if rank(failure.nearest) < rank(free) {
+            failure.nearest = free;
+        }
+        *count_of(&mut failure.exhausted, &lacking.to_string()) += 1;
+    }
+
+    /// The job is to be looked at again at that moment, unless somebody does so before.
+    pub(super) fn go_on_at(&mut self, due: Option<WallTime>) {
+        let Some(due) = due else { return };
+        let is_waited_for = self.view.state.pending_evals_of_job(self.eval.job).any(|other| {
+            let is_step = other.trigger == Trigger::RollingUpdate && other.id != self.eval.id;
+            is_step && other.wait_until.is_some_and(|at| at <= due.plus_ms(SLACK_MS))
+        });
+        if !is_waited_for {
+            self.next_step = Some(self.next_step.map_or(due, |known| known.min(due)));
+        }
+    }
+
     pub(super) fn into_plan(self) -> Plan {
         let later = self.follow_ups();
         let verdict = match self.progress {
@@ -306,6 +350,7 @@ impl<'a> Draft<'a> {
             in_place: self.in_place,
             watched: self.watched,
             verdict,
+            next_step: self.next_step,
         }
     }
 
@@ -347,12 +392,12 @@ fn of_older<'a>(job: &'a Job, work: &mut Work<'a>) -> Vec<Work<'a>> {
     older.collect()
 }
 
-fn position(at: usize) -> u16 {
+pub(super) fn position(at: usize) -> u16 {
     u16::try_from(at).expect("invariant: a job has fewer than 65,536 groups")
 }
 
 /// What the step from the alloc's version to the newest means for allocs of `group`.
-fn step(job: &Job, alloc: &Allocation, group: &Group) -> Change {
+pub(super) fn step(job: &Job, alloc: &Allocation, group: &Group) -> Change {
     let Some(old) = job.version(alloc.version) else {
         return Change::Destructive;
     };

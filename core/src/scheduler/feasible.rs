@@ -199,6 +199,24 @@ impl<'a> Feasibility<'a> {
         self.judge_demands(&self.shared, Subject::Class(class))
     }
 
+    /// Whether the one node meets every demand.
+    pub(super) fn admits(&self, state: &State, slot: NodeSlot) -> bool {
+        let fleet = state.fleet();
+        let (class, node) = (fleet.class_key(fleet.class(slot)), state.node_at(slot));
+        let is_fit =
+            |node| self.judge_demands(&self.escaped, Subject::Node(node)) == Judgement::Fit;
+        self.judge_class(class) == Judgement::Fit && node.is_some_and(is_fit)
+    }
+
+    /// Whether the node meets what was demanded of it by name, drivers aside.
+    pub(super) fn still_admits(&self, node: &Node) -> bool {
+        let subject = Subject::Node(node);
+        let within = |pattern: &String| compare::glob_matches(pattern, &node.spec.datacenter);
+        self.spec.datacenters.iter().any(within)
+            && self.judge_demands(&self.shared, subject) == Judgement::Fit
+            && self.judge_demands(&self.escaped, subject) == Judgement::Fit
+    }
+
     fn judge_demands(&self, demands: &[Demand<'_>], subject: Subject<'_>) -> Judgement {
         match demands.iter().find(|demand| !demand.holds(self.spec, subject)) {
             Some(broken) => Judgement::Unfit(broken.written()),

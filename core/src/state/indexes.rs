@@ -43,6 +43,8 @@ pub(crate) struct Indexes {
     pub(crate) deployments_by_uuid: BTreeSet<(u64, DeploymentId)>,
     /// Running deployments that wait for progress, by the moment until which they do.
     pub(crate) deployment_deadlines: BTreeSet<(WallTime, DeploymentId)>,
+    /// Jobs that want to run on every node.
+    pub(crate) everywhere: BTreeSet<JobId>,
 }
 
 /// Whether the alloc has ended and was stopped or replaced. One that ended without either still
@@ -72,6 +74,11 @@ impl Indexes {
             let other = names.insert(spec.id.clone(), job.id);
             assert!(other.is_none(), "a name belongs to one job");
         }
+        let everywhere = |job: &Job| {
+            let runs = !job.stopped && !job.purged;
+            (runs && job.newest().spec.kind.is_on_every_node()).then_some(job.id)
+        };
+        shift(&mut self.everywhere, before.and_then(everywhere), after.and_then(everywhere));
     }
 
     /// An evaluation's row went from `before` to `after`.

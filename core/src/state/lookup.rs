@@ -56,6 +56,11 @@ impl State {
         self.job(id)
     }
 
+    /// Jobs that want to run on every node.
+    pub fn jobs_everywhere(&self) -> impl Iterator<Item = JobId> {
+        self.by.everywhere.iter().copied()
+    }
+
     #[must_use]
     pub fn eval(&self, id: EvalId) -> Option<&Evaluation> {
         self.evals.row(id)

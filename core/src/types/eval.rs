@@ -68,6 +68,8 @@ pub enum Trigger {
     Manual,
     /// A deployment has come further, or to its end.
     DeploymentWatcher,
+    /// The next step of a system job's update is due.
+    RollingUpdate,
 }
 
 /// See the module's table.

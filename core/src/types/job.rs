@@ -22,6 +22,30 @@ pub enum JobKind {
     Service,
     /// Runs until it has succeeded.
     Batch,
+    /// Like a service, once on every node that meets its demands.
+    System,
+    /// Like a batch, once on every node that meets its demands.
+    Sysbatch,
+}
+
+impl JobKind {
+    /// Whether each group has one alloc on every node, instead of a count.
+    #[must_use]
+    pub const fn is_on_every_node(self) -> bool {
+        match self {
+            Self::System | Self::Sysbatch => true,
+            Self::Service | Self::Batch => false,
+        }
+    }
+
+    /// Whether an alloc that has succeeded is done, and not to be replaced.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        match self {
+            Self::Batch | Self::Sysbatch => true,
+            Self::Service | Self::System => false,
+        }
+    }
 }
 
 /// A whole job.
@@ -164,19 +188,18 @@ pub enum HealthCheck {
 }
 
 impl RestartPolicy {
-    /// Nomad's defaults: service 2 in 30 min, batch 3 in 24 h, 15 s apart, then fail.
+    /// Nomad's defaults: what does not end 2 in 30 min, what ends 3 in 24 h, 15 s apart, then fail.
     #[must_use]
     pub const fn default_of(kind: JobKind) -> Self {
-        let (attempts, interval_ms) = match kind {
-            JobKind::Service => (2, 30 * 60_000),
-            JobKind::Batch => (3, 24 * 3_600_000),
-        };
+        let (attempts, interval_ms) =
+            if kind.ends() { (3, 24 * 3_600_000) } else { (2, 30 * 60_000) };
         Self { attempts, interval_ms, delay_ms: 15_000, mode: RestartMode::Fail }
     }
 }
 
 impl ReschedulePolicy {
-    /// Nomad's defaults: service for ever, 30 s growing exponentially to 1 h; batch once in 24 h after 5 s.
+    /// Nomad's defaults: service for ever, 30 s growing exponentially to 1 h; batch once in 24 h after 5 s;
+    /// on every node never: there is no other node to go to.
     #[must_use]
     pub const fn default_of(kind: JobKind) -> Self {
         match kind {
@@ -196,7 +219,24 @@ impl ReschedulePolicy {
                 delay_ms_max: 0,
                 unlimited: false,
             },
+            JobKind::System | JobKind::Sysbatch => Self {
+                attempts: 0,
+                interval_ms: 0,
+                delay_ms: 0,
+                delay_function: DelayFunction::Constant,
+                delay_ms_max: 0,
+                unlimited: false,
+            },
         }
+    }
+}
+
+impl UpdatePolicy {
+    /// Nomad's, for a job that says nothing of it: one on every node is replaced everywhere at once.
+    #[must_use]
+    pub fn default_of(kind: JobKind) -> Self {
+        let usual = Self::default();
+        if kind.is_on_every_node() { Self { parallel_max: 0, ..usual } } else { usual }
     }
 }
 

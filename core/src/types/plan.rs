@@ -32,6 +32,8 @@ pub struct Plan {
     pub watched: Vec<WatchedGroup>,
     /// What becomes of the evaluation when the plan is applied.
     pub verdict: Verdict,
+    /// When a system job's update goes on: a delayed evaluation is made for that moment.
+    pub next_step: Option<WallTime>,
 }
 
 /// One alloc to stop.

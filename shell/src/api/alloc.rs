@@ -394,6 +394,8 @@ pub(super) const fn kind(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Service => "service",
         JobKind::Batch => "batch",
+        JobKind::System => "system",
+        JobKind::Sysbatch => "sysbatch",
     }
 }
 

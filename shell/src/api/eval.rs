@@ -100,6 +100,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::PlanRefused => "max-plan-attempts",
         Trigger::AllocStop => "alloc-stop",
         Trigger::DeploymentWatcher => "deployment-watcher",
+        Trigger::RollingUpdate => "rolling-update",
     }
 }
 

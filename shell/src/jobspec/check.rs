@@ -125,7 +125,15 @@ impl Check<'_> {
 
     fn group(&mut self, kind: JobKind, group: &Group) {
         self.name("name", &group.name, &['/', '\\', '\0']);
-        if GROUP_COUNT_MAX < group.count {
+        if kind.is_on_every_node() && 1 < group.count {
+            let why = format!(
+                "{} is more than 1: a job of this type runs once on every node; drop count, put more \
+                 groups into the job, or make it a {}",
+                group.count,
+                if kind.ends() { "batch" } else { "service" }
+            );
+            self.wrong("count", why);
+        } else if GROUP_COUNT_MAX < group.count {
             self.wrong("count", format!("{} is more than {GROUP_COUNT_MAX}", group.count));
         }
         self.meta(&group.meta);
@@ -282,6 +290,11 @@ impl Check<'_> {
         if policy.auto_promote && policy.canary == 0 {
             let why = "there is nothing to promote without canaries: set canary = 1, or more";
             self.wrong("auto_promote", why);
+        }
+        if policy.auto_revert && kind.is_on_every_node() {
+            let why = "an update of a job on every node is watched by no deployment, which could go \
+                       back: drop it";
+            self.wrong("auto_revert", why);
         }
         if 0 < policy.canary && kind != JobKind::Service {
             self.wrong("canary", "only a service has canaries: drop it, or make the job a service");

@@ -60,10 +60,11 @@ fn tell(machine: &Machine, key: TaskKey, change: TaskChange) {
 impl LifeDriver {
     fn behaviour(&self, key: TaskKey, job: Option<&str>) -> Behaviour {
         let (plan, has_healed) = (&self.stage.plan, self.stage.has_healed());
-        let is_batch = plan.lines.iter().any(|line| {
-            matches!(&line.act, Act::Register(ask) if ask.batch && Some(ask.job.as_str()) == job)
+        let kind = plan.lines.iter().find_map(|line| match &line.act {
+            Act::Register(ask) if Some(ask.job.as_str()) == job => Some(ask.kind),
+            _ => None,
         });
-        let kind = if is_batch { JobKind::Batch } else { JobKind::Service };
+        let kind = kind.unwrap_or(JobKind::Service);
         Behaviour::draw(plan, key, kind, has_healed)
     }
 

@@ -53,6 +53,7 @@ mod tests {
                 queued: BTreeMap::new(),
                 later: vec![],
             },
+            next_step: None,
         };
         let entry =
             Entry { stamp: state.clock(), session: None, command: Command::ApplyPlan(plan) };

@@ -1,5 +1,6 @@
 //! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked and no node
-//! has room for it; what runs is of the newest version, unless an evaluation waits for room; and nothing
+//! has room for it; for every system and sysbatch job the same of each node (`everywhere`);
+//! what runs is of the newest version, unless an evaluation waits for room; and nothing
 //! runs that should not — the purpose of the whole thing. Where the newest version may not take over,
 //! older ones run instead, and some may be missing.
 //!
@@ -15,9 +16,13 @@ use drover_core::types::{
 
 use super::Verdict;
 
+mod everywhere;
+
 /// Compares what is desired with the allocs of which a process lives.
 pub fn check(state: &State, live: &BTreeSet<AllocId>) -> Verdict {
     for job in state.jobs() {
+        let is_everywhere = job.newest().spec.kind.is_on_every_node();
+        let check_job = if is_everywhere { everywhere::check_job } else { check_job };
         check_job(state, job).map_err(|why| format!("{}: {why}", job.newest().spec.id))?;
     }
     let mut wanted = BTreeSet::new();

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_core::fsm::{Command, Entry};
 use drover_core::state::{Change, State};
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, JobKind,
+    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job,
     NodeId, NodeStatus, Plan, StopReason, TaskChange, TaskKey,
 };
 
@@ -164,6 +164,9 @@ impl Unneeded {
         if alloc.canary {
             return check_canary(state, plan, job, alloc);
         }
+        if job.newest().spec.kind.is_on_every_node() {
+            return check_on_node(state, plan, (job, name, group.count), alloc);
+        }
         let surplus = self.0.entry(name.to_owned()).or_insert_with(|| {
             let of_job = || state.allocs_of_job(alloc.job);
             let is_of_group = |other: &&Allocation| group_of(job, other) == Some(name);
@@ -186,6 +189,27 @@ impl Unneeded {
     }
 }
 
+/// What runs on every node goes where the job does not mean the node, or when there is another.
+fn check_on_node(
+    state: &State,
+    plan: &Plan,
+    (job, name, count): (&Job, &str, u32),
+    alloc: &Allocation,
+) -> Verdict {
+    let Some(node) = state.node(alloc.node) else { return Ok(()) };
+    let is_stale = plan.based_on < job.modify_index.max(node.modify_index);
+    let datacenters = &job.newest().spec.datacenters;
+    let is_meant = datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let has_twin = state.allocs_of_node(alloc.node).any(|other| {
+        let is_ours = other.job == job.id && group_of(job, other) == Some(name);
+        is_ours && other.id != alloc.id && !other.client_status.is_terminal()
+    });
+    if is_stale || !is_meant || has_twin || count == 0 {
+        return Ok(());
+    }
+    Err(format!("{} wants one on {}", job.newest().spec.id, node.spec.name))
+}
+
 /// A canary goes when a newer version has come, or its own has failed.
 fn check_canary(state: &State, plan: &Plan, job: &Job, alloc: &Allocation) -> Verdict {
     let newest = job.newest().version;
@@ -202,7 +226,7 @@ fn check_canary(state: &State, plan: &Plan, job: &Job, alloc: &Allocation) -> Ve
 /// Whether the alloc is one of its group's count, or is in the place of one.
 fn speaks(job: &Job, alloc: &Allocation) -> bool {
     let newest = job.newest();
-    let is_of_old_run = newest.spec.kind == JobKind::Batch && alloc.version < newest.version;
+    let is_of_old_run = newest.spec.kind.ends() && alloc.version < newest.version;
     let has_ended = matches!(alloc.client_status, ClientStatus::Complete | ClientStatus::Failed);
     runs(alloc) && !alloc.canary && alloc.next.is_none() && !(is_of_old_run && has_ended)
 }
@@ -331,6 +355,7 @@ mod tests {
                 in_place,
                 verdict,
                 watched,
+                next_step: None,
             };
             fill(&mut plan);
             self.enter(Command::ApplyPlan(plan))

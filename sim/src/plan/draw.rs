@@ -8,12 +8,14 @@
 use std::cell::Cell;
 
 use drover_core::limits::CLOCK_DRIFT_PERMILLE_MAX;
+use drover_core::types::JobKind;
 
 use super::entropy::Entropy;
 use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, UpdateAsk, Way, Who,
 };
 
+mod everywhere;
 mod updates;
 
 /// Nothing breaks before the servers had time to meet.
@@ -52,6 +54,7 @@ impl Plan {
         draw_unrest(&mut rng.fork("unrest"), size, &mut lines);
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
         updates::draw(&mut rng.fork("updates"), size, JOBS, &mut lines);
+        everywhere::draw(&mut rng.fork("everywhere"), size, JOBS, &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
@@ -280,7 +283,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
     match rng.between(0, 99) {
         0..=44 => Act::Register(JobAsk {
             job,
-            batch: number.is_multiple_of(3),
+            kind: if number.is_multiple_of(3) { JobKind::Batch } else { JobKind::Service },
             spread: draw_spread(rng),
             count: rng.between(0, 6),
             tasks: if rng.chance(250) { 2 } else { 1 },

@@ -15,6 +15,8 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
+use drover_core::types::JobKind;
+
 use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Promotion, Spread, Steering, Subject,
     UpdateAsk, Way, Who,
@@ -118,7 +120,7 @@ impl fmt::Display for Act {
 impl fmt::Display for JobAsk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { job, count, tasks, cpu_mhz, memory_mib, ports, fixed_port, mark, .. } = self;
-        let kind = if self.batch { "batch" } else { "service" };
+        let kind = kind_word(self.kind);
         write!(f, "{job} {kind} {} count={count} tasks={tasks} ", spread_word(self.spread))?;
         write!(f, "cpu={cpu_mhz} memory={memory_mib} ports={ports} ")?;
         write!(f, "fixed={fixed_port} mark={mark}")?;
@@ -161,6 +163,17 @@ const fn damage_word(damage: Damage) -> &'static str {
         Damage::Bit => "rot",
         Damage::LostWrite => "lose-write",
         Damage::Misdirected => "misdirect",
+    }
+}
+
+const KINDS: [JobKind; 4] = [JobKind::Service, JobKind::Batch, JobKind::System, JobKind::Sysbatch];
+
+const fn kind_word(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Service => "service",
+        JobKind::Batch => "batch",
+        JobKind::System => "system",
+        JobKind::Sysbatch => "sysbatch",
     }
 }
 
@@ -345,11 +358,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
     let number = |word: &str, name: &str| word.strip_prefix(name)?.parse().ok();
     Some(JobAsk {
         job: job.into(),
-        batch: match kind {
-            "batch" => true,
-            "service" => false,
-            _ => return None,
-        },
+        kind: KINDS.into_iter().find(|&known| kind_word(known) == kind)?,
         spread: spreads.into_iter().find(|&known| spread_word(known) == spread)?,
         count: number(count, "count=")?,
         tasks: number(tasks, "tasks=")?,

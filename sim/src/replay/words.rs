@@ -201,5 +201,6 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::AllocStop => "an operator stopped an alloc",
         Trigger::Manual => "an operator asked",
         Trigger::DeploymentWatcher => "a deployment has come further",
+        Trigger::RollingUpdate => "the next step of an update was due",
     }
 }

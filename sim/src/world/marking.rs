@@ -191,8 +191,9 @@ fn mark_allocs(marks: &mut Marks, state: &State, now: &mut Before) {
             ClientStatus::Complete => {
                 let is_wanted = alloc.desired == DesiredStatus::Run;
                 let job = state.job(alloc.job).filter(|_| is_wanted);
-                let is_batch = job.is_some_and(|job| job.newest().spec.kind == JobKind::Batch);
-                marks.reach_if(is_batch, Mark::BatchComplete);
+                let kind = job.map(|job| job.newest().spec.kind);
+                marks.reach_if(kind == Some(JobKind::Batch), Mark::BatchComplete);
+                marks.reach_if(kind == Some(JobKind::Sysbatch), Mark::SysbatchComplete);
             }
             ClientStatus::Pending | ClientStatus::Running => (),
         }
@@ -211,5 +212,10 @@ fn mark_evals(marks: &mut Marks, state: &State, now: &mut Before) {
     for eval in state.evals() {
         marks.reach_if(eval.status == EvalStatus::Cancelled, Mark::EvalCancelled);
         marks.reach_if(eval.trigger == Trigger::PlanRefused, Mark::PlanRefused);
+        marks.reach_if(eval.trigger == Trigger::RollingUpdate, Mark::UpdateStaggered);
+        let is_of_node = eval.trigger == Trigger::NodeUpdate;
+        let kind = state.job(eval.job).map(|job| job.newest().spec.kind);
+        let is_everywhere = kind.is_some_and(JobKind::is_on_every_node);
+        marks.reach_if(is_of_node && is_everywhere, Mark::SystemJobWoken);
     }
 }

@@ -378,6 +378,7 @@ fn plan() -> Plan {
         in_place: vec![AllocId(8)],
         watched: vec![WatchedGroup { group: 0, canaries: 1 }],
         verdict: Verdict::More,
+        next_step: Some(WallTime { unix_ms: 9 }),
     }
 }
 

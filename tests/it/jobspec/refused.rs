@@ -50,15 +50,30 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
     );
     says(&task("resources {\n cores = 2\n}"), "`cores` is a part of Nomad's");
     says("job \"j\" {\n periodic {\n cron = \"@daily\"\n }\n}", "`periodic` is a part of Nomad's");
-    says(
-        "job \"j\" {\n type = \"system\"\n}",
-        "jobs of type \"system\" are a part of Nomad that Drover does not support yet",
-    );
     says("job \"j\" {\n all_at_once = true\n}", "`all_at_once` is a part of Nomad's");
     says(
         &group("constraint {\n distinct_property = \"${meta.rack}\"\n}"),
         "`distinct_property` is a part of Nomad's",
     );
+}
+
+#[test]
+fn what_makes_no_sense_on_every_node_is_refused() {
+    for name in ["system", "sysbatch"] {
+        let of = |rest: &str| group(rest).replacen('{', &format!("{{\n type = \"{name}\""), 1);
+        says(&of("count = 2"), "2 is more than 1: a job of this type runs once on every node");
+        says(
+            &of("reschedule {\n attempts = 3\n unlimited = false\n interval = \"1h\"\n}"),
+            &format!("a {name} job runs on every node, so what fails has no other to go to"),
+        );
+        says(
+            &of("update {\n canary = 1\n}"),
+            "only a service has canaries: drop it, or make the job a service",
+        );
+        says(&of("update {\n auto_revert = true\n}"), "is watched by no deployment");
+        // As Nomad and we ourselves write the job down.
+        read(&of("count = 0\n reschedule {\n attempts = 0\n unlimited = false\n}"));
+    }
 }
 
 #[test]

@@ -71,13 +71,17 @@ impl Job {
             kind: text(match spec.kind {
                 JobKind::Service => "service",
                 JobKind::Batch => "batch",
+                JobKind::System => "system",
+                JobKind::Sysbatch => "sysbatch",
             }),
             priority: Some(i64::from(spec.priority)),
             all_at_once: Some(false),
             datacenters: Some(spec.datacenters.clone()),
             node_pool: text("default"),
             constraints: constraints(&spec.constraints),
-            task_groups: Some(spec.groups.iter().map(TaskGroup::of).collect()),
+            task_groups: Some(
+                spec.groups.iter().map(|group| TaskGroup::of(spec.kind, group)).collect(),
+            ),
             update: Some(Update::none()),
             dispatched: Some(false),
             meta: some(&spec.meta),
@@ -101,7 +105,9 @@ fn constraints(list: &[Demand]) -> Option<Vec<Constraint>> {
 }
 
 impl TaskGroup {
-    fn of(group: &Group) -> Self {
+    fn of(kind: JobKind, group: &Group) -> Self {
+        // What runs on every node is never placed on another.
+        let reschedule = Some(&group.reschedule).filter(|_| !kind.is_on_every_node());
         let restart = RestartPolicy::of(&group.restart);
         Self {
             name: text(&group.name),
@@ -109,7 +115,7 @@ impl TaskGroup {
             constraints: constraints(&group.constraints),
             tasks: Some(group.tasks.iter().map(|task| Task::of(task, &restart)).collect()),
             restart_policy: Some(restart.clone()),
-            reschedule_policy: Some(ReschedulePolicy::of(&group.reschedule)),
+            reschedule_policy: reschedule.map(ReschedulePolicy::of),
             ephemeral_disk: Some(EphemeralDisk {
                 sticky: Some(false),
                 migrate: Some(false),

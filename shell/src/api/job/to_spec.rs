@@ -94,19 +94,14 @@ impl Conversion {
 
     fn job(&mut self, job: &Job) -> JobSpec {
         unsupported::of_job(job, &mut self.problems);
-        let kind = match job.kind.as_deref() {
-            Some(named @ ("system" | "sysbatch")) => {
-                self.wrong("type", format!(
-                    "jobs of type \"{named}\" are a part of Nomad that Drover does not support yet; \
-                     use \"service\" or \"batch\""
-                ));
-                JobKind::Service
-            }
-            _ => {
-                let words = [("service", JobKind::Service), ("batch", JobKind::Batch)];
-                self.word("type", job.kind.as_ref(), &words, JobKind::Service)
-            }
-        };
+        let words = [
+            ("service", JobKind::Service),
+            ("batch", JobKind::Batch),
+            ("system", JobKind::System),
+            ("sysbatch", JobKind::Sysbatch),
+        ];
+        let kind = self.word("type", job.kind.as_ref(), &words, JobKind::Service);
+        unsupported::of_kind(job, kind, &mut self.problems);
         let id = text(job.id.as_ref(), "");
         let datacenters = job.datacenters.clone().unwrap_or_default();
         let groups =
@@ -148,7 +143,7 @@ impl Conversion {
             network: self.network(&path, group.networks.as_ref()),
             restart,
             reschedule: self.reschedule(&path, kind, &[&job.reschedule, &group.reschedule_policy]),
-            update: self.update(&path, &[&job.update, &group.update]),
+            update: self.update(&path, kind, &[&job.update, &group.update]),
             disk_mib: self.number(&format!("{path}.ephemeral_disk.size"), disk, DISK_MIB),
             meta: texts(group.meta.as_ref()),
             shutdown_delay_ms: self.ms(&format!("{path}.shutdown_delay"), group.shutdown_delay, 0),
@@ -340,14 +335,15 @@ impl Conversion {
         made
     }
 
-    fn update(&mut self, path: &str, given: &[&Option<Update>]) -> UpdatePolicy {
+    fn update(&mut self, path: &str, kind: JobKind, given: &[&Option<Update>]) -> UpdatePolicy {
         let path = format!("{path}.update");
         let checks = [
             ("checks", HealthCheck::Checks),
             ("task_states", HealthCheck::TaskStates),
             ("manual", HealthCheck::Manual),
         ];
-        let mut made = UpdatePolicy::default();
+        let mut made = UpdatePolicy::default_of(kind);
+        let mut usual_parallel = UpdatePolicy::default().parallel_max;
         for one in given.iter().copied().flatten() {
             // Nomad shows an empty update block where the job itself has none.
             if one.health_check.as_deref() == Some("") && one.healthy_deadline == Some(Ns(0)) {
@@ -357,7 +353,7 @@ impl Conversion {
                 parallel_max: self.number(
                     &format!("{path}.max_parallel"),
                     one.max_parallel,
-                    made.parallel_max,
+                    usual_parallel,
                 ),
                 health_check: self.word(
                     &format!("{path}.health_check"),
@@ -385,6 +381,7 @@ impl Conversion {
                     made.progress_deadline_ms,
                 ),
             };
+            usual_parallel = made.parallel_max;
         }
         made
     }

@@ -2,9 +2,10 @@
 //!
 //! Invariants
 //! - what is empty (`null`, `[]`, `{}`, `""`, `0`, `false`) asks for nothing and passes.
+use drover_core::types::JobKind;
 use serde_json::Value as Json;
 
-use super::{Job, Network, Ns, Resources, Task, TaskGroup};
+use super::{Job, Network, Ns, ReschedulePolicy, Resources, Task, TaskGroup};
 use crate::jobspec::check::Problem;
 use crate::jobspec::diagnostic::Dialect;
 
@@ -71,6 +72,33 @@ pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
         ("vault_token", is_text(job.vault_token.as_ref(), &[])),
         ("vault_namespace", is_text(job.vault_namespace.as_ref(), &["default"])),
     ]);
+}
+
+/// What makes no sense for a job of this type.
+pub(super) fn of_kind(job: &Job, kind: JobKind, list: &mut Vec<Problem>) {
+    if !kind.is_on_every_node() {
+        return;
+    }
+    let name = job.kind.as_deref().unwrap_or_default();
+    let groups = job.task_groups.iter().flatten();
+    let groups = groups.map(|group| (group.name.as_deref(), &group.reschedule_policy));
+    for (group, policy) in core::iter::once((None, &job.reschedule)).chain(groups) {
+        if policy.as_ref().is_some_and(reschedules) {
+            let of = group.map(|group| format!("group[{group}].")).unwrap_or_default();
+            let why = format!(
+                "a {name} job runs on every node, so what fails has no other to go to: drop the block; \
+                 `restart` says how often it is tried where it is"
+            );
+            list.push(Problem { field: format!("{of}reschedule"), why });
+        }
+    }
+}
+
+/// Newer Nomads write a policy of nothing for such jobs.
+fn reschedules(policy: &ReschedulePolicy) -> bool {
+    policy.attempts.is_some_and(|attempts| attempts != 0)
+        || policy.unlimited == Some(true)
+        || [policy.interval, policy.delay, policy.max_delay].into_iter().any(is_ns)
 }
 
 /// Everything of the group at `path`.

@@ -2,6 +2,8 @@
 //!
 //! Invariants
 //! - requests are what they were without it, but for their update policies.
+use drover_core::types::JobKind;
+
 use crate::plan::entropy::Entropy;
 use crate::plan::{Act, Line, Promotion, Steering, UpdateAsk};
 
@@ -11,7 +13,7 @@ use super::Size;
 pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, jobs: u64, lines: &mut Vec<Line>) {
     for line in lines.iter_mut() {
         let Act::Register(ask) = &mut line.act else { continue };
-        if !ask.batch && rng.chance(500) {
+        if ask.kind == JobKind::Service && rng.chance(500) {
             ask.update = policy(rng);
         }
     }

@@ -139,10 +139,20 @@ impl Generator {
 
     fn register_job(&mut self, state: &State) -> Command {
         let (namespace, name) = self.job_name();
-        let kind = self.one_of(&[JobKind::Service, JobKind::Batch]);
-        let mut spec = JobSpec { namespace, ..job_spec(&name, kind, self.small(4)) };
+        // A job keeps its type, but for an attempt now and then.
+        let kinds = [JobKind::Service, JobKind::Batch, JobKind::System, JobKind::Sysbatch];
+        let own = match (name.as_str(), namespace.as_str()) {
+            ("a", _) => JobKind::Service,
+            ("b", "default") => JobKind::Batch,
+            ("b", _) => JobKind::Sysbatch,
+            (_, "default") => JobKind::Service,
+            _ => JobKind::System,
+        };
+        let kind = if self.rng.chance(950) { own } else { self.one_of(&kinds) };
+        let most = if kind.is_on_every_node() && self.rng.chance(950) { 2 } else { 4 };
+        let mut spec = JobSpec { namespace, ..job_spec(&name, kind, self.small(most)) };
         if self.rng.chance(300) {
-            spec.groups.insert(0, group("second", kind, self.small(3)));
+            spec.groups.insert(0, group("second", kind, self.small(most.min(3))));
         }
         if self.rng.chance(50) {
             spec.priority = 0;
@@ -199,6 +209,7 @@ impl Generator {
             in_place: self.some(&allocs, 200),
             watched: self.watched(),
             verdict: self.verdict(&allocs),
+            next_step: self.rng.chance(100).then(|| state.clock().plus_ms(5_000)),
         }
     }
 

@@ -114,6 +114,7 @@ fn sample_plan(moment: WallTime) -> Plan {
             queued: BTreeMap::from([("web".to_owned(), 2)]),
             later: vec![(AllocId(7), moment)],
         },
+        next_step: Some(moment),
     }
 }
 

@@ -98,6 +98,7 @@ impl World {
             in_place: vec![],
             watched: vec![],
             verdict: done(),
+            next_step: None,
         }
     }
 

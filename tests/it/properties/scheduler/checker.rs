@@ -27,7 +27,7 @@ impl Taken {
         }
     }
 
-    fn is_within(&self, usable: Capacity) -> bool {
+    pub(crate) fn is_within(&self, usable: Capacity) -> bool {
         self.cpu_mhz <= u64::from(usable.cpu_mhz)
             && self.memory_mib <= u64::from(usable.memory_mib)
             && self.disk_mib <= u64::from(usable.disk_mib)
@@ -104,7 +104,29 @@ pub(crate) fn check_plan(view: &View<'_>, plan: &Plan, budget: usize) {
         return;
     }
     check_room(state, plan);
-    check_groups(state, plan, &stopped);
+    let job = state.job(plan.job).expect("a known job");
+    if job.newest().spec.kind.is_on_every_node() {
+        check_nodes(state, plan);
+    } else {
+        check_groups(state, plan, &stopped);
+    }
+}
+
+/// One of a group on a node, and none beside one that has not ended.
+fn check_nodes(state: &State, plan: &Plan) {
+    let job = state.job(plan.job).expect("a known job");
+    let mut taken: BTreeSet<(NodeId, &str)> = BTreeSet::new();
+    for alloc in state.allocs_of_job(plan.job) {
+        if !alloc.client_status.is_terminal() {
+            taken.insert((alloc.node, state.group_name(alloc).expect("a kept version")));
+        }
+    }
+    for placement in &plan.placements {
+        let node = state.node_at(placement.slot).expect("a placement names a node");
+        let group = &group_of(job, plan, placement).1;
+        assert!(0 < group.count, "a group of none is placed nowhere");
+        assert!(taken.insert((node.spec.id, &group.name)), "two of a group on one node");
+    }
 }
 
 /// The group that a placement is of, with its version's specification.

@@ -142,7 +142,8 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
             }
             // One plan is under way while the next is made.
             let fresh = |rng: &mut Rng, name: &str| {
-                let mut spec = a_job(rng, nth);
+                // The types of which each alloc has a choice.
+                let mut spec = a_job(rng, nth % 4);
                 spec.id = format!("{name}{nth}");
                 spec.groups.truncate(1);
                 spec.groups[0].count += 1;

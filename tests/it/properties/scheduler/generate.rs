@@ -45,7 +45,13 @@ pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
 }
 
 pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
-    let kind = one_of(rng, &[JobKind::Service, JobKind::Batch]);
+    // A job keeps its type.
+    let kind = match nth % 6 {
+        1 | 3 => JobKind::Batch,
+        4 => JobKind::System,
+        5 => JobKind::Sysbatch,
+        _ => JobKind::Service,
+    };
     let mut spec = job(kind, small(rng, 0, 6));
     spec.id = format!("job{nth}");
     spec.priority = u8::try_from(rng.between(1, 100)).expect("a small number");
@@ -66,6 +72,12 @@ pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
         let mut group = spec.groups[0].clone();
         name.clone_into(&mut group.name);
         fit_out(rng, &mut group);
+        if kind.is_on_every_node() {
+            group.count = group.count.min(1);
+            group.reschedule = ReschedulePolicy::default_of(kind);
+            group.update.parallel_max = one_of(rng, &[0, 5]);
+            group.update.stagger_ms = 5_000;
+        }
         if at == 0 {
             spec.groups[0] = group;
         } else if rng.chance(400) {
@@ -107,7 +119,8 @@ pub(crate) fn something_happens(cluster: &mut Cluster, rng: &mut Rng) {
                     let new = if rng.chance(500) {
                         changed(&old)
                     } else {
-                        with_count(&old, small(rng, 0, 6))
+                        let most = if old.kind.is_on_every_node() { 1 } else { 6 };
+                        with_count(&old, small(rng, 0, most))
                     };
                     cluster.register(&new);
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use drover_core::broker::{self, Broker};
 use drover_core::fsm::{Command, Entry, Outcome, apply};
 use drover_core::planner::{self, InFlight, View};
-use drover_core::scheduler::schedule;
+use drover_core::scheduler::{may_go_on, schedule};
 use drover_core::state::{Change, State};
 use drover_core::time::WallTime;
 use drover_core::types::*;
@@ -75,7 +75,7 @@ impl Cluster {
         let (index, mut changes) = (self.state.index().next(), Vec::new());
         let outcome = apply(&mut self.state, index, &entry, &mut changes);
         let state = &self.state;
-        let fits = |job, node| planner::may_fit(state, job, node);
+        let fits = |job, node| may_go_on(state, job, node);
         for change in changes {
             match change {
                 Change::Eval(id) => {
@@ -295,6 +295,9 @@ impl Cluster {
 
     /// A plan in words: `place 5-9; stop 2 lost; in place 3; later 1; queued 4`.
     pub(crate) fn told(&self, plan: &Plan) -> String {
+        if self.is_everywhere(plan.job) {
+            return self.told_by_node(plan);
+        }
         let mut parts = Vec::new();
         let mut placed: BTreeMap<(bool, Option<u64>), Vec<u32>> = BTreeMap::new();
         for placement in &plan.placements {
