@@ -21,6 +21,9 @@ mod shapes;
 #[path = "scheduler/world.rs"]
 mod world;
 
+use drover_core::fsm::Command;
+use drover_core::limits::PLACEMENTS_PER_STEP_MAX;
+use drover_core::types::{EvalId, JobKind, NodeStatus, Verdict};
 use shapes::{a_job, mock_node};
 use world::{Spent, World};
 
@@ -147,7 +150,7 @@ fn one_node() -> Vec<Row> {
     let mut first = None;
     while placed < COUNT as usize {
         world.keeps_before = placed.is_multiple_of(5);
-        let (plan, more) = world.place(eval, drover_core::limits::PLACEMENTS_PER_STEP_MAX);
+        let (plan, more) = world.place(eval, PLACEMENTS_PER_STEP_MAX);
         if world.keeps_before {
             checked += scan::check(&world.before, &plan, 97);
         }

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_core::fsm::{Command, Entry};
 use drover_core::state::{Change, State};
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job,
-    NodeId, NodeStatus, Plan, StopReason, TaskChange, TaskKey,
+    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, NodeId,
+    NodeStatus, Plan, StopReason, TaskChange, TaskKey,
 };
 
 use super::Verdict;
