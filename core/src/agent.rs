@@ -54,6 +54,7 @@ mod lead;
 mod operate;
 pub mod queues;
 pub mod recording;
+mod reviews;
 mod roster;
 mod route;
 mod serve;

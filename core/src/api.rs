@@ -5,6 +5,7 @@
 //!
 //! Invariants
 //! - each variant of `Rejection` asks something different of the caller.
+use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::types::{
-    AllocId, AllocUpdate, DeploymentId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec, ServerId,
+    AllocId, AllocUpdate, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
+    ServerId,
 };
 
 /// Something a caller wants.
@@ -99,6 +101,13 @@ pub enum Request {
         job: String,
         version: u64,
         stable: bool,
+    },
+    /// Empty the node, or (`None`) stop that and, if asked for, let it have new allocs again.
+    SetNodeDrain {
+        node: NodeId,
+        spec: Option<DrainSpec>,
+        mark_eligible: bool,
+        meta: BTreeMap<String, String>,
     },
 }
 

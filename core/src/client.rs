@@ -71,6 +71,8 @@ pub struct Client {
     unsettled: BTreeSet<(WriteSeq, AllocId)>,
     /// Ended, reported and acknowledged: only their files are left.
     ended: BTreeSet<AllocId>,
+    /// Must not run, as a server said, and never did or are forgotten: the servers wait to hear that.
+    strangers: BTreeSet<AllocId>,
     journal: Journal,
     heard: Heard,
     reports: Reports,
@@ -119,6 +121,7 @@ impl Client {
             timers: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             ended: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             journal: Journal::default(),
             heard: Heard::default(),
             reports: Reports::new(rng.fork("reports")),
@@ -131,6 +134,9 @@ impl Client {
         assert!(self.allocs.is_empty(), "a client is booted once");
         self.journal.on_booted(recovered.records);
         (self.heard.latest, self.heard.seq) = (recovered.seq, recovered.seq);
+        for id in recovered.strangers {
+            self.note_stranger(at, id);
+        }
         for (id, RecoveredAlloc { run, spec, row }) in recovered.allocs {
             let mut alloc = AllocRun::restore(at, (run, spec), row);
             alloc.on_booted(at, recovered.boot, &mut self.ground.rng, out);
@@ -336,6 +342,9 @@ impl Client {
             assert!(self.allocs[id].has_ended(), "only what ended is kept for its files alone");
         }
         assert!(self.heard.seq <= self.heard.latest, "what is durable was heard");
+        for id in &self.strangers {
+            assert!(!self.allocs.contains_key(id), "a stranger is not known");
+        }
         self.reports.check_invariants();
         self.servers.check_invariants();
     }
@@ -412,19 +421,25 @@ impl Client {
         let Some(to) = self.servers.registered_with() else {
             return;
         };
-        let is_settled = |id: &AllocId| self.allocs[id].is_settled(self.ground.durable);
+        let durable = self.ground.durable;
+        let is_settled = |id: &AllocId| match self.allocs.get(id) {
+            Some(alloc) => alloc.is_settled(durable),
+            // Once it is durable that it must not run, no older assignment can start it.
+            None => self.heard.written <= durable,
+        };
         if !self.reports.is_due(is_settled) {
             return;
         }
         let mut updates = Vec::new();
         let mut room = REPORT_TASKS_MAX;
         for id in self.reports.waiting().filter(|&id| is_settled(id)) {
-            let alloc = &self.allocs[id];
-            if room < alloc.task_count() && !updates.is_empty() {
+            let alloc = self.allocs.get(id);
+            let tasks = alloc.map_or(1, AllocRun::task_count);
+            if room < tasks && !updates.is_empty() {
                 break;
             }
-            room = room.saturating_sub(alloc.task_count());
-            updates.push(alloc.update());
+            room = room.saturating_sub(tasks);
+            updates.push(alloc.map_or_else(|| report::of_stranger(*id), AllocRun::update));
         }
         if updates.is_empty() {
             return;
@@ -436,6 +451,10 @@ impl Client {
 
     /// The servers know the alloc as it is. If it has ended, only its files are left.
     fn on_reported(&mut self, id: AllocId, out: &mut impl Emit<Output>) {
+        if self.strangers.remove(&id) {
+            self.journal.write(ClientRecord::Forgotten { alloc: id }, out);
+            return;
+        }
         if !self.allocs.get(&id).is_some_and(AllocRun::has_ended) {
             return;
         }
@@ -444,6 +463,11 @@ impl Client {
             let oldest = self.ended.pop_first().expect("invariant: not empty");
             self.forget(oldest, out);
         }
+    }
+
+    fn note_stranger(&mut self, at: Moment, id: AllocId) {
+        self.strangers.insert(id);
+        self.reports.on_changed(at.now, id, Urgency::Batched);
     }
 
     fn forget(&mut self, id: AllocId, out: &mut impl Emit<Output>) {
@@ -465,6 +489,11 @@ impl Client {
             let record = ClientRecord::Row { run, spec, row: alloc.row(at.now) };
             alloc.on_written(self.journal.write(record, out));
             self.unsettled.insert((alloc.written(), id));
+        }
+        if !self.strangers.is_empty() {
+            let (seq, tombstones) = (self.heard.latest, self.strangers.iter().copied().collect());
+            let (specs, runs) = (Vec::new(), Vec::new());
+            self.journal.write(ClientRecord::Assigned { seq, specs, runs, tombstones }, out);
         }
         // Everything that was heard is in these rows.
         self.heard.written = self.journal.end_compaction(self.heard.latest, out);

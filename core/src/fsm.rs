@@ -11,6 +11,7 @@
 //! It does not know who proposed an entry, nor who waits for its outcome.
 mod alloc;
 mod deployment;
+mod drain;
 mod eval;
 mod garbage;
 mod job;
@@ -21,6 +22,7 @@ pub mod record;
 mod restore;
 
 use ::alloc::boxed::Box;
+use ::alloc::collections::BTreeMap;
 use ::alloc::format;
 use ::alloc::string::{String, ToString};
 use ::alloc::sync::Arc;
@@ -37,8 +39,8 @@ use crate::state::txn::Txn;
 use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, AllocUpdate, ClusterId, DeploymentId, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
-    NodeStatus, Plan,
+    AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
+    NodeId, NodeSpec, NodeStatus, Plan,
 };
 
 /// Longest text for people (a reason, a description) that a row keeps: a few lines.
@@ -171,6 +173,17 @@ pub enum Command {
         version: u64,
         stable: bool,
     },
+    /// Empty the node, or (`None`) stop that and, if asked for, let it have new allocs again.
+    SetNodeDrain {
+        node: NodeId,
+        spec: Option<DrainSpec>,
+        mark_eligible: bool,
+        meta: BTreeMap<String, String>,
+    },
+    /// The moment has come at which these drains wait for nothing any more, as the entry's stamp has it.
+    ReviewDrains {
+        nodes: Vec<NodeId>,
+    },
 }
 
 /// What an entry came to.
@@ -217,6 +230,7 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry, changes: &mut Vec<C
     }
     let mut txn = Txn::begin(state, changes);
     let outcome = run(&mut txn, &entry.command).unwrap_or_else(Outcome::Refused);
+    drain::follow(&mut txn);
     if let Some(session) = entry.session {
         txn.remember(session, to_bytes(&outcome));
     }
@@ -285,6 +299,10 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         Command::SetJobStable { namespace, job, version, stable } => {
             job::set_stable(txn, (namespace, job), *version, *stable)
         }
+        Command::SetNodeDrain { node, spec, mark_eligible, meta } => {
+            drain::set(txn, *node, *spec, *mark_eligible, meta)
+        }
+        Command::ReviewDrains { nodes } => drain::review_all(txn, nodes),
     }
 }
 

@@ -120,6 +120,8 @@ pub const KILL_TIMEOUT_MS_MAX: u64 = 30_000;
 pub const REPORT_TASKS_MAX: usize = 80;
 /// Node events kept per node (as Nomad).
 pub const NODE_EVENTS_MAX: usize = 10;
+/// Keys of what operators note about a drain: it is kept in the node's row.
+pub const DRAIN_META_MAX: usize = 32;
 /// Rescheduling events kept per alloc (as Nomad).
 pub const RESCHEDULE_EVENTS_MAX: usize = 5;
 

@@ -218,6 +218,12 @@ mutants!(
     SystemRunsTwice,
     /// What has succeeded on a node runs there again.
     SysbatchRunsAgain,
+    /// A drain is complete as soon as everything has been told to leave.
+    DrainCompleteEarly,
+    /// Everything leaves a node that drains at once.
+    MigrateUnpaced,
+    /// Nobody looks at drains whose deadline has come.
+    DrainDeadlineForgotten,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -196,8 +196,8 @@ pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
 /// Whether an alloc stopped for this reason is stopped only because another takes its place.
 const fn awaits_successor(reason: StopReason) -> bool {
     match reason {
-        StopReason::Updated | StopReason::Rescheduled => true,
-        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Migrating => false,
+        StopReason::Updated | StopReason::Rescheduled | StopReason::Migrating => true,
+        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Drained => false,
     }
 }
 

@@ -20,7 +20,9 @@
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
+//! | `migrate` | drains take no more away at once than the policy says |
 //! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
+//! | `drains_end` | a drain that is called complete is, and every one with a deadline comes to be |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
 //!
 //! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
@@ -35,7 +37,7 @@ use drover_core::agent::Agent;
 use drover_core::fsm::Command;
 use drover_core::fsm::record::decode_batch;
 use drover_core::raft::{Frame, Payload, Position, Raft, Role};
-use drover_core::state::State;
+use drover_core::state::{State, TableKind};
 use drover_core::types::{Incarnation, Index, NodeStatus, ServerId, Term};
 
 use crate::clock::Moment;
@@ -48,6 +50,7 @@ pub mod committed_is_durable;
 pub mod deployments_end;
 pub mod desired_is_running;
 pub mod down_only_after_ttl;
+pub mod drains_end;
 pub mod election_safety;
 pub mod eval_is_settled;
 pub mod leader_commits_own_term;
@@ -55,6 +58,7 @@ pub mod leader_completeness;
 pub mod linearizable;
 pub mod log_matching;
 pub mod max_parallel;
+pub mod migrate;
 pub mod min_healthy;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
@@ -94,6 +98,7 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
     // A saved state that comes back may know less of a step than was done of it.
     if counters.states_restored == 0 {
         named("max_parallel", max_parallel::check(tables))?;
+        named("migrate", migrate::check(tables))?;
     }
     if counters.clock_jumps == 0 {
         named("min_healthy", min_healthy::check(tables))?;
@@ -127,6 +132,7 @@ pub struct Checkers {
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
     pub stopped_for_a_reason: stopped_for_a_reason::StoppedForAReason,
+    pub drains_end: drains_end::DrainsEnd,
     /// How each server was last seen.
     seen: BTreeMap<ServerId, LastSeen>,
     /// How long a node may be silent.
@@ -189,6 +195,9 @@ impl Checkers {
         if now.standing.applied != before.standing.applied {
             let same = self.state_machine_safety.on_state(state.index(), state.digest());
             named("state_machine_safety", same)?;
+            let live = || self.alloc_runs_once.live().map(|key| key.alloc).collect();
+            let changed = state.table_index(TableKind::Nodes);
+            named("drains_end", self.drains_end.on_state(state, changed, live))?;
         }
         if let Some(term) = now.leads_in
             && now.leads_in == before.leads_in

@@ -74,6 +74,7 @@ counters!(
     nodes_down,
     allocs_lost,
     evals_blocked,
+    drains_complete,
     states_restored,
 );
 

@@ -29,6 +29,7 @@ pub mod clock;
 pub mod compare;
 pub mod counters;
 pub mod disk;
+pub mod drains;
 pub mod drivers;
 pub mod durable;
 pub mod host;

@@ -99,6 +99,12 @@ marks!(
     NodeReturned,
     /// a node was closed to new work
     NodeIneligible,
+    /// a drain was complete
+    NodeDrained,
+    /// an alloc left its node when another had a place
+    AllocMigrated,
+    /// an alloc had to leave its node, whether another had a place or not
+    AllocDrained,
     /// an alloc counted as lost
     AllocLost,
     /// an alloc that counted as lost ended after all

@@ -6,6 +6,7 @@
 //! Invariants
 //! - a plan read back from its own text is the same plan;
 //! - lines are in the order of time.
+use drover_core::types::DrainDeadline;
 use drover_core::types::JobKind;
 
 use crate::clock::Moment;
@@ -137,6 +138,16 @@ pub enum Act {
         client: u64,
         eligible: bool,
     },
+    /// An operator empties the client's node.
+    Drain {
+        client: u64,
+        deadline: DrainDeadline,
+    },
+    /// An operator stops that; the node may have new allocs again, if so wished.
+    Undrain {
+        client: u64,
+        mark_eligible: bool,
+    },
     Collect,
     Read {
         what: Subject,
@@ -211,9 +222,10 @@ impl Act {
             | Self::Join { who } => vec![*who],
             Self::Split { side, .. } => side.clone(),
             Self::Cut { from, to, .. } => vec![*from, *to],
-            Self::SetEligible { client, .. } | Self::Refit { client, .. } => {
-                vec![Who::Client(*client)]
-            }
+            Self::SetEligible { client, .. }
+            | Self::Drain { client, .. }
+            | Self::Undrain { client, .. }
+            | Self::Refit { client, .. } => vec![Who::Client(*client)],
             Self::Register(_)
             | Self::StopJob { .. }
             | Self::Evaluate { .. }

@@ -12,7 +12,7 @@ use drover_core::api::{Consistency, Heir, Order, Rejection, Request, Response};
 use drover_core::digest::Digest;
 use drover_core::raft::Raft;
 use drover_core::state::State;
-use drover_core::types::{AllocId, DesiredStatus, Index, RequestId, ServerId};
+use drover_core::types::{AllocId, DesiredStatus, DrainSpec, Index, RequestId, ServerId};
 
 use crate::checkers::linearizable::Saved;
 use crate::checkers::{Checkers, Violation, named};
@@ -245,6 +245,10 @@ pub fn request_of(
         Act::SetEligible { client, eligible } => {
             Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }
         }
+        Act::Drain { client, deadline } => {
+            drain(*client, Some(DrainSpec { deadline: *deadline, ignore_system: false }), false)
+        }
+        Act::Undrain { client, mark_eligible } => drain(*client, None, *mark_eligible),
         Act::Collect => Request::CollectGarbage,
         Act::HandOver { to: Who::Leader } => {
             Request::Order(Order::TransferLead { heir: Heir::AnyBut(server(Who::Leader)?) })
@@ -281,6 +285,11 @@ pub fn request_of(
         | Act::Restore
         | Act::Join { .. } => return None,
     })
+}
+
+fn drain(client: u64, spec: Option<DrainSpec>, mark_eligible: bool) -> Request {
+    let (node, meta) = (node_id(client), BTreeMap::new());
+    Request::SetNodeDrain { node, spec, mark_eligible, meta }
 }
 
 /// Whether a server that was struck off is no part of the configuration that was committed by `index`;

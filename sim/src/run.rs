@@ -164,6 +164,7 @@ fn run_watched(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> (Repor
         message,
         ladder: Vec::new(),
     });
+    world.counters.drains_complete = world.checkers.drains_end.seen();
     world.counters.histories_undecided = world.checkers.linearizable.undecided();
     let World { chain: digest, counters, marks, steps, ladder, .. } = world;
     (Report { seed: plan.seed, digest, counters, marks, failure, steps, lasted }, ladder)

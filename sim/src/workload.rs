@@ -11,8 +11,8 @@ use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
     Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind, JobSpec, LogLimits,
-    NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy,
-    Task, TaskResources, UpdatePolicy,
+    MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy, RestartMode,
+    RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
 
 use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
@@ -81,6 +81,12 @@ fn group_of(ask: &JobAsk) -> Group {
         disk_mib: 100,
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
+        migrate: MigratePolicy {
+            parallel_max: narrow(ask.update.parallel.max(1)),
+            min_healthy_ms: MIN_HEALTHY_MS,
+            healthy_deadline_ms: 18_000,
+            ..MigratePolicy::default()
+        },
     }
 }
 

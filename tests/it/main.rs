@@ -3,6 +3,7 @@ mod agent;
 mod client;
 mod config;
 mod deployment_scripts;
+mod drain_scripts;
 mod drivers;
 mod forecast;
 mod fuzz;

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::operate::Orders;
+use super::reviews::Reviews;
 use super::{Agent, Effects, Output};
 use crate::api::Rejection;
 use crate::broker::{self, Broker};
@@ -35,10 +36,7 @@ use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{ClusterId, DeploymentId, EvalId, NodeId, NodeStatus, Plan, ServerId, Term};
-
-/// Deployments that one entry looks at: each may write a new version of its job, and an evaluation.
-const REVIEWED_MAX: usize = 256;
+use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, Plan, ServerId, Term};
 
 /// A leader's machines.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -61,12 +59,9 @@ pub(super) struct Leader {
     pub(super) roster_at: MonoTime,
     /// When it is next looked for what can be forgotten.
     garbage_at: MonoTime,
-    /// The first moment at which a deployment must have made progress.
-    progress_due: Option<WallTime>,
-    /// Not before this it is asked again to look at it.
-    review_at: MonoTime,
+    pub(super) reviews: Reviews,
     /// What an entry would be stamped with at this step.
-    clock: WallTime,
+    pub(super) clock: WallTime,
 }
 
 /// What became of a plan.
@@ -138,8 +133,7 @@ impl Leader {
             since: now,
             roster_at: now,
             garbage_at: now.plus_ms(config.garbage_collect_ms),
-            progress_due: None,
-            review_at: now,
+            reviews: Reviews::new(now),
             clock: state.clock(),
         }
     }
@@ -205,7 +199,7 @@ impl Leader {
         let at = |moment: WallTime| now.plus_ms(moment.ms_since(self.clock).max(1));
         let until = self.broker.next_deadline().map(at);
         let garbage = self.is_open().then_some(self.garbage_at);
-        let review = self.progress_due.map(|due| at(due).max(self.review_at));
+        let review = self.reviews.next_deadline(at);
         until.into_iter().chain(garbage).chain(review).min()
     }
 
@@ -303,6 +297,7 @@ impl Agent {
         self.review_roster();
         self.collect_garbage();
         self.review_deployments();
+        self.review_drains();
         self.fill_log();
         self.route_until_quiet(effects);
     }
@@ -447,26 +442,6 @@ impl Agent {
             node_before: before(config.nodes_kept_ms),
         };
         self.propose(command, None, Origin::Garbage);
-    }
-
-    /// Deployments whose moment has come are looked at by an entry: it says what time it is. If it is
-    /// lost, another one follows.
-    fn review_deployments(&mut self) {
-        let now = self.now;
-        let Some(server) = &mut self.server else { return };
-        let Some(leader) = server.leader.as_mut().filter(|leader| leader.is_open()) else { return };
-        let mut deadlines = server.state.deployment_deadlines().peekable();
-        leader.progress_due = deadlines.peek().map(|&(due, _)| due);
-        if now < leader.review_at || planted!(DeadlineIgnored) {
-            return;
-        }
-        let due = deadlines.take_while(|&(due, _)| due <= leader.clock).take(REVIEWED_MAX);
-        let deployments: Vec<DeploymentId> = due.map(|(_, id)| id).collect();
-        if !deployments.is_empty() {
-            leader.review_at = now.plus_ms(REQUEST_REPEAT_MS);
-            let command = Command::ReviewDeployments { deployments };
-            self.propose(command, None, Origin::Housekeeping);
-        }
     }
 
     /// One command's rows were collected; if more is left, the next one follows at once.

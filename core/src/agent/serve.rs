@@ -243,6 +243,9 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         Request::SetJobStable { namespace, job, version, stable } => {
             Ok(Command::SetJobStable { namespace, job, version, stable })
         }
+        Request::SetNodeDrain { node, spec, mark_eligible, meta } => {
+            Ok(Command::SetNodeDrain { node, spec, mark_eligible, meta })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

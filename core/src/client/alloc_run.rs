@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::health::Watch;
+use super::health::{Policy, Watch};
 use super::record::AllocRow;
 use super::report::Urgency;
 use super::task::{Purpose, Stage, TaskRun, Terms};
@@ -149,7 +149,14 @@ impl AllocRun {
     }
 
     /// A newer version of the job that does not ask for new processes.
-    pub(super) fn on_updated(&mut self, at: Moment, spec: Arc<AllocSpec>, written: WriteSeq) {
+    pub(super) fn on_updated(
+        &mut self,
+        at: Moment,
+        (run, spec): (AssignedAlloc, Arc<AllocSpec>),
+        written: WriteSeq,
+    ) {
+        assert!(run.id == self.run.id, "an alloc stays who it is");
+        self.run = run;
         if self.spec.version != spec.version {
             self.health = Watch::new(at.now);
         }
@@ -216,7 +223,9 @@ impl AllocRun {
                 out.emit(Output::KillTask { key: self.key(task) });
             }
         }
-        self.is_dirty |= !self.is_tombstoned && self.health.look(at, &self.spec, &self.tasks);
+        let policy = Policy::of(&self.run, &self.spec);
+        self.is_dirty |=
+            !self.is_tombstoned && self.health.look(at, (policy, &self.spec), &self.tasks);
     }
 
     /// When `advance` must be called though nothing happens. What is due and still waits, waits for
@@ -224,7 +233,8 @@ impl AllocRun {
     pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
         let tasks = self.tasks.iter().filter_map(TaskRun::deadline);
         let stop = self.stop.map(|stop| stop.from);
-        let health = self.health.deadline(&self.spec).filter(|_| self.stop.is_none());
+        let policy = Policy::of(&self.run, &self.spec).filter(|_| self.stop.is_none());
+        let health = self.health.deadline(policy, &self.spec);
         tasks.chain(stop).chain(health).filter(|&deadline| now < deadline).min()
     }
 

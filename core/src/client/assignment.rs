@@ -4,6 +4,7 @@
 //! - an assignment with a sequence number already heard changes nothing;
 //! - an alloc whose id was made by an entry that was already heard is known, or was forgotten: it is
 //!   not started again;
+//! - of a tombstone for an alloc that is not known the servers hear that nothing of it runs;
 //! - only a tombstone stops an alloc; but servers that were made anew from an old state have forgotten
 //!   what they told this node since: their first full set is all there is to run.
 use alloc::sync::Arc;
@@ -73,10 +74,14 @@ impl Client {
         }
         let is_news = |run: &AssignedAlloc| self.is_news(run, &specs, heard_until);
         let runs: Vec<_> = runs.into_iter().filter(is_news).collect();
-        let tombstones: Vec<_> = tombstones
-            .into_iter()
-            .filter(|&alloc| self.is_to_stop(alloc) || runs.iter().any(|run| run.id == alloc))
-            .collect();
+        for id in &tombstones {
+            // The servers wait to hear what they were told once, or by a client that has forgotten it.
+            if self.allocs.get(id).is_some_and(AllocRun::has_ended) {
+                self.reports.on_changed(at.now, *id, Urgency::Batched);
+            }
+        }
+        let is_here = |alloc| runs.iter().any(|run| run.id == alloc);
+        tombstones.retain(|&alloc| !self.is_stopping(alloc) || is_here(alloc));
         let record = ClientRecord::Assigned {
             seq,
             specs: specs.clone(),
@@ -94,8 +99,10 @@ impl Client {
             if planted!(TombstoneIgnored) {
                 break;
             }
-            let run = self.allocs.get_mut(&alloc).expect("invariant: filtered above");
-            run.on_tombstoned(written);
+            match self.allocs.get_mut(&alloc) {
+                Some(run) => run.on_tombstoned(written),
+                None => self.note_stranger(at, alloc),
+            }
         }
         let touched: Vec<_> = self
             .allocs
@@ -130,10 +137,11 @@ impl Client {
     ) {
         let id = run.id;
         if let Some(known) = self.allocs.get_mut(&id) {
-            known.on_updated(at, spec, written);
+            known.on_updated(at, (run, spec), written);
             return;
         }
         let live = self.allocs.len() - self.ended.len();
+        self.strangers.remove(&id);
         let mut alloc = AllocRun::new(at, run, spec, written);
         if CLIENT_ALLOCS_MAX <= live {
             alloc.refuse(at);
@@ -152,8 +160,8 @@ impl Client {
         }
     }
 
-    fn is_to_stop(&self, alloc: AllocId) -> bool {
-        self.allocs.get(&alloc).is_some_and(|known| !known.is_tombstoned)
+    fn is_stopping(&self, alloc: AllocId) -> bool {
+        self.allocs.get(&alloc).is_some_and(|known| known.is_tombstoned)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether an alloc can be relied on, as its client sees it: what a deployment waits for.
+//! Whether an alloc can be relied on, as its client sees it: what deployments and drains wait for.
 //!
 //! | its tasks | verdict |
 //! |---|---|
@@ -8,7 +8,7 @@
 //!
 //! Invariants
 //! - there is at most one verdict for each version that the alloc runs as;
-//! - none about an alloc that nobody watches (`max_parallel = 0`, batch), that an operator judges
+//! - none about an alloc that nobody waits for (batch), that an operator judges
 //!   (`health_check = "manual"`), or that is being stopped.
 //!
 //! It does not survive the agent: whoever starts again begins to watch anew, unless there is a verdict.
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 use super::task::{Stage, TaskRun};
 use crate::time::MonoTime;
-use crate::types::{AllocHealth, AllocSpec, HealthCheck, JobKind, UpdatePolicy};
+use crate::types::{AllocHealth, AllocSpec, AssignedAlloc, HealthCheck, JobKind};
 
 /// The watch over one alloc.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,11 +43,13 @@ impl Watch {
     }
 
     /// Look at the tasks of an alloc that is not being stopped. Answers whether there is a verdict now.
-    pub(super) fn look(&mut self, at: Moment, spec: &AllocSpec, tasks: &[TaskRun]) -> bool {
-        if !is_watched(spec) || self.is_judged(spec) {
-            return false;
-        }
-        let policy = &spec.group.update;
+    pub(super) fn look(
+        &mut self,
+        at: Moment,
+        (policy, spec): (Option<Policy>, &AllocSpec),
+        tasks: &[TaskRun],
+    ) -> bool {
+        let Some(policy) = policy.filter(|_| !self.is_judged(spec)) else { return false };
         if !tasks.iter().all(|task| task.stage == Stage::Running) {
             self.steady_since = None;
         } else if self.steady_since.is_none() {
@@ -65,11 +67,8 @@ impl Watch {
     }
 
     /// When `look` may find something that nobody says.
-    pub(super) fn deadline(&self, spec: &AllocSpec) -> Option<MonoTime> {
-        if !is_watched(spec) || self.is_judged(spec) {
-            return None;
-        }
-        let policy = &spec.group.update;
+    pub(super) fn deadline(&self, policy: Option<Policy>, spec: &AllocSpec) -> Option<MonoTime> {
+        let policy = policy.filter(|_| !self.is_judged(spec))?;
         let late = self.since.plus_ms(policy.healthy_deadline_ms);
         Some(self.healthy_at(policy).map_or(late, |healthy| healthy.min(late)))
     }
@@ -78,18 +77,38 @@ impl Watch {
         self.verdict.is_some_and(|verdict| verdict.version == spec.version)
     }
 
-    fn healthy_at(&self, policy: &UpdatePolicy) -> Option<MonoTime> {
+    fn healthy_at(&self, policy: Policy) -> Option<MonoTime> {
         let wait_ms = if planted!(HealthyTooEarly) { 0 } else { policy.min_healthy_ms };
         self.steady_since.map(|since| since.plus_ms(wait_ms))
     }
 }
 
-/// Whether a deployment wants to know, and asks the client.
-fn is_watched(spec: &AllocSpec) -> bool {
-    let policy = &spec.group.update;
-    let is_asked = match policy.health_check {
-        HealthCheck::Checks | HealthCheck::TaskStates => true,
-        HealthCheck::Manual => false,
-    };
-    spec.kind == JobKind::Service && 0 < policy.parallel_max && is_asked
+/// How long an alloc must run, and may take to do so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Policy {
+    min_healthy_ms: u64,
+    healthy_deadline_ms: u64,
+}
+
+impl Policy {
+    /// The update's while a deployment watches, the migration's otherwise; `None`: the client is not
+    /// asked.
+    pub(super) fn of(run: &AssignedAlloc, spec: &AllocSpec) -> Option<Self> {
+        let (update, migrate) = (&spec.group.update, &spec.group.migrate);
+        let is_watched = run.is_deployed && 0 < update.parallel_max;
+        let (check, min_healthy_ms, healthy_deadline_ms) = if is_watched {
+            (update.health_check, update.min_healthy_ms, update.healthy_deadline_ms)
+        } else {
+            (migrate.health_check, migrate.min_healthy_ms, migrate.healthy_deadline_ms)
+        };
+        let is_asked = match check {
+            HealthCheck::Checks | HealthCheck::TaskStates => true,
+            HealthCheck::Manual => false,
+        };
+        let is_service = match spec.kind {
+            JobKind::Service => true,
+            JobKind::Batch | JobKind::System | JobKind::Sysbatch => false,
+        };
+        (is_service && is_asked).then_some(Self { min_healthy_ms, healthy_deadline_ms })
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariants
 //! - the records of a log say the same as those of its part since a compaction began;
 //! - an assignment is one record: it is known whole or not at all.
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -51,6 +51,8 @@ pub struct Recovered {
     pub records: usize,
     pub seq: Index,
     pub allocs: BTreeMap<AllocId, RecoveredAlloc>,
+    /// Must not run, were not known, and the servers may wait to hear so.
+    pub strangers: BTreeSet<AllocId>,
 }
 
 /// One alloc of a log.
@@ -82,16 +84,18 @@ impl Recovered {
                     let spec =
                         Arc::clone(spec.expect("invariant: a record's runs have their spec"));
                     match self.allocs.get_mut(&run.id) {
-                        Some(known) => known.spec = spec,
+                        Some(known) => (known.run, known.spec) = (run, spec),
                         None => {
                             let row = AllocRow::default();
+                            self.strangers.remove(&run.id);
                             self.allocs.insert(run.id, RecoveredAlloc { run, spec, row });
                         }
                     }
                 }
                 for alloc in tombstones {
-                    if let Some(known) = self.allocs.get_mut(&alloc) {
-                        known.row.tombstoned = true;
+                    match self.allocs.get_mut(&alloc) {
+                        Some(known) => known.row.tombstoned = true,
+                        None => drop(self.strangers.insert(alloc)),
                     }
                 }
             }
@@ -103,6 +107,7 @@ impl Recovered {
             }
             ClientRecord::Forgotten { alloc } => {
                 self.allocs.remove(&alloc);
+                self.strangers.remove(&alloc);
             }
             ClientRecord::Row { run, spec, row } => {
                 self.allocs.insert(run.id, RecoveredAlloc { run, spec, row });

@@ -9,14 +9,14 @@
 //! - at most one report is unacknowledged;
 //! - an alloc that changed is waiting until a report that said so was acknowledged;
 //! - only what is durable here is said.
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::rng::Rng;
 use crate::time::MonoTime;
-use crate::types::AllocId;
+use crate::types::{AllocId, AllocUpdate, ClientStatus};
 
 /// How long changes that nobody waits for are gathered (as Nomad's clients do with all).
 const REPORT_BATCH_MS: u64 = 200;
@@ -57,6 +57,17 @@ struct InFlight {
 pub(super) enum Urgency {
     Batched,
     AtOnce,
+}
+
+/// What is said of an alloc that must not run and of which nothing is known here.
+pub(super) fn of_stranger(id: AllocId) -> AllocUpdate {
+    AllocUpdate {
+        id,
+        status: ClientStatus::Complete,
+        description: "it was stopped before its node heard of it".into(),
+        tasks: BTreeMap::new(),
+        health: None,
+    }
 }
 
 impl Reports {

@@ -124,8 +124,9 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::FailedFollowUp
         | Trigger::QueuedAllocs
         | Trigger::DeploymentWatcher
-        | Trigger::PlanRefused
-        | Trigger::RollingUpdate => true,
+        | Trigger::RollingUpdate
+        | Trigger::NodeDrain
+        | Trigger::PlanRefused => true,
         Trigger::JobRegister | Trigger::JobDeregister | Trigger::AllocStop | Trigger::Manual => {
             false
         }

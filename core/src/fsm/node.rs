@@ -18,7 +18,9 @@ use crate::limits::NODE_EVENTS_MAX;
 use crate::scheduler;
 use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
-use crate::types::{EvalId, Index, JobId, Node, NodeEvent, NodeId, NodeSpec, NodeStatus, Trigger};
+use crate::types::{
+    EvalId, Index, JobId, Node, NodeEvent, NodeId, NodeSpec, NodeStatus, NodeSubsystem, Trigger,
+};
 
 pub(super) fn register(txn: &mut Txn<'_>, spec: &NodeSpec) -> Result<Outcome, Rejection> {
     if spec.id == NodeId(0) {
@@ -34,7 +36,7 @@ pub(super) fn register(txn: &mut Txn<'_>, spec: &NodeSpec) -> Result<Outcome, Re
         node.status = NodeStatus::Init;
         node.status_changed_at = clock;
     }
-    note(&mut node, clock, message.to_string());
+    note(&mut node, clock, NodeSubsystem::Cluster, message.to_string());
     txn.put_node(node);
     Ok(Outcome::DONE)
 }
@@ -48,6 +50,8 @@ fn new_node(spec: &NodeSpec, clock: WallTime) -> Node {
         events: Vec::new(),
         create_index: Index(0),
         modify_index: Index(0),
+        drain: None,
+        last_drain: None,
     }
 }
 
@@ -125,7 +129,7 @@ fn mark(txn: &mut Txn<'_>, id: NodeId, status: NodeStatus, reason: &str) {
     let mut node = txn.state().node(id).expect("invariant: looked up before").clone();
     node.status = status;
     node.status_changed_at = clock;
-    note(&mut node, clock, shortened(reason));
+    note(&mut node, clock, NodeSubsystem::Cluster, shortened(reason));
     txn.put_node(node);
 }
 
@@ -144,9 +148,17 @@ pub(super) fn set_eligible(
     if node.eligible == eligible {
         return Ok(Outcome::DONE);
     }
+    if eligible && node.drain.is_some() {
+        return Err(invalid("eligible", "the node drains: stop its drain first"));
+    }
     node.eligible = eligible;
     let word = if eligible { "eligible" } else { "ineligible" };
-    note(&mut node, clock, alloc::format!("Node marked as {word} for scheduling"));
+    note(
+        &mut node,
+        clock,
+        NodeSubsystem::Cluster,
+        alloc::format!("Node marked as {word} for scheduling"),
+    );
     txn.put_node(node);
     let made = wake_everywhere(txn, id, &mut BTreeSet::new());
     Ok(Outcome::with_eval(made))
@@ -163,10 +175,10 @@ pub(super) fn acknowledge(txn: &mut Txn<'_>, id: NodeId, seq: Index) -> Result<O
     Ok(Outcome::DONE)
 }
 
-fn note(node: &mut Node, at: WallTime, message: String) {
+pub(super) fn note(node: &mut Node, at: WallTime, subsystem: NodeSubsystem, message: String) {
     if node.events.len() == NODE_EVENTS_MAX {
         node.events.remove(0);
     }
-    node.events.push(NodeEvent { at, message });
+    node.events.push(NodeEvent { at, message, subsystem });
     assert!(node.events.len() <= NODE_EVENTS_MAX, "a node's history is bounded");
 }

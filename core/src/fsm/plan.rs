@@ -23,8 +23,9 @@ use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
-    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobSpec, NodeId, NodeStatus,
-    Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason, Trigger, Verdict,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobSpec, Migration, NodeId,
+    NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason, Trigger,
+    Verdict,
 };
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
@@ -98,8 +99,8 @@ fn check<'a>(state: &'a State, plan: &Plan) -> Result<&'a Evaluation, Rejection>
 /// Whether an alloc stopped for this reason runs on when its successor was refused.
 const fn awaits_successor(reason: StopReason) -> bool {
     match reason {
-        StopReason::Updated | StopReason::Rescheduled => true,
-        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Migrating => false,
+        StopReason::Updated | StopReason::Rescheduled | StopReason::Migrating => true,
+        StopReason::NotNeeded | StopReason::NodeLost | StopReason::Drained => false,
     }
 }
 
@@ -138,6 +139,7 @@ const fn description(reason: StopReason) -> &'static str {
         StopReason::NodeLost => "alloc is lost since its node is down",
         StopReason::Rescheduled => "alloc was rescheduled because it failed",
         StopReason::Migrating => "alloc is being migrated",
+        StopReason::Drained => "alloc must leave its node, whose drain waits no longer",
     }
 }
 
@@ -267,6 +269,7 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
         assign_index: Index(0),
         create_time: clock,
         modify_time: clock,
+        migration: Migration::None,
     })
 }
 

@@ -3,7 +3,7 @@
 //! | alloc | node | standing |
 //! |---|---|---|
 //! | stopped, or replaced | any | out: it speaks for nothing |
-//! | pending, running | init, ready | live |
+//! | pending, running | init, ready | live; leaving, if it must |
 //! | pending, running, lost | down or gone | lost |
 //! | complete | any | service: ended; batch: done |
 //! | failed | any | failed, with what its policy says |
@@ -20,8 +20,8 @@ use super::retry::{Retry, decide};
 use crate::state::State;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, Job, JobKind, JobSpec, NodeId,
-    NodeStatus,
+    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, Job, JobKind, JobSpec,
+    Migration, NodeId, NodeStatus,
 };
 
 /// See the module's table.
@@ -32,6 +32,14 @@ pub(super) enum Standing {
     Lost,
     Ended,
     Failed(Retry),
+    Leaving(Leave),
+}
+
+/// Why it waits, or not, for whoever takes its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Leave {
+    WhenReplaced,
+    AtOnce,
 }
 
 /// An alloc and how it stands.
@@ -135,7 +143,11 @@ impl<'a> Sorter<'a> {
             ClientStatus::Pending | ClientStatus::Running if self.is_lost(alloc.node) => {
                 Some(Standing::Lost)
             }
-            ClientStatus::Pending | ClientStatus::Running => Some(Standing::Live),
+            ClientStatus::Pending | ClientStatus::Running => Some(match alloc.migration {
+                Migration::None => Standing::Live,
+                Migration::WhenReplaced => Standing::Leaving(Leave::WhenReplaced),
+                Migration::AtOnce => Standing::Leaving(Leave::AtOnce),
+            }),
         }
     }
 

@@ -28,7 +28,8 @@ use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Capacity, ClientStatus, EvalStatus, Evaluation, Group, Job, JobSpec,
-    NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict, WatchedGroup,
+    NearMiss, NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict,
+    WatchedGroup,
 };
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
@@ -235,12 +236,13 @@ impl<'a> Draft<'a> {
             (Cause::Missing, Some(failed)) if failed.client_status == ClientStatus::Failed => {
                 Some(delay(&group.reschedule, &failed.reschedules, failed.modify_time))
             }
-            (Cause::Missing | Cause::Replaces | Cause::Updates, _) => None,
+            (Cause::Missing | Cause::Replaces | Cause::Updates | Cause::Migrates, _) => None,
         };
         let reason = match want.cause {
             Cause::Missing | Cause::Replaces => None,
             Cause::Reschedules { .. } => Some(StopReason::Rescheduled),
             Cause::Updates => Some(StopReason::Updated),
+            Cause::Migrates => Some(StopReason::Migrating),
         };
         if let (Some(reason), Some(previous)) = (reason, want.previous) {
             self.stops.push(Stop { alloc: previous.id, reason });
@@ -308,13 +310,14 @@ impl<'a> Draft<'a> {
             None => self.failures.entry(group.name.clone()).or_insert_with(|| PlacementFailure {
                 nodes_evaluated: evaluated,
                 nodes_available: nodes.available.clone(),
-                nearest: free,
                 ..PlacementFailure::default()
             }),
         };
         let rank = |free: Capacity| (free.memory_mib, free.cpu_mhz, free.disk_mib);
-        if rank(failure.nearest) < rank(free) {
-            failure.nearest = free;
+        if failure.nearest.is_none_or(|known| rank(known.free) < rank(free)) {
+            let asked = group.capacity().unwrap_or_default();
+            let node = self.room.fleet().node_at(slot);
+            failure.nearest = node.map(|node| NearMiss { node, free, asked });
         }
         *count_of(&mut failure.exhausted, &lacking.to_string()) += 1;
     }

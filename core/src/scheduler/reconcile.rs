@@ -1,8 +1,8 @@
 //! What is missing and what is too much: the difference between what a job wants and what there is.
 //!
 //! Each group wants `count` allocs. Of those that speak for one of the count, what is too much goes
-//! first (lost, then ended, then doubled names, then the highest ordinals); what ended or was lost is
-//! replaced; what is missing gets the lowest free ordinals; what is of an older version is updated in
+//! first (lost, then ended, then what must leave its node, then doubled names, then the highest
+//! ordinals); what ended or was lost or must leave is replaced; what is missing gets the lowest free ordinals; what is of an older version is updated in
 //! place or replaced, a service at most `parallel_max` at a time: the next step comes when the last one
 //! is healthy. What the newest version may do at all is its deployment's to say (`rollout`).
 //!
@@ -17,7 +17,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::bucket::{Bucket, Buckets, Item, Standing};
+use super::bucket::{Bucket, Buckets, Item, Leave, Standing};
 use super::change::Change;
 use super::retry::Retry;
 use super::rollout::Stage;
@@ -35,6 +35,8 @@ pub(super) enum Cause {
     Reschedules { delay_ms: u64 },
     /// The alloc before it is of an older version, and is stopped once this one has room.
     Updates,
+    /// The alloc before it must leave its node, and is stopped once this one has room.
+    Migrates,
 }
 
 /// One alloc to place.
@@ -84,9 +86,11 @@ pub(super) fn stop_strays(buckets: &Buckets<'_>) -> Vec<Stop> {
 fn stop_unneeded(item: &Item<'_>) -> Stop {
     let reason = match item.standing {
         Standing::Lost => StopReason::NodeLost,
-        Standing::Live | Standing::Done | Standing::Ended | Standing::Failed(_) => {
-            StopReason::NotNeeded
-        }
+        Standing::Live
+        | Standing::Leaving(_)
+        | Standing::Done
+        | Standing::Ended
+        | Standing::Failed(_) => StopReason::NotNeeded,
     };
     Stop { alloc: item.alloc.id, reason }
 }
@@ -146,7 +150,7 @@ impl<'a> Goal<'a> {
     ) -> Stage {
         let Stage::Fresh { .. } = self.stage else { return self.stage };
         let has_old = staying.iter().any(|item| {
-            let is_old = item.standing == Standing::Live && item.alloc.version < self.version;
+            let is_old = runs(item.standing) && item.alloc.version < self.version;
             is_old && change(item.alloc) == Change::Destructive
         });
         let stage = self.stage.begun(has_old);
@@ -170,7 +174,10 @@ impl<'a> Goal<'a> {
             Standing::Failed(_) | Standing::Ended if is_given_up => {}
             Standing::Failed(Retry::Later { .. }) if planted!(DelayForgotten) => {}
             Standing::Failed(Retry::Later { due }) => outline.later.push((item.alloc, due)),
-            Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }) => {
+            Standing::Lost
+            | Standing::Leaving(_)
+            | Standing::Ended
+            | Standing::Failed(Retry::Now { .. }) => {
                 let version = (!is_newest && !stage.is_open()).then_some(item.alloc.version);
                 replace(item, version, ordinals, outline);
             }
@@ -195,7 +202,13 @@ impl<'a> Goal<'a> {
                 (Standing::Done | Standing::Failed(Retry::Never), _) => {}
                 (Standing::Lost, Stage::Paused) => outline.stops.push(stop_unneeded(item)),
                 (Standing::Ended | Standing::Failed(_), Stage::Paused) => {}
-                (Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }), _) => {
+                (
+                    Standing::Lost
+                    | Standing::Leaving(_)
+                    | Standing::Ended
+                    | Standing::Failed(Retry::Now { .. }),
+                    _,
+                ) => {
                     ordinals.taken.remove(&item.alloc.ordinal);
                     replace(item, None, &mut ordinals, outline);
                     outline.wants.last_mut().into_iter().for_each(|want| want.canary = true);
@@ -218,9 +231,7 @@ impl<'a> Goal<'a> {
         outline: &mut Outline<'a>,
     ) {
         let runs_here = |version| {
-            staying
-                .iter()
-                .any(|item| item.standing == Standing::Live && item.alloc.version == version)
+            staying.iter().any(|item| runs(item.standing) && item.alloc.version == version)
         };
         let gone = bucket.stopped.iter().filter(|&(ordinal, alloc)| {
             let is_old = alloc.version < self.version && !alloc.canary;
@@ -253,9 +264,10 @@ impl<'a> Goal<'a> {
                 let rank = match item.standing {
                     Standing::Lost => 0,
                     Standing::Ended | Standing::Failed(_) => 1,
-                    Standing::Live if !named.insert(item.alloc.ordinal) => 2,
-                    Standing::Live => 3,
-                    Standing::Done => 4,
+                    Standing::Leaving(_) => 2,
+                    Standing::Live if !named.insert(item.alloc.ordinal) => 3,
+                    Standing::Live => 4,
+                    Standing::Done => 5,
                 };
                 (rank, Reverse(item.alloc.ordinal), Reverse(item.alloc.id), item)
             })
@@ -339,10 +351,14 @@ impl<'a> Goal<'a> {
         match item.standing {
             Standing::Live => is_newest && !item.alloc.is_healthy(),
             Standing::Failed(Retry::Later { .. } | Retry::Never) => is_newest,
-            Standing::Done | Standing::Lost | Standing::Ended => false,
+            Standing::Done | Standing::Lost | Standing::Leaving(_) | Standing::Ended => false,
             Standing::Failed(Retry::Now { .. }) => false,
         }
     }
+}
+
+const fn runs(standing: Standing) -> bool {
+    matches!(standing, Standing::Live | Standing::Leaving(_))
 }
 
 /// Allocs of older versions that another takes the place of.
@@ -388,21 +404,22 @@ fn fill_up<'a>(
 const fn is_present(standing: Standing) -> bool {
     match standing {
         Standing::Live | Standing::Failed(Retry::Later { .. } | Retry::Never) => true,
-        Standing::Done | Standing::Lost | Standing::Ended => false,
+        Standing::Done | Standing::Lost | Standing::Leaving(_) | Standing::Ended => false,
         Standing::Failed(Retry::Now { .. }) => false,
     }
 }
 
 const fn is_replaced(standing: Standing) -> bool {
     match standing {
-        Standing::Lost | Standing::Ended | Standing::Failed(Retry::Now { .. }) => true,
+        Standing::Lost | Standing::Leaving(_) | Standing::Ended => true,
+        Standing::Failed(Retry::Now { .. }) => true,
         Standing::Live | Standing::Done | Standing::Failed(Retry::Later { .. } | Retry::Never) => {
             false
         }
     }
 }
 
-/// Place another for an alloc that is not there any more.
+/// Place another for an alloc that is not there any more, or must not stay.
 fn replace<'a>(
     item: &Item<'a>,
     version: Option<u64>,
@@ -417,6 +434,11 @@ fn replace<'a>(
             if planted!(LostNotReplaced) {
                 return;
             }
+            Cause::Replaces
+        }
+        Standing::Leaving(Leave::WhenReplaced) => Cause::Migrates,
+        Standing::Leaving(Leave::AtOnce) => {
+            outline.stops.push(Stop { alloc: alloc.id, reason: StopReason::Drained });
             Cause::Replaces
         }
         Standing::Live | Standing::Done | Standing::Ended | Standing::Failed(_) => Cause::Replaces,

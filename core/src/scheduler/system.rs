@@ -33,8 +33,9 @@ use crate::state::by_slot::BySlot;
 use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
-    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, JobKind, NodeId,
-    NodeSlot, NodeStatus, Placement, PlacementFailure, PlacementNote, Stop, StopReason, Trigger,
+    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, JobKind,
+    Migration, NodeId, NodeSlot, NodeStatus, Placement, PlacementFailure, PlacementNote, Stop,
+    StopReason, Trigger,
 };
 
 /// How an alloc stands towards its node.
@@ -75,7 +76,7 @@ struct OnNode<'a> {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Nothing,
-    Stop(&'a Allocation),
+    Stop(&'a Allocation, StopReason),
     InPlace(&'a Allocation),
     Update(&'a Allocation),
     Place(Option<&'a Allocation>),
@@ -148,9 +149,11 @@ impl<'a> Sight<'a> {
             let is_missing = 0 < group.count && !on.is_done && is_free && is_open && is_suitable;
             return if is_missing { Step::Place(on.last) } else { Step::Nothing };
         };
-        // A node that is being drained would have to let go of it here.
+        if alloc.migration != Migration::None {
+            return Step::Stop(alloc, StopReason::Drained);
+        }
         if group.count == 0 || !is_suitable && self.is_unwelcome(alloc, group) {
-            return Step::Stop(alloc);
+            return Step::Stop(alloc, StopReason::NotNeeded);
         }
         if !is_open || !is_suitable || alloc.version == newest.version {
             return Step::Nothing;
@@ -268,7 +271,8 @@ fn asked_at(eval: &Evaluation) -> Option<Index> {
         | Trigger::PlanRefused
         | Trigger::AllocStop
         | Trigger::DeploymentWatcher
-        | Trigger::RollingUpdate => None,
+        | Trigger::RollingUpdate
+        | Trigger::NodeDrain => None,
     }
 }
 
@@ -303,8 +307,8 @@ fn fill_group<'a>(
         pace.note(sight, &on, group, now);
         match sight.step(&on, group, at, terrain) {
             Step::Nothing => {}
-            Step::Stop(alloc) => {
-                draft.stop(alloc::vec![Stop { alloc: alloc.id, reason: StopReason::NotNeeded }]);
+            Step::Stop(alloc, reason) => {
+                draft.stop(alloc::vec![Stop { alloc: alloc.id, reason }]);
             }
             Step::InPlace(alloc) if draft.spend(1) == 1 => draft.in_place.push(alloc.id),
             Step::InPlace(_) => return,
@@ -416,7 +420,7 @@ fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
         match sight.step(&on, group, at, Terrain { is_open, is_suitable }) {
             Step::Nothing => {}
             Step::Place(_) => outlook = Outlook::Place,
-            Step::Stop(_) | Step::InPlace(_) | Step::Update(_) => return Outlook::Change,
+            Step::Stop(..) | Step::InPlace(_) | Step::Update(_) => return Outlook::Change,
         }
     }
     outlook

@@ -63,6 +63,7 @@ impl State {
             ordinal: alloc.ordinal,
             spec,
             ports: alloc.ports.clone(),
+            is_deployed: alloc.deployment.is_some(),
         });
     }
 

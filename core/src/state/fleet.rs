@@ -403,6 +403,8 @@ mod tests {
             spec: NodeSpec { id: NodeId(id), capacity, attributes, ..NodeSpec::default() },
             status: NodeStatus::Ready,
             eligible: true,
+            drain: None,
+            last_drain: None,
             status_changed_at: WallTime::default(),
             events: vec![],
             create_index: Index(1),

@@ -10,7 +10,7 @@ use alloc::string::String;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
-    Index, Job, JobId, NodeId, Uuid,
+    Index, Job, JobId, Node, NodeId, Uuid,
 };
 
 /// The upper half of a UUID, in whose order prefixes are looked up.
@@ -45,6 +45,9 @@ pub(crate) struct Indexes {
     pub(crate) deployment_deadlines: BTreeSet<(WallTime, DeploymentId)>,
     /// Jobs that want to run on every node.
     pub(crate) everywhere: BTreeSet<JobId>,
+    pub(crate) draining: BTreeSet<NodeId>,
+    /// Drains by the moment at which the leader must look at them.
+    pub(crate) drains_due: BTreeSet<(WallTime, NodeId)>,
 }
 
 /// Whether the alloc has ended and was stopped or replaced. One that ended without either still
@@ -151,6 +154,14 @@ impl Indexes {
         shift(&mut self.deployments_by_uuid, before.map(uuid), after.map(uuid));
         let due = |deployment: &Deployment| deployment.deadline().map(|at| (at, deployment.id));
         shift(&mut self.deployment_deadlines, before.and_then(due), after.and_then(due));
+    }
+
+    /// A node's row went from `before` to `after`.
+    pub(crate) fn on_node(&mut self, before: Option<&Node>, after: Option<&Node>) {
+        let drains = |node: &Node| node.drain.map(|_| node.spec.id);
+        shift(&mut self.draining, before.and_then(drains), after.and_then(drains));
+        let due = |node: &Node| node.drain.and_then(|drain| Some((drain.due?, node.spec.id)));
+        shift(&mut self.drains_due, before.and_then(due), after.and_then(due));
     }
 
     fn count_version(&mut self, from: Option<(JobId, u64)>, to: Option<(JobId, u64)>) {

@@ -197,6 +197,16 @@ impl State {
         self.by.deployment_deadlines.iter().copied()
     }
 
+    /// Nodes that drain.
+    pub fn draining(&self) -> impl Iterator<Item = NodeId> {
+        self.by.draining.iter().copied()
+    }
+
+    /// Drains by the moment at which they must be looked at, soonest first.
+    pub fn drains_due(&self) -> impl Iterator<Item = (WallTime, NodeId)> {
+        self.by.drains_due.iter().copied()
+    }
+
     /// The nodes whose UUID begins with `prefix`. A node's id is its UUID.
     pub fn nodes_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Node> {
         let range = NodeId(prefix.first)..=NodeId(prefix.last);

@@ -21,7 +21,7 @@ use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
     AllocId, Allocation, ClientStatus, ClusterId, Deployment, DeploymentId, DesiredStatus, EvalId,
-    EvalStatus, Evaluation, Index, JobId, NodeId,
+    EvalStatus, Evaluation, Index, JobId, Node, NodeId,
 };
 
 /// A state that was saved, read and found sound.
@@ -210,9 +210,11 @@ impl State {
     fn take_eligibility(&mut self, saved: &Table<NodeId, NodeRow>) {
         for (id, row) in saved.iter() {
             let Some(known) = self.nodes.row(id) else { continue };
-            if known.node.eligible != row.node.eligible {
+            let wishes = |node: &Node| (node.eligible, node.drain, node.last_drain.clone());
+            if wishes(&known.node) != wishes(&row.node) {
                 let mut known = known.clone();
-                known.node.eligible = row.node.eligible;
+                let node = &mut known.node;
+                (node.eligible, node.drain, node.last_drain) = wishes(&row.node);
                 known.node.modify_index = self.header.index;
                 self.nodes.put(id, known);
             }

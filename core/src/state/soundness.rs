@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use super::State;
 use crate::types::{
-    Allocation, DeploymentGroup, DeploymentId, EvalStatus, Index, Job, ORDINAL_BITS,
+    Allocation, DeploymentGroup, DeploymentId, EvalStatus, Index, Job, Node, ORDINAL_BITS,
 };
 
 /// A rule that does not hold.
@@ -21,10 +21,17 @@ fn holds(rule: bool, words: &'static str) -> Broken {
 impl State {
     /// Jobs, evaluations and allocs, as whoever adopts them relies on them.
     pub(super) fn check_soundness(&self) -> Broken {
+        self.check_node_rows()?;
         self.check_job_rows()?;
         self.check_alloc_rows()?;
         self.check_deployment_rows()?;
         self.check_eval_rows()
+    }
+
+    fn check_node_rows(&self) -> Broken {
+        let contradicts = |node: &Node| node.drain.is_some() && node.eligible;
+        let mut nodes = self.nodes.iter();
+        holds(!nodes.any(|(_, row)| contradicts(&row.node)), "a node that drains is not eligible")
     }
 
     fn check_job_rows(&self) -> Broken {

@@ -32,11 +32,14 @@ pub(crate) struct Txn<'a> {
     roomier: BTreeSet<NodeId>,
     objects: u32,
     rows: usize,
+    /// Where the entry's own changes begin.
+    first_change: usize,
 }
 
 impl<'a> Txn<'a> {
     /// Writes of the entry that `state` was last advanced to.
     pub(crate) const fn begin(state: &'a mut State, changes: &'a mut Vec<Change>) -> Self {
+        let first_change = changes.len();
         Self {
             state,
             changes,
@@ -44,12 +47,18 @@ impl<'a> Txn<'a> {
             roomier: BTreeSet::new(),
             objects: 0,
             rows: 0,
+            first_change,
         }
     }
 
     /// The state with everything that was written so far.
     pub(crate) const fn state(&self) -> &State {
         self.state
+    }
+
+    /// What the entry has changed so far.
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes[self.first_change..]
     }
 
     /// Rows that the command may still write.
@@ -106,6 +115,8 @@ impl<'a> Txn<'a> {
         }
         let acknowledged = before.map_or(Index(0), |row| row.acknowledged);
         let slot_before = before.map(|row| row.slot);
+        assert!(node.drain.is_none() || !node.eligible, "a node that drains is not eligible");
+        self.state.by.on_node(before.map(|row| &row.node), Some(&node));
         let slot = self.state.fleet.put_node(&node);
         assert!(slot_before.is_none_or(|kept| kept == slot), "a node keeps its slot");
         self.state.nodes.put(id, NodeRow { node, slot, acknowledged });
@@ -115,7 +126,8 @@ impl<'a> Txn<'a> {
     /// Forget a node, and with it what it had still to be told.
     pub(crate) fn remove_node(&mut self, id: NodeId) {
         let before = self.state.nodes.remove(id);
-        assert!(before.is_some(), "only a node that exists is removed");
+        let before = before.expect("invariant: only a node that exists is removed");
+        self.state.by.on_node(Some(&before.node), None);
         self.state.fleet.remove_node(id);
         self.drop_tombstones(id, Index(u64::MAX));
         self.touch(TableKind::Nodes, Change::Node(id));

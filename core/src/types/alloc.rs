@@ -19,6 +19,7 @@ use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::Migration;
 use super::ids::{AllocId, DeploymentId, EvalId, Index, JobId, NodeId};
 use super::resources::{Capacity, PortGrant};
 use crate::time::WallTime;
@@ -63,6 +64,8 @@ pub struct Allocation {
     pub assign_index: Index,
     pub create_time: WallTime,
     pub modify_time: WallTime,
+    /// Its node drains, and its turn has come.
+    pub migration: Migration,
 }
 
 /// Whether an alloc can be relied on.

@@ -37,6 +37,8 @@ pub struct AssignedAlloc {
     /// Position in `Assignment::specs`.
     pub spec: u32,
     pub ports: Vec<PortGrant>,
+    /// A deployment watches its health.
+    pub is_deployed: bool,
 }
 
 /// What a client must know of a job to run one of its groups.

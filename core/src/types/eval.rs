@@ -70,6 +70,8 @@ pub enum Trigger {
     DeploymentWatcher,
     /// The next step of a system job's update is due.
     RollingUpdate,
+    /// An alloc must leave its node.
+    NodeDrain,
 }
 
 /// See the module's table.

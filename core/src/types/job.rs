@@ -82,6 +82,7 @@ pub struct Group {
     pub disk_mib: u32,
     pub meta: BTreeMap<String, String>,
     pub shutdown_delay_ms: u64,
+    pub migrate: MigratePolicy,
 }
 
 /// One process, started by a driver.
@@ -176,6 +177,17 @@ pub struct UpdatePolicy {
     pub stagger_ms: u64,
 }
 
+/// How allocs leave a node that drains.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct MigratePolicy {
+    /// Allocs on their way at once; zero: none before the drain's deadline.
+    pub parallel_max: u32,
+    /// Of whoever takes an alloc's place without a deployment. Never `Manual`.
+    pub health_check: HealthCheck,
+    pub min_healthy_ms: u64,
+    pub healthy_deadline_ms: u64,
+}
+
 /// Who says whether an alloc is healthy.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum HealthCheck {
@@ -253,6 +265,18 @@ impl Default for UpdatePolicy {
             auto_revert: false,
             auto_promote: false,
             stagger_ms: 30_000,
+        }
+    }
+}
+
+impl Default for MigratePolicy {
+    /// Nomad's.
+    fn default() -> Self {
+        Self {
+            parallel_max: 1,
+            health_check: HealthCheck::Checks,
+            min_healthy_ms: 10_000,
+            healthy_deadline_ms: 5 * 60_000,
         }
     }
 }

@@ -9,13 +9,14 @@
 //! | down | registration | heartbeat | |
 //!
 //! Invariants
-//! - a node is placed on only while it is ready and eligible.
+//! - a node is placed on only while it is ready and eligible; while it drains it is not eligible.
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::{Drain, LastDrain};
 use super::ids::{Index, NodeId};
 use super::resources::Capacity;
 use crate::time::WallTime;
@@ -60,6 +61,9 @@ pub struct Node {
     pub events: Vec<NodeEvent>,
     pub create_index: Index,
     pub modify_index: Index,
+    /// While it is being emptied.
+    pub drain: Option<Drain>,
+    pub last_drain: Option<LastDrain>,
 }
 
 /// Whether the servers hear from the node.
@@ -97,6 +101,14 @@ impl NodeStatus {
 pub struct NodeEvent {
     pub at: WallTime,
     pub message: String,
+    pub subsystem: NodeSubsystem,
+}
+
+/// What a line of a node's history is about.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum NodeSubsystem {
+    Cluster,
+    Drain,
 }
 
 impl NodeSpec {

@@ -54,8 +54,10 @@ pub enum StopReason {
     NodeLost,
     /// It failed and is placed again.
     Rescheduled,
-    /// It must leave its node.
+    /// It must leave its node, and another takes its place.
     Migrating,
+    /// It must leave its node, whether another takes its place or not.
+    Drained,
 }
 
 /// One alloc to create. Its name and capacity follow from the job's version.

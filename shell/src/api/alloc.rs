@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use drover_core::state::State;
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobKind, JobVersion, NodeId,
-    PlacementFailure, PlacementNote, RescheduleEvent,
+    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobKind, JobVersion,
+    Migration, NodeId, PlacementFailure, PlacementNote, RescheduleEvent,
 };
 use serde::Serialize;
 
@@ -82,7 +82,7 @@ impl Health {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Transition {
-    pub migrate: Absent,
+    pub migrate: Option<bool>,
     pub reschedule: Absent,
     pub force_reschedule: Absent,
 }
@@ -285,7 +285,10 @@ impl Stub {
             desired_description: alloc.desired_description.clone(),
             client_status: client(alloc.client_status),
             client_description: alloc.client_description.clone(),
-            desired_transition: Transition::default(),
+            desired_transition: Transition {
+                migrate: (alloc.migration != Migration::None).then_some(true),
+                ..Transition::default()
+            },
             task_states: if detail.task_states { sight.task_states() } else { None },
             deployment_status: Health::of(alloc),
             followup_eval_id: followup.unwrap_or_default(),

@@ -101,6 +101,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::AllocStop => "alloc-stop",
         Trigger::DeploymentWatcher => "deployment-watcher",
         Trigger::RollingUpdate => "rolling-update",
+        Trigger::NodeDrain => "node-drain",
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
     pub reschedule: Option<ReschedulePolicy>,
-    pub migrate: Json,
+    pub migrate: Option<Migrate>,
     pub multiregion: Json,
     pub periodic: Json,
     pub parameterized_job: Json,
@@ -108,7 +108,7 @@ pub struct TaskGroup {
     pub reschedule_policy: Option<ReschedulePolicy>,
     pub ephemeral_disk: Option<EphemeralDisk>,
     pub update: Option<Update>,
-    pub migrate: Json,
+    pub migrate: Option<Migrate>,
     pub networks: Option<Vec<Network>>,
     pub meta: Option<Texts>,
     pub services: Json,
@@ -259,6 +259,15 @@ pub struct Update {
     pub canary: Option<i64>,
     pub auto_revert: Option<bool>,
     pub auto_promote: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Migrate {
+    pub max_parallel: Option<i64>,
+    pub health_check: Option<String>,
+    pub min_healthy_time: Option<Ns>,
+    pub healthy_deadline: Option<Ns>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

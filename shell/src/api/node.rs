@@ -4,9 +4,13 @@
 //! - what tasks may use is `NodeResources` less `ReservedResources`.
 use std::collections::BTreeMap;
 
-use drover_core::types::{Capacity, DriverInfo, Node as Row, NodeEvent, NodeStatus};
+use drover_core::types::{
+    Capacity, Drain, DrainDeadline, DrainStatus, DriverInfo, LastDrain, Node as Row, NodeEvent,
+    NodeStatus, NodeSubsystem,
+};
 use serde::Serialize;
 
+use super::job::Ns;
 use super::resources::{AllocatedMemory, Flat, Network};
 use super::time::rfc3339;
 use super::{Absent, some};
@@ -35,7 +39,7 @@ pub struct Stub {
     pub node_resources: Option<NodeResources>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved_resources: Option<Reserved>,
-    pub last_drain: Absent,
+    pub last_drain: Option<Drained>,
     pub create_index: u64,
     pub modify_index: u64,
 }
@@ -64,7 +68,7 @@ pub struct Node {
     pub node_class: String,
     pub node_pool: &'static str,
     pub computed_class: String,
-    pub drain_strategy: Absent,
+    pub drain_strategy: Option<Strategy>,
     pub drain: bool,
     pub scheduling_eligibility: &'static str,
     pub status: &'static str,
@@ -78,7 +82,7 @@ pub struct Node {
     #[serde(rename = "CSINodePlugins")]
     pub csi_node_plugins: Absent,
     pub host_volumes: Absent,
-    pub last_drain: Absent,
+    pub last_drain: Option<Drained>,
     pub create_index: u64,
     pub modify_index: u64,
 }
@@ -173,7 +177,7 @@ impl Stub {
             node_class: spec.class.clone(),
             node_pool: "default",
             version: attribute(node, "nomad.version"),
-            drain: false,
+            drain: node.drain.is_some(),
             scheduling_eligibility: eligibility(node.eligible),
             status: status(node.status),
             status_description: String::new(),
@@ -181,7 +185,7 @@ impl Stub {
             host_volumes: (),
             node_resources: detail.resources.then(|| resources(node)),
             reserved_resources: detail.resources.then(|| reserved(node)),
-            last_drain: (),
+            last_drain: node.last_drain.as_ref().map(Drained::of),
             create_index: node.create_index.0,
             modify_index: node.modify_index.0,
         }
@@ -209,8 +213,8 @@ impl Node {
             node_class: spec.class.clone(),
             node_pool: "default",
             computed_class: String::new(),
-            drain_strategy: (),
-            drain: false,
+            drain_strategy: node.drain.as_ref().map(Strategy::of),
+            drain: node.drain.is_some(),
             scheduling_eligibility: eligibility(node.eligible),
             status: status(node.status),
             status_description: String::new(),
@@ -220,9 +224,72 @@ impl Node {
             csi_controller_plugins: (),
             csi_node_plugins: (),
             host_volumes: (),
-            last_drain: (),
+            last_drain: node.last_drain.as_ref().map(Drained::of),
             create_index: node.create_index.0,
             modify_index: node.modify_index.0,
+        }
+    }
+}
+
+/// How the node is being emptied.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Strategy {
+    pub deadline: Ns,
+    pub ignore_system_jobs: bool,
+    /// `NEVER` when nothing is forced.
+    pub force_deadline: String,
+    pub started_at: String,
+}
+
+/// What became of the last drain.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Drained {
+    pub started_at: String,
+    pub updated_at: String,
+    pub status: &'static str,
+    #[serde(rename = "AccessorID")]
+    pub accessor_id: &'static str,
+    pub meta: Option<BTreeMap<String, String>>,
+}
+
+/// The moment that Nomad writes for none.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Strategy {
+    fn of(drain: &Drain) -> Self {
+        let ns = match drain.spec.deadline {
+            DrainDeadline::Force => -1_000_000_000,
+            DrainDeadline::After { ms } => {
+                i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
+            }
+            DrainDeadline::Never => 0,
+        };
+        // Whoever is emptied by force has no deadline to wait for.
+        let waits = drain.spec.deadline != DrainDeadline::Force;
+        let force_at = drain.force_at.filter(|_| waits);
+        Self {
+            deadline: Ns(ns),
+            ignore_system_jobs: drain.spec.ignore_system,
+            force_deadline: force_at.map_or_else(|| NEVER.to_owned(), rfc3339),
+            started_at: rfc3339(drain.started_at),
+        }
+    }
+}
+
+impl Drained {
+    fn of(last: &LastDrain) -> Self {
+        Self {
+            started_at: rfc3339(last.started_at),
+            updated_at: rfc3339(last.updated_at),
+            status: match last.status {
+                DrainStatus::Draining => "draining",
+                DrainStatus::Complete => "complete",
+                DrainStatus::Canceled => "canceled",
+            },
+            accessor_id: "",
+            meta: some(&last.meta),
         }
     }
 }
@@ -231,7 +298,10 @@ impl Event {
     fn of(event: &NodeEvent) -> Self {
         Self {
             message: event.message.clone(),
-            subsystem: "Cluster",
+            subsystem: match event.subsystem {
+                NodeSubsystem::Cluster => "Cluster",
+                NodeSubsystem::Drain => "Drain",
+            },
             details: (),
             timestamp: rfc3339(event.at),
             create_index: 0,

@@ -1,13 +1,14 @@
-//! Nodes: listed, shown, and whether allocs may be placed on them.
+//! Nodes: listed, shown, emptied, and whether allocs may be placed on them.
 //!
 //! Invariants
 //! - what cannot be done to a node is refused, not pretended.
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use drover_core::api::Request;
 use drover_core::state::{Change, State as Tables, TableKind};
-use drover_core::types::NodeId;
+use drover_core::types::{DrainDeadline, DrainSpec, NodeId};
 use serde::Deserialize;
 
 use super::Shared;
@@ -15,8 +16,9 @@ use super::allocs::newest;
 use super::answer::{Answer, Failure};
 use super::query::{self, Query};
 use super::read::Seen;
-use super::write::{body, written};
+use super::write::{Applied, body, written};
 use crate::api::alloc::Alloc;
+use crate::api::job::Ns;
 use crate::api::misc::NodeUpdated;
 use crate::api::node::{Detail, Node, Stub};
 use crate::shadow::Key;
@@ -95,9 +97,7 @@ pub(super) async fn eligibility(
 ) -> Answer {
     let node = node_id(&id)?;
     let ask: Eligibility = body(&bytes)?;
-    if ask.node_id.as_deref().is_some_and(|named| !named.is_empty() && named != id) {
-        return Err(Failure::bad("the NodeID in the body is not the one in the path"));
-    }
+    check_names(&id, ask.node_id.as_deref())?;
     let eligible = match ask.eligibility.as_deref() {
         Some("eligible") => true,
         Some("ineligible") => false,
@@ -106,6 +106,63 @@ pub(super) async fn eligibility(
         }
     };
     let applied = http.submit(Request::SetNodeEligible { node, eligible }).await?;
+    updated(&http, applied)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Drain {
+    #[serde(rename = "NodeID")]
+    node_id: Option<String>,
+    /// `null`: stop draining.
+    drain_spec: Option<Spec>,
+    mark_eligible: bool,
+    meta: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Spec {
+    /// Below zero: by force; zero: never by force.
+    deadline: Option<Ns>,
+    ignore_system_jobs: bool,
+}
+
+pub(super) async fn drain(
+    State(http): State<Shared>,
+    Path(id): Path<String>,
+    _: Query,
+    bytes: Bytes,
+) -> Answer {
+    let node = node_id(&id)?;
+    let ask: Drain = body(&bytes)?;
+    check_names(&id, ask.node_id.as_deref())?;
+    let spec = ask.drain_spec.map(|spec| DrainSpec {
+        deadline: deadline(spec.deadline.unwrap_or_default()),
+        ignore_system: spec.ignore_system_jobs,
+    });
+    let (mark_eligible, meta) = (ask.mark_eligible, ask.meta.unwrap_or_default());
+    let request = Request::SetNodeDrain { node, spec, mark_eligible, meta };
+    let applied = http.submit(request).await?;
+    updated(&http, applied)
+}
+
+fn deadline(Ns(ns): Ns) -> DrainDeadline {
+    match u64::try_from(ns) {
+        Err(_) => DrainDeadline::Force,
+        Ok(0) => DrainDeadline::Never,
+        Ok(ns) => DrainDeadline::After { ms: ns.div_ceil(1_000_000) },
+    }
+}
+
+fn check_names(id: &str, named: Option<&str>) -> Result<(), Failure> {
+    if named.is_some_and(|named| !named.is_empty() && named != id) {
+        return Err(Failure::bad("the NodeID in the body is not the one in the path"));
+    }
+    Ok(())
+}
+
+fn updated(http: &Shared, applied: Applied) -> Answer {
     let evals = applied.eval.map(|_| http.eval_uuid(applied)).transpose()?;
     let answer = NodeUpdated {
         eval_create_index: applied.eval.map_or(0, |_| applied.index.0),
@@ -114,12 +171,4 @@ pub(super) async fn eligibility(
         index: applied.index.0,
     };
     written(applied.index, &answer)
-}
-
-pub(super) async fn drain(Path(id): Path<String>, _: Query) -> Answer {
-    node_id(&id)?;
-    Err(Failure::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "draining is not supported yet: mark the node ineligible and stop its allocs one by one",
-    ))
 }

@@ -137,7 +137,7 @@ fn updates(state: &State, plan: &Plan, spec: &JobSpec) -> BTreeMap<String, Updat
                 replaced.insert(stop.alloc);
                 of(alloc, |u| &mut u.destructive_update);
             }
-            StopReason::Migrating => {
+            StopReason::Migrating | StopReason::Drained => {
                 replaced.insert(stop.alloc);
                 of(alloc, |u| &mut u.migrate);
             }

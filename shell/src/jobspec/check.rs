@@ -142,6 +142,8 @@ impl Check<'_> {
         self.inner("restart").restart(&group.restart);
         self.inner("reschedule").reschedule(&group.reschedule);
         self.inner("update").update(kind, &group.update);
+        let migrate = &group.migrate;
+        self.inner("migrate").healthy(migrate.min_healthy_ms, migrate.healthy_deadline_ms);
         if group.tasks.is_empty() {
             self.wrong("task", "a group has at least one task");
         }
@@ -262,16 +264,7 @@ impl Check<'_> {
         if policy.stagger_ms == 0 {
             self.wrong("stagger", "must be more than 0; leave it out for 30s");
         }
-        if policy.healthy_deadline_ms <= policy.min_healthy_ms {
-            self.wrong(
-                "healthy_deadline",
-                format!(
-                    "{} must be more than min_healthy_time, {}",
-                    show_ms(policy.healthy_deadline_ms),
-                    show_ms(policy.min_healthy_ms)
-                ),
-            );
-        }
+        self.healthy(policy.min_healthy_ms, policy.healthy_deadline_ms);
         if policy.progress_deadline_ms != 0
             && policy.progress_deadline_ms <= policy.healthy_deadline_ms
         {
@@ -283,6 +276,14 @@ impl Check<'_> {
                     show_ms(policy.healthy_deadline_ms)
                 ),
             );
+        }
+    }
+
+    fn healthy(&mut self, least_ms: u64, most_ms: u64) {
+        if most_ms <= least_ms {
+            let (most, least) = (show_ms(most_ms), show_ms(least_ms));
+            let why = format!("{most} must be more than min_healthy_time, {least}");
+            self.wrong("healthy_deadline", why);
         }
     }
 

@@ -8,8 +8,8 @@ use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
 use crate::api::job::{
-    Constraint, EphemeralDisk, Job, LogConfig, Network, Ns, Port, ReschedulePolicy, Resources,
-    RestartPolicy, Task, TaskGroup, Update,
+    Constraint, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns, Port, ReschedulePolicy,
+    Resources, RestartPolicy, Task, TaskGroup, Update,
 };
 
 /// The job that `block` describes.
@@ -54,6 +54,7 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
         constraints: constraints(&reader),
         task_groups: Some(groups),
         update: reader.one("update").map(update),
+        migrate: reader.one("migrate").map(migrate),
         restart_policy: reader.one("restart").map(restart),
         reschedule: reader.one("reschedule").map(reschedule),
         meta: reader.map("meta"),
@@ -62,7 +63,6 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
     reader.finish(&[
         "affinity",
         "spread",
-        "migrate",
         "multiregion",
         "periodic",
         "parameterized",
@@ -91,6 +91,7 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         reschedule_policy: reader.one("reschedule").map(reschedule),
         ephemeral_disk: reader.one("ephemeral_disk").map(disk),
         update: reader.one("update").map(update),
+        migrate: reader.one("migrate").map(migrate),
         networks: (!networks.is_empty()).then(|| networks.into_iter().map(network).collect()),
         meta: reader.map("meta"),
         shutdown_delay: ns(&reader, "shutdown_delay"),
@@ -99,7 +100,6 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
     reader.finish(&[
         "affinity",
         "spread",
-        "migrate",
         "service",
         "volume",
         "scaling",
@@ -227,6 +227,17 @@ fn update(reader: Reader<'_>) -> Update {
         canary: reader.int("canary"),
         auto_revert: reader.flag("auto_revert"),
         auto_promote: reader.flag("auto_promote"),
+    };
+    reader.finish(&[]);
+    policy
+}
+
+fn migrate(reader: Reader<'_>) -> Migrate {
+    let policy = Migrate {
+        max_parallel: reader.int("max_parallel"),
+        health_check: reader.text("health_check"),
+        min_healthy_time: ns(&reader, "min_healthy_time"),
+        healthy_deadline: ns(&reader, "healthy_deadline"),
     };
     reader.finish(&[]);
     policy

@@ -117,6 +117,8 @@ impl Scenario {
             | Act::Steer { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
+            | Act::Drain { .. }
+            | Act::Undrain { .. }
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }

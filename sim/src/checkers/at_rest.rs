@@ -1,6 +1,6 @@
 //! After all faults have ended: ∃ one server that leads and that all follow; ∀ servers a, b: a's state =
 //! b's state; voters = servers; ∀ client c: c's node is ready; no request waits, no eval is open, no
-//! deployment goes on, and what is wanted runs.
+//! deployment and no drain goes on, and what is wanted runs.
 use std::collections::BTreeSet;
 
 use drover_core::digest::Digest;
@@ -9,7 +9,8 @@ use drover_core::state::State;
 use drover_core::types::{Index, NodeId, NodeStatus, ServerId};
 
 use super::{
-    Checkers, Verdict, Violation, deployments_end, desired_is_running, eval_is_settled, named,
+    Checkers, Verdict, Violation, deployments_end, desired_is_running, drains_end, eval_is_settled,
+    named,
 };
 use crate::standing::Standing;
 
@@ -71,6 +72,7 @@ pub fn check_tables<'a>(
     named("everyone_is_ready", check_nodes(tables, clients))?;
     named("eval_is_settled", eval_is_settled::check(tables))?;
     named("deployments_end", deployments_end::check(tables))?;
+    named("drains_end", drains_end::check(tables))?;
     let live = checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
     named("desired_is_running", desired_is_running::check(tables, &live))
 }

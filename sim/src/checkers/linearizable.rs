@@ -118,6 +118,12 @@ impl Linearizable {
             Request::SetNodeEligible { node, eligible } => {
                 Wish::Node(*node, node::Act::Set { eligible: *eligible })
             }
+            Request::SetNodeDrain { node, spec, mark_eligible, .. } => {
+                if spec.is_none() && !mark_eligible {
+                    return;
+                }
+                Wish::Node(*node, node::Act::Set { eligible: spec.is_none() })
+            }
             Request::Restore { .. } => Wish::Restore(Arc::clone(saved)),
             _ => return,
         };

@@ -23,7 +23,12 @@ fn check_one(state: &State, alloc: &Allocation) -> Verdict {
     let version = state.job(alloc.job).and_then(|job| job.version(alloc.version));
     let group = version.and_then(|kept| kept.spec.groups.get(usize::from(alloc.group)));
     let Some(group) = group else { return Ok(()) };
-    let least = group.update.min_healthy_ms * (100 - SLACK_PERCENT) / 100;
+    let least = if alloc.deployment.is_some() && 0 < group.update.parallel_max {
+        group.update.min_healthy_ms
+    } else {
+        group.migrate.min_healthy_ms
+    };
+    let least = least * (100 - SLACK_PERCENT) / 100;
     for (name, task) in &alloc.tasks {
         let started = task.started_at.filter(|&started| started <= health.at);
         if let Some(started) = started.filter(|&started| health.at.ms_since(started) < least) {

@@ -126,6 +126,10 @@ fn is_what_was_asked(request: &Request, command: &Command) -> bool {
             Request::SetNodeEligible { node, eligible },
             Command::SetNodeEligible { node: entered, eligible: how },
         ) => node == entered && eligible == how,
+        (
+            Request::SetNodeDrain { node, spec, mark_eligible, .. },
+            Command::SetNodeDrain { node: entered, spec: how, mark_eligible: admit, .. },
+        ) => (node, spec, mark_eligible) == (entered, how, admit),
         (Request::CollectGarbage, Command::CollectGarbage { .. }) => true,
         (
             Request::RestorePart { of, nth, bytes },

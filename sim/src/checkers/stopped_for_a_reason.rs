@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_core::fsm::{Command, Entry};
 use drover_core::state::{Change, State};
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, NodeId,
-    NodeStatus, Plan, StopReason, TaskChange, TaskKey,
+    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, Migration,
+    NodeId, NodeStatus, Plan, StopReason, TaskChange, TaskKey,
 };
 
 use super::Verdict;
@@ -58,7 +58,8 @@ impl StoppedForAReason {
                 StopReason::Updated => check_updated(state, plan, alloc),
                 StopReason::NodeLost => check_lost(state, plan, alloc),
                 StopReason::Rescheduled => check_rescheduled(plan, alloc),
-                StopReason::Migrating => check_migrating(state, plan, alloc),
+                StopReason::Migrating => check_migrating(plan, alloc),
+                StopReason::Drained => check_drained(plan, alloc),
             };
             let reason = reason.map_err(|why| {
                 format!(
@@ -246,29 +247,36 @@ fn check_updated(state: &State, plan: &Plan, alloc: &Allocation) -> Verdict {
 
 fn check_lost(state: &State, plan: &Plan, alloc: &Allocation) -> Verdict {
     let is_lost = alloc.client_status == ClientStatus::Lost;
-    if is_lost || is_not(state, plan, alloc.node, |status, _| status != NodeStatus::Down) {
+    if is_lost || is_down(state, plan, alloc.node) {
         return Ok(());
     }
     Err("its node is not down".to_owned())
 }
 
-fn check_migrating(state: &State, plan: &Plan, alloc: &Allocation) -> Verdict {
-    if is_not(state, plan, alloc.node, |_, eligible| eligible) {
+/// It has to leave its node, and another takes its place.
+fn check_migrating(plan: &Plan, alloc: &Allocation) -> Verdict {
+    let is_stale = plan.based_on < alloc.modify_index;
+    if alloc.migration == Migration::None && !is_stale {
+        return Err("nobody has asked it to leave its node".to_owned());
+    }
+    if plan.placements.iter().any(|placement| placement.previous == Some(alloc.id)) {
         return Ok(());
     }
-    Err("its node may run allocs".to_owned())
+    Err("nothing takes its place".to_owned())
 }
 
-/// Whether the node is not as `holds` has it, or may not have been when the plan was made.
-fn is_not(
-    state: &State,
-    plan: &Plan,
-    node: NodeId,
-    holds: impl Fn(NodeStatus, bool) -> bool,
-) -> bool {
+fn check_drained(plan: &Plan, alloc: &Allocation) -> Verdict {
+    if alloc.migration == Migration::AtOnce || plan.based_on < alloc.modify_index {
+        return Ok(());
+    }
+    Err("no deadline of a drain has come for it".to_owned())
+}
+
+/// Whether the node is down, or may have been when the plan was made.
+fn is_down(state: &State, plan: &Plan, node: NodeId) -> bool {
     state
         .node(node)
-        .is_none_or(|node| !holds(node.status, node.eligible) || plan.based_on < node.modify_index)
+        .is_none_or(|node| node.status == NodeStatus::Down || plan.based_on < node.modify_index)
 }
 
 fn check_rescheduled(plan: &Plan, alloc: &Allocation) -> Verdict {

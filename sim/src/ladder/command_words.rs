@@ -13,6 +13,7 @@ use drover_core::types::{AllocId, AllocUpdate, ClientStatus, Index, NodeStatus, 
 use super::names::Names;
 use super::rung::Kind;
 use super::words::{Dull, Said};
+use crate::drains;
 use crate::steering;
 
 /// How many of a kind are named before the rest is counted.
@@ -54,6 +55,11 @@ pub(super) fn of_command(
             let word = if *eligible { "admitted" } else { "barred" };
             said("node", format!("node {} is {word}", names.node(*node)), Dull::Never)
         }
+        Command::SetNodeDrain { node, spec, mark_eligible, .. } => {
+            let name = format!("node {}", names.node(*node));
+            said("node", drains::told(&name, *spec, *mark_eligible), Dull::Never)
+        }
+        Command::ReviewDrains { nodes } => said("node", drains::due(nodes.len()), Dull::Never),
         Command::RegisterJob { spec, .. } => {
             let count: u32 = spec.groups.iter().map(|group| group.count).sum();
             let text = format!("job {} wants {count} allocs", spec.id);
@@ -181,6 +187,7 @@ const fn of_reason(reason: StopReason) -> &'static str {
         StopReason::NodeLost => "its node is down",
         StopReason::Rescheduled => "placed again",
         StopReason::Migrating => "leaves its node",
+        StopReason::Drained => "must leave its node",
     }
 }
 
@@ -232,6 +239,9 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         Request::RegisterNode { spec } => format!("register node {}", spec.name),
         Request::SetNodeEligible { node, eligible } => {
             format!("{} {}", if *eligible { "admit" } else { "bar" }, names.node(*node))
+        }
+        Request::SetNodeDrain { node, spec, mark_eligible, .. } => {
+            drains::told(&format!("node {}", names.node(*node)), *spec, *mark_eligible)
         }
         Request::UpdateAllocs { node, updates } => {
             format!("{} reports {}", names.node(*node), of_updates(updates, names))

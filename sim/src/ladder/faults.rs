@@ -282,6 +282,8 @@ const fn sort_of(act: &Act) -> Sort {
         | Act::Steer { .. }
         | Act::StopAlloc { .. }
         | Act::SetEligible { .. }
+        | Act::Drain { .. }
+        | Act::Undrain { .. }
         | Act::Collect
         | Act::Read { .. }
         | Act::HandOver { .. }

@@ -77,6 +77,8 @@ impl Filter {
             | "desired_is_running"
             | "max_parallel"
             | "min_healthy"
+            | "migrate"
+            | "drains_end"
             | "deployments_end"
             | "eval_is_settled" => OF_WORK,
             _ => NO_CHATTER,

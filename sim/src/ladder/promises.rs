@@ -47,6 +47,11 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("desired_is_running", "when all faults are over, what is wanted runs, and nothing else"),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
     ("max_parallel", "an update replaces no more allocs at once than its policy says"),
+    ("migrate", "drains take no more allocs of a group away at once than its policy says"),
+    (
+        "drains_end",
+        "a drain is called complete when nothing runs on its node any more, and a deadline is kept",
+    ),
     ("deployments_end", "when all faults are over, every deployment ends or waits for an operator"),
     ("eval_is_settled", "when all faults are over, every evaluation ends"),
     ("one_leader", "when all faults are over, every server is up and follows one leader"),

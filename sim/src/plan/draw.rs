@@ -15,6 +15,7 @@ use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, UpdateAsk, Way, Who,
 };
 
+mod drains;
 mod everywhere;
 mod updates;
 
@@ -55,6 +56,7 @@ impl Plan {
         draw_requests(&mut rng.fork("requests"), size, &mut lines);
         updates::draw(&mut rng.fork("updates"), size, JOBS, &mut lines);
         everywhere::draw(&mut rng.fork("everywhere"), size, JOBS, &mut lines);
+        drains::draw(&mut rng.fork("drains"), size, &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);

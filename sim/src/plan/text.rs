@@ -15,6 +15,7 @@
 //! - what cannot be read is refused with its line.
 use std::fmt;
 
+use drover_core::types::DrainDeadline;
 use drover_core::types::JobKind;
 
 use super::{
@@ -90,6 +91,17 @@ impl fmt::Display for Act {
             Self::StopAlloc { nth } => write!(f, "stop-alloc {nth}"),
             Self::SetEligible { client, eligible: true } => write!(f, "admit c{client}"),
             Self::SetEligible { client, eligible: false } => write!(f, "bar c{client}"),
+            Self::Drain { client, deadline: DrainDeadline::Force } => {
+                write!(f, "drain c{client} by force")
+            }
+            Self::Drain { client, deadline: DrainDeadline::After { ms } } => {
+                write!(f, "drain c{client} within {}", Seconds(*ms))
+            }
+            Self::Drain { client, deadline: DrainDeadline::Never } => write!(f, "drain c{client}"),
+            Self::Undrain { client, mark_eligible: true } => {
+                write!(f, "undrain c{client} and admit")
+            }
+            Self::Undrain { client, mark_eligible: false } => write!(f, "undrain c{client}"),
             Self::Collect => write!(f, "collect"),
             Self::Read { what, how } => {
                 let how = match how {
@@ -286,6 +298,15 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["stop-alloc", nth] => Act::StopAlloc { nth: nth.parse().ok()? },
         ["admit", client] => Act::SetEligible { client: read_client(client)?, eligible: true },
         ["bar", client] => Act::SetEligible { client: read_client(client)?, eligible: false },
+        ["drain", client] => drain(client, DrainDeadline::Never)?,
+        ["drain", client, "by", "force"] => drain(client, DrainDeadline::Force)?,
+        ["drain", client, "within", ms] => {
+            drain(client, DrainDeadline::After { ms: read_ms(ms)? })?
+        }
+        ["undrain", client] => Act::Undrain { client: read_client(client)?, mark_eligible: false },
+        ["undrain", client, "and", "admit"] => {
+            Act::Undrain { client: read_client(client)?, mark_eligible: true }
+        }
         ["collect"] => Act::Collect,
         ["read", job] => read_of(Subject::Job(job.into()), Freshness::Default),
         ["read", job, how] => read_of(Subject::Job(job.into()), read_freshness(how)?),
@@ -311,6 +332,10 @@ fn read_act(words: &[&str]) -> Option<Act> {
         }
         _ => return None,
     })
+}
+
+fn drain(client: &str, deadline: DrainDeadline) -> Option<Act> {
+    Some(Act::Drain { client: read_client(client)?, deadline })
 }
 
 const fn read_of(what: Subject, how: Freshness) -> Act {

@@ -11,6 +11,7 @@ use drover_core::types::{
     Verdict,
 };
 
+use crate::drains;
 use crate::steering;
 
 /// Digits of a UUID that people are shown.
@@ -85,6 +86,10 @@ pub fn of_command(state: &State, command: &Command) -> String {
         Command::SetNodeEligible { node: id, eligible } => {
             format!("{} is {}eligible", node(state, *id), if *eligible { "" } else { "not " })
         }
+        Command::SetNodeDrain { node: id, spec, mark_eligible, .. } => {
+            drains::told(&node(state, *id), *spec, *mark_eligible)
+        }
+        Command::ReviewDrains { nodes } => drains::due(nodes.len()),
         Command::RegisterJob { spec, .. } => {
             let groups =
                 spec.groups.iter().map(|group| format!("{} × {}", group.count, group.name));
@@ -184,7 +189,8 @@ pub const fn of_reason(reason: StopReason) -> &'static str {
         StopReason::Updated => "a newer version takes its place",
         StopReason::NodeLost => "its node is down",
         StopReason::Rescheduled => "it failed and is placed again",
-        StopReason::Migrating => "it leaves its node",
+        StopReason::Migrating => "it leaves its node, which is drained",
+        StopReason::Drained => "the drain of its node waits no longer",
     }
 }
 
@@ -202,5 +208,6 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::Manual => "an operator asked",
         Trigger::DeploymentWatcher => "a deployment has come further",
         Trigger::RollingUpdate => "the next step of an update was due",
+        Trigger::NodeDrain => "an alloc must leave its node",
     }
 }

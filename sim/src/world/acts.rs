@@ -110,6 +110,8 @@ impl World {
             | Act::Steer { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
+            | Act::Drain { .. }
+            | Act::Undrain { .. }
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }

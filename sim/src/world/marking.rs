@@ -8,7 +8,8 @@ use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::raft::{self, Ballot, Body, Campaign, Proof, Role};
 use drover_core::state::State;
 use drover_core::types::{
-    ClientStatus, DesiredStatus, EvalStatus, JobKind, NodeStatus, TaskChange, Trigger,
+    ClientStatus, DesiredStatus, DrainStatus, EvalStatus, JobKind, Migration, NodeStatus,
+    TaskChange, Trigger,
 };
 use drover_core::wal::Fault;
 use drover_core::wire::Message;
@@ -171,6 +172,8 @@ fn mark_nodes(marks: &mut Marks, state: &State, now: &mut Before) {
     for node in state.nodes() {
         now.had_down |= node.status == NodeStatus::Down;
         marks.reach_if(!node.eligible, Mark::NodeIneligible);
+        let last = node.last_drain.as_ref().map(|last| last.status);
+        marks.reach_if(last == Some(DrainStatus::Complete), Mark::NodeDrained);
     }
     marks.reach_if(now.had_down, Mark::NodeDown);
 }
@@ -198,6 +201,11 @@ fn mark_allocs(marks: &mut Marks, state: &State, now: &mut Before) {
             ClientStatus::Pending | ClientStatus::Running => (),
         }
         marks.reach_if(!alloc.reschedules.is_empty(), Mark::AllocRescheduled);
+        match alloc.migration {
+            Migration::WhenReplaced => marks.reach_if(alloc.next.is_some(), Mark::AllocMigrated),
+            Migration::AtOnce => marks.reach(Mark::AllocDrained),
+            Migration::None => {}
+        }
         marks.reach_if(alloc.follow_up.is_some(), Mark::RescheduleDelayed);
         let is_wanted = alloc.desired == DesiredStatus::Run;
         let has_changed = alloc.create_index < alloc.assign_index;

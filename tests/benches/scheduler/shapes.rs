@@ -62,6 +62,8 @@ pub(crate) fn ready(spec: NodeSpec) -> Node {
         events: vec![],
         create_index: Index(1),
         modify_index: Index(1),
+        drain: None,
+        last_drain: None,
     }
 }
 
@@ -92,6 +94,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         disk_mib,
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
+        migrate: MigratePolicy::default(),
     }
 }
 

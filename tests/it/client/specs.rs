@@ -2,9 +2,9 @@
 use std::sync::Arc;
 
 use drover_core::types::{
-    AllocId, AllocSpec, AssignedAlloc, Assignment, Group, Index, JobKind, LogLimits, NetworkAsk,
-    NodeId, NodeSpec, ORDINAL_BITS, ReschedulePolicy, RestartPolicy, Task, TaskResources,
-    UpdatePolicy, Uuid,
+    AllocId, AllocSpec, AssignedAlloc, Assignment, Group, HealthCheck, Index, JobKind, LogLimits,
+    MigratePolicy, NetworkAsk, NodeId, NodeSpec, ORDINAL_BITS, ReschedulePolicy, RestartPolicy,
+    Task, TaskResources, UpdatePolicy, Uuid,
 };
 
 pub(super) fn task(name: &str) -> Task {
@@ -40,6 +40,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         disk_mib: 300,
         meta: [].into(),
         shutdown_delay_ms: 0,
+        migrate: MigratePolicy { health_check: HealthCheck::Manual, ..MigratePolicy::default() },
     };
     AllocSpec {
         job_id: "shop".into(),
@@ -60,7 +61,7 @@ pub(super) fn alloc(index: u64) -> AllocId {
 
 pub(super) fn run(id: AllocId) -> AssignedAlloc {
     let uuid = Uuid::of_object(id.0, 7);
-    AssignedAlloc { id, uuid, ordinal: 0, spec: 0, ports: vec![] }
+    AssignedAlloc { id, uuid, ordinal: 0, spec: 0, ports: vec![], is_deployed: true }
 }
 
 pub(super) fn assignment(

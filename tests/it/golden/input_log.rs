@@ -75,7 +75,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 18 + 4 + 2;
+const INNER: usize = 32 + 19 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -142,6 +142,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::SetAllocHealth { .. } => ".set_alloc_health",
         Request::RevertJob { .. } => ".revert_job",
         Request::SetJobStable { .. } => ".set_job_stable",
+        Request::SetNodeDrain { .. } => ".set_node_drain",
     }
 }
 
@@ -248,7 +249,8 @@ fn assignment() -> Assignment {
         group: job.groups[0].clone(),
     };
     let ports = vec![PortGrant { label: "http".into(), value: 20_000, to: 80 }];
-    let run = AssignedAlloc { id: AllocId(9), uuid: Uuid(77), ordinal: 1, spec: 0, ports };
+    let (id, uuid, is_deployed) = (AllocId(9), Uuid(77), true);
+    let run = AssignedAlloc { id, uuid, ordinal: 1, spec: 0, ports, is_deployed };
     Assignment {
         seq: Index(12),
         after: Some(Index(10)),
@@ -272,6 +274,7 @@ fn requests() -> Vec<Request> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
     let spec = Arc::new(job_spec("web", JobKind::Service, 2));
     let deployment = DeploymentId(7);
+    let (healthy, unhealthy) = (vec![AllocId(9)], vec![AllocId(8)]);
     vec![
         Request::RegisterJob { spec, check_index: Some(Index(5)) },
         Request::DeregisterJob { namespace: namespace.clone(), job: job.clone(), purge: true },
@@ -288,11 +291,7 @@ fn requests() -> Vec<Request> {
         Request::PromoteDeployment { deployment, groups: vec!["group".into()] },
         Request::PauseDeployment { deployment, pause: true },
         Request::FailDeployment { deployment },
-        Request::SetAllocHealth {
-            deployment,
-            healthy: vec![AllocId(9)],
-            unhealthy: vec![AllocId(8)],
-        },
+        Request::SetAllocHealth { deployment, healthy, unhealthy },
         Request::RevertJob {
             namespace: "default".into(),
             job: "web".into(),
@@ -305,6 +304,7 @@ fn requests() -> Vec<Request> {
             version: 1,
             stable: true,
         },
+        Request::SetNodeDrain { node: NodeId(8), spec: None, mark_eligible: true, meta: [].into() },
     ]
 }
 

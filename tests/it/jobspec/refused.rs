@@ -1,4 +1,6 @@
 //! Job files that are refused, and the API's own entrance.
+use drover_core::types::MigratePolicy;
+
 use super::*;
 
 #[test]
@@ -32,9 +34,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
-    for name in
-        ["service", "volume", "scaling", "spread", "affinity", "migrate", "disconnect", "consul"]
-    {
+    for name in ["service", "volume", "scaling", "spread", "affinity", "disconnect", "consul"] {
         says(
             &group(&format!("{name} \"x\" {{\n}}")),
             &format!("`{name}` is a part of Nomad's job files"),
@@ -97,6 +97,36 @@ fn an_update_policy_is_read_whole() {
     };
     assert_eq!(full, expected);
     assert_eq!(policy("progress_deadline = \"0s\"").progress_deadline_ms, 0);
+}
+
+#[test]
+fn a_migrate_policy_is_read_whole_and_inherited() {
+    let full = "migrate {\n max_parallel = 2\n health_check = \"task_states\"\n \
+                min_healthy_time = \"5s\"\n healthy_deadline = \"1m\"\n}";
+    let expected = MigratePolicy {
+        parallel_max: 2,
+        health_check: HealthCheck::TaskStates,
+        min_healthy_ms: 5_000,
+        healthy_deadline_ms: 60_000,
+    };
+    assert_eq!(read(&group(full)).groups[0].migrate, expected);
+    assert_eq!(read(&group("")).groups[0].migrate, MigratePolicy::default());
+    let inherited =
+        group("migrate {\n max_parallel = 3\n}").replacen('{', &format!("{{\n{full}"), 1);
+    let inherited = read(&inherited).groups[0].migrate;
+    assert_eq!(inherited, MigratePolicy { parallel_max: 3, ..expected });
+
+    let migrate = |body: &str| group(&format!("migrate {{\n{body}\n}}"));
+    says(
+        &migrate("health_check = \"manual\""),
+        "\"manual\" is none of \"checks\", \"task_states\"",
+    );
+    says(
+        &migrate("healthy_deadline = \"10s\""),
+        "`healthy_deadline`: 10s must be more than min_healthy_time, 10s",
+    );
+    let batch = migrate("max_parallel = 1").replacen('{', "{\n type = \"batch\"", 1);
+    says(&batch, "only services migrate at a pace");
 }
 
 #[test]

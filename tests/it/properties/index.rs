@@ -50,6 +50,8 @@ impl Model {
             events: vec![],
             create_index: Index(1),
             modify_index: Index(1),
+            drain: None,
+            last_drain: None,
         }
     }
 

@@ -10,9 +10,9 @@ use drover_core::agent::{
 use drover_core::api::{Rejection, Request, Response};
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
-    Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, LogLimits, NetworkAsk,
-    NodeId, NodeSpec, Plan, RequestId, ReschedulePolicy, RestartPolicy, ServerId, Task, TaskChange,
-    TaskKey, TaskResources, UpdatePolicy,
+    Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, LogLimits,
+    MigratePolicy, NetworkAsk, NodeId, NodeSpec, Plan, RequestId, ReschedulePolicy, RestartPolicy,
+    ServerId, Task, TaskChange, TaskKey, TaskResources, UpdatePolicy,
 };
 use drover_core::wal::Tail;
 use drover_core::{client, gossip, heartbeat, raft, wal};
@@ -113,6 +113,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         disk_mib: 300,
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
+        migrate: MigratePolicy::default(),
     };
     JobSpec {
         id: id.into(),

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, NetworkAsk,
-    ReschedulePolicy as Reschedule, RestartMode, RestartPolicy as Restart, Task as TaskSpec,
-    UpdatePolicy,
+    Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, MigratePolicy,
+    NetworkAsk, ReschedulePolicy as Reschedule, RestartMode, RestartPolicy as Restart,
+    Task as TaskSpec, UpdatePolicy,
 };
 
 use super::{
-    Constraint, EphemeralDisk, Job, LogConfig, Network, Ns, Port, ReschedulePolicy, Resources,
-    RestartPolicy, Task, TaskGroup, Update,
+    Constraint, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns, Port, ReschedulePolicy,
+    Resources, RestartPolicy, Task, TaskGroup, Update,
 };
 
 /// What the tables know of a job beside its specification.
@@ -62,6 +62,7 @@ impl Job {
     }
 
     fn of_spec(spec: &JobSpec) -> Self {
+        let groups = spec.groups.iter().map(|group| TaskGroup::of(spec.kind, group));
         Self {
             region: text(&spec.region),
             namespace: text(&spec.namespace),
@@ -79,9 +80,7 @@ impl Job {
             datacenters: Some(spec.datacenters.clone()),
             node_pool: text("default"),
             constraints: constraints(&spec.constraints),
-            task_groups: Some(
-                spec.groups.iter().map(|group| TaskGroup::of(spec.kind, group)).collect(),
-            ),
+            task_groups: Some(groups.collect()),
             update: Some(Update::none()),
             dispatched: Some(false),
             meta: some(&spec.meta),
@@ -122,6 +121,10 @@ impl TaskGroup {
                 size_mb: Some(i64::from(group.disk_mib)),
             }),
             update: Some(Update::of(&group.update)),
+            migrate: match kind {
+                JobKind::Service => Some(Migrate::of(&group.migrate)),
+                JobKind::Batch | JobKind::System | JobKind::Sysbatch => None,
+            },
             networks: Network::of(&group.network),
             meta: some(&group.meta),
             shutdown_delay: ns(group.shutdown_delay_ms).filter(|delay| delay.0 != 0),
@@ -247,11 +250,7 @@ impl Update {
         Self {
             stagger: ns(policy.stagger_ms),
             max_parallel: Some(i64::from(policy.parallel_max)),
-            health_check: text(match policy.health_check {
-                HealthCheck::Checks => "checks",
-                HealthCheck::TaskStates => "task_states",
-                HealthCheck::Manual => "manual",
-            }),
+            health_check: health_check(policy.health_check),
             min_healthy_time: ns(policy.min_healthy_ms),
             healthy_deadline: ns(policy.healthy_deadline_ms),
             progress_deadline: ns(policy.progress_deadline_ms),
@@ -260,4 +259,23 @@ impl Update {
             auto_promote: Some(policy.auto_promote),
         }
     }
+}
+
+impl Migrate {
+    fn of(policy: &MigratePolicy) -> Self {
+        Self {
+            max_parallel: Some(i64::from(policy.parallel_max)),
+            health_check: health_check(policy.health_check),
+            min_healthy_time: ns(policy.min_healthy_ms),
+            healthy_deadline: ns(policy.healthy_deadline_ms),
+        }
+    }
+}
+
+fn health_check(check: HealthCheck) -> Option<String> {
+    text(match check {
+        HealthCheck::Checks => "checks",
+        HealthCheck::TaskStates => "task_states",
+        HealthCheck::Manual => "manual",
+    })
 }

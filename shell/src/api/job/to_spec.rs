@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use drover_core::types::{
     Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, LogLimits,
-    NetworkAsk, Operator, PortAsk, ReschedulePolicy as Reschedule, RestartMode,
+    MigratePolicy, NetworkAsk, Operator, PortAsk, ReschedulePolicy as Reschedule, RestartMode,
     RestartPolicy as Restart, Task as TaskSpec, TaskResources, UpdatePolicy,
 };
 
 use super::{
-    Constraint, Job, Network, Ns, Port, ReschedulePolicy, RestartPolicy, Task, TaskGroup, Update,
-    unsupported,
+    Constraint, Job, Migrate, Network, Ns, Port, ReschedulePolicy, RestartPolicy, Task, TaskGroup,
+    Update, unsupported,
 };
 use crate::jobspec::check::Problem;
 use crate::jobspec::diagnostic::nearest;
@@ -147,6 +147,7 @@ impl Conversion {
             disk_mib: self.number(&format!("{path}.ephemeral_disk.size"), disk, DISK_MIB),
             meta: texts(group.meta.as_ref()),
             shutdown_delay_ms: self.ms(&format!("{path}.shutdown_delay"), group.shutdown_delay, 0),
+            migrate: self.migrate(&path, kind, &[&job.migrate, &group.migrate]),
             name,
         }
     }
@@ -382,6 +383,44 @@ impl Conversion {
                 ),
             };
             usual_parallel = made.parallel_max;
+        }
+        made
+    }
+
+    fn migrate(&mut self, path: &str, kind: JobKind, given: &[&Option<Migrate>]) -> MigratePolicy {
+        let path = format!("{path}.migrate");
+        let checks = [("checks", HealthCheck::Checks), ("task_states", HealthCheck::TaskStates)];
+        let mut made = MigratePolicy::default();
+        for one in given.iter().copied().flatten() {
+            if kind != JobKind::Service {
+                let why = "only services migrate at a pace: remove `migrate`, or make the job one";
+                self.wrong(&path, why);
+                break;
+            }
+            let (least, most) = (one.min_healthy_time, one.healthy_deadline);
+            made = MigratePolicy {
+                parallel_max: self.number(
+                    &format!("{path}.max_parallel"),
+                    one.max_parallel,
+                    made.parallel_max,
+                ),
+                health_check: self.word(
+                    &format!("{path}.health_check"),
+                    one.health_check.as_ref(),
+                    &checks,
+                    made.health_check,
+                ),
+                min_healthy_ms: self.ms(
+                    &format!("{path}.min_healthy_time"),
+                    least,
+                    made.min_healthy_ms,
+                ),
+                healthy_deadline_ms: self.ms(
+                    &format!("{path}.healthy_deadline"),
+                    most,
+                    made.healthy_deadline_ms,
+                ),
+            };
         }
         made
     }

@@ -61,7 +61,6 @@ pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
         ("node_pool", is_text(job.node_pool.as_ref(), &["default", "all"])),
         ("affinity", asks(&job.affinities)),
         ("spread", asks(&job.spreads)),
-        ("migrate", is_other_migrate(&job.migrate)),
         ("multiregion", asks(&job.multiregion)),
         ("periodic", asks(&job.periodic)),
         ("parameterized", asks(&job.parameterized_job)),
@@ -106,7 +105,6 @@ pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
     Refusals { path, list }.each(&[
         ("affinity", asks(&group.affinities)),
         ("spread", asks(&group.spreads)),
-        ("migrate", is_other_migrate(&group.migrate)),
         ("service", asks(&group.services)),
         ("stop_after_client_disconnect", is_ns(group.stop_after_client_disconnect)),
         ("max_client_disconnect", is_ns(group.max_client_disconnect)),
@@ -199,13 +197,4 @@ fn is_numa(json: &Json) -> bool {
 fn is_identity(json: &Json) -> bool {
     let set = |key| json.get(key).is_some_and(asks);
     set("Env") || set("File") || set("Filepath") || set("ChangeMode")
-}
-
-/// Nomad writes its defaults into every group that is read back.
-fn is_other_migrate(json: &Json) -> bool {
-    let usual = serde_json::json!({
-        "HealthCheck": "checks", "HealthyDeadline": 300_000_000_000_u64, "MaxParallel": 1,
-        "MinHealthyTime": 10_000_000_000_u64,
-    });
-    asks(json) && *json != usual
 }

@@ -76,7 +76,7 @@ impl Generator {
     }
 
     fn command(&mut self, state: &State) -> Command {
-        match self.below(42) {
+        match self.below(43) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
             1 | 2 => Command::RegisterNode { spec: self.node_spec().into() },
             3..=5 => self.set_node_status(),
@@ -104,6 +104,7 @@ impl Generator {
             28 => self.acknowledge(state),
             30..=35 => self.restore(state),
             36..=41 => self.steer(state),
+            42 => self.drain(state),
             _ => Command::RaiseFeatureLevel { level: self.small(4) },
         }
     }
@@ -336,6 +337,21 @@ impl Generator {
                 let (healthy, unhealthy) = (self.some(&ours, 500), self.some(&ours, 200));
                 Command::SetAllocHealth { deployment, healthy, unhealthy }
             }
+        }
+    }
+
+    fn drain(&mut self, state: &State) -> Command {
+        let deadline = match self.below(3) {
+            0 => DrainDeadline::Force,
+            1 => DrainDeadline::After { ms: self.below(60_000) },
+            _ => DrainDeadline::Never,
+        };
+        let spec = DrainSpec { deadline, ignore_system: self.rng.chance(200) };
+        let (node, mark_eligible, meta) = (self.node(), self.rng.chance(900), BTreeMap::new());
+        match self.below(4) {
+            0 => Command::ReviewDrains { nodes: state.draining().chain([node]).collect() },
+            1 | 2 => Command::SetNodeDrain { node, spec: None, mark_eligible, meta },
+            _ => Command::SetNodeDrain { node, spec: Some(spec), mark_eligible, meta },
         }
     }
 

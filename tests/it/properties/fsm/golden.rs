@@ -41,9 +41,11 @@ fn name(command: &Command) -> &'static str {
         Command::ReviewDeployments { .. } => "review_deployments",
         Command::RevertJob { .. } => "revert_job",
         Command::SetJobStable { .. } => "set_job_stable",
+        Command::SetNodeDrain { .. } => "set_node_drain",
+        Command::ReviewDrains { .. } => "review_drains",
     }
 }
-const VARIANTS: usize = 25;
+const VARIANTS: usize = 27;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -87,6 +89,16 @@ fn samples() -> Vec<Command> {
             enforce_prior: Some(2),
         },
         Command::SetJobStable { namespace, job, version: 1, stable: true },
+        Command::SetNodeDrain {
+            node: NodeId(1),
+            spec: Some(DrainSpec {
+                deadline: DrainDeadline::After { ms: 3_600_000 },
+                ignore_system: true,
+            }),
+            mark_eligible: false,
+            meta: BTreeMap::from([("message".to_owned(), "new disks".to_owned())]),
+        },
+        Command::ReviewDrains { nodes: vec![NodeId(1)] },
     ]
 }
 

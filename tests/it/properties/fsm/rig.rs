@@ -190,6 +190,7 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         disk_mib: 100,
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
+        migrate: MigratePolicy::default(),
     }
 }
 

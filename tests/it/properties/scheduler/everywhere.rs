@@ -34,6 +34,7 @@ impl Cluster {
                 StopReason::NodeLost => "lost",
                 StopReason::Rescheduled => "rescheduled",
                 StopReason::Migrating => "migrating",
+                StopReason::Drained => "drained",
             };
             parts.entry((1, word)).or_default().push(on(stop.alloc));
         }

@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) seed: u64,
     /// Versions whose allocs run and are never healthy.
     pub(crate) sick: BTreeSet<u64>,
+    /// Nothing stops there.
+    pub(crate) stubborn: Option<NodeId>,
     /// What was planned, in words, since somebody last looked.
     pub(crate) story: Vec<String>,
     /// Since when each alloc runs, as which version.
@@ -47,6 +49,7 @@ impl Cluster {
             budget: BUDGET,
             seed: 1,
             sick: BTreeSet::new(),
+            stubborn: None,
             story: Vec::new(),
             running: BTreeMap::new(),
             asked: Vec::new(),
@@ -181,12 +184,17 @@ impl Cluster {
         panic!("evaluations make each other without end: {last:?}");
     }
 
-    /// As a leader does when the moment of a deployment has come.
+    /// As a leader does when the moment of a deployment or a drain has come.
     fn review(&mut self) {
         let due = self.state.deployment_deadlines().take_while(|&(at, _)| at <= self.stamp);
         let deployments: Vec<DeploymentId> = due.map(|(_, id)| id).collect();
         if !deployments.is_empty() {
             self.run(Command::ReviewDeployments { deployments });
+        }
+        let due = self.state.drains_due().take_while(|&(at, _)| at <= self.stamp);
+        let nodes: Vec<NodeId> = due.map(|(_, id)| id).collect();
+        if !nodes.is_empty() {
+            self.run(Command::ReviewDrains { nodes });
         }
     }
 
@@ -223,7 +231,8 @@ impl Cluster {
                 is_due.then_some((alloc, ClientStatus::Running))
             }
             (DesiredStatus::Stop, ClientStatus::Pending | ClientStatus::Running) => {
-                Some((alloc, ClientStatus::Complete))
+                let is_stubborn = self.stubborn == Some(alloc.node);
+                (!is_stubborn).then_some((alloc, ClientStatus::Complete))
             }
             _ => None,
         });
@@ -243,16 +252,24 @@ impl Cluster {
     fn verdict(&self, alloc: &Allocation) -> Option<AllocHealth> {
         let job = self.state.job(alloc.job).expect("a known job");
         let spec = &job.version(alloc.version).expect("a kept version").spec;
-        let policy = &spec.groups[usize::from(alloc.group)].update;
-        let asked = policy.health_check != HealthCheck::Manual && policy.parallel_max != 0;
+        let group = &spec.groups[usize::from(alloc.group)];
+        let (check, least_ms, most_ms) =
+            if alloc.deployment.is_some() && 0 < group.update.parallel_max {
+                let policy = &group.update;
+                (policy.health_check, policy.min_healthy_ms, policy.healthy_deadline_ms)
+            } else {
+                let policy = &group.migrate;
+                (policy.health_check, policy.min_healthy_ms, policy.healthy_deadline_ms)
+            };
+        let asked = check != HealthCheck::Manual;
         if alloc.health.is_some() || !asked || spec.kind != JobKind::Service {
             return None;
         }
         let known = self.running.get(&alloc.id).filter(|known| known.0 == alloc.version);
         let waited_ms = known.map_or(0, |(_, since)| self.stamp.ms_since(*since));
         let is_sick = self.sick.contains(&alloc.version);
-        let healthy = !is_sick && known.is_some() && policy.min_healthy_ms <= waited_ms;
-        let is_late = is_sick && policy.healthy_deadline_ms <= waited_ms;
+        let healthy = !is_sick && known.is_some() && least_ms <= waited_ms;
+        let is_late = is_sick && most_ms <= waited_ms;
         let verdict = AllocHealth { version: alloc.version, healthy, at: self.stamp };
         (healthy || is_late).then_some(verdict)
     }
@@ -315,6 +332,8 @@ impl Cluster {
             (StopReason::Updated, "updated"),
             (StopReason::NodeLost, "lost"),
             (StopReason::Rescheduled, "rescheduled"),
+            (StopReason::Migrating, "migrating"),
+            (StopReason::Drained, "drained"),
         ] {
             let of = plan.stops.iter().filter(|stop| stop.reason == reason);
             let ordinals =
@@ -400,6 +419,7 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             disk_mib: 150,
             meta: BTreeMap::new(),
             shutdown_delay_ms: 0,
+            migrate: MigratePolicy::default(),
         }],
         meta: BTreeMap::new(),
     }
