@@ -8,6 +8,7 @@ use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
 use crate::table::table;
 
+mod drain;
 mod show;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,8 @@ pub(crate) enum NodeCommand {
     Status(NodeStatusArgs),
     #[command(about = "Say whether a node may get new allocations")]
     Eligibility(EligibilityArgs),
+    #[command(about = "Move everything off a node, and watch it leave")]
+    Drain(drain::DrainArgs),
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +51,7 @@ pub(crate) fn run(command: &NodeCommand, session: &mut Session) -> Ended {
     match command {
         NodeCommand::Status(args) => status(args, session),
         NodeCommand::Eligibility(args) => eligibility(args, session),
+        NodeCommand::Drain(args) => drain::drain(args, session),
     }
 }
 

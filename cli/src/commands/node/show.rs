@@ -83,7 +83,31 @@ fn basics(node: &Value, stats: Option<&Value>) -> String {
         pairs.push(("Uptime", time::span(uptime)));
     }
     pairs.push(("Driver Status", healthy.join(",")));
+    pairs.extend(drained(node));
     block(&pairs)
+}
+
+/// How a drain goes on, or how the last one ended.
+fn drained(node: &Value) -> Vec<(&'static str, String)> {
+    let (strategy, last) = (node.at("DrainStrategy"), node.at("LastDrain"));
+    let mut pairs = Vec::new();
+    if node.flag("Drain") {
+        let deadline = match (strategy.int("Deadline"), time::parse(strategy.text("ForceDeadline")))
+        {
+            (..0, _) => "by force".to_owned(),
+            (0, _) | (_, None) => "none".to_owned(),
+            (_, Some(at)) => time::stamp(at),
+        };
+        pairs.push(("Drain Deadline", deadline));
+    } else if last.is_object() {
+        let at = time::parse(last.text("UpdatedAt")).map(time::stamp).unwrap_or_default();
+        pairs.push(("Last Drain", format!("{} at {at}", last.text("Status"))));
+    }
+    let message = last.at("Meta").text("message");
+    if !message.is_empty() {
+        pairs.push(("Drain Message", message.to_owned()));
+    }
+    pairs
 }
 
 fn drivers(node: &Value) -> String {

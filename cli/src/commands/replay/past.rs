@@ -90,7 +90,7 @@ fn check(command: &Command) -> Result<(), Failure> {
             },
             Remote::Node(command) => match command {
                 node::NodeCommand::Status(_) => return Ok(()),
-                node::NodeCommand::Eligibility(_) => WRITES,
+                node::NodeCommand::Eligibility(_) | node::NodeCommand::Drain(_) => WRITES,
             },
             Remote::Alloc(command) => match command {
                 alloc::AllocCommand::Status(_) => return Ok(()),
