@@ -109,6 +109,32 @@ pub enum Request {
         mark_eligible: bool,
         meta: BTreeMap<String, String>,
     },
+    /// Launch a periodic job now.
+    ForcePeriodic {
+        namespace: String,
+        job: String,
+    },
+    /// Make a child of a parameterized job.
+    DispatchJob {
+        namespace: String,
+        job: String,
+        payload: Arc<[u8]>,
+        meta: BTreeMap<String, String>,
+        /// Put into the child's name; may be empty.
+        id_prefix: String,
+        /// Whoever asks again with it gets the same child; may be empty.
+        token: String,
+    },
+    /// Another count for a group. Without one, only what is said is kept.
+    ScaleJob {
+        namespace: String,
+        job: String,
+        group: String,
+        count: Option<u32>,
+        message: String,
+        error: bool,
+        meta_json: String,
+    },
 }
 
 /// What a read that sees every earlier write may rest on.

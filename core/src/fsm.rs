@@ -15,11 +15,13 @@ mod drain;
 mod eval;
 mod garbage;
 mod job;
+mod launch;
 mod node;
 mod operator;
 mod plan;
 pub mod record;
 mod restore;
+mod scale;
 
 use ::alloc::boxed::Box;
 use ::alloc::collections::BTreeMap;
@@ -184,6 +186,34 @@ pub enum Command {
     ReviewDrains {
         nodes: Vec<NodeId>,
     },
+    /// A moment of these jobs' calendars has come, as the entry's stamp has it.
+    LaunchPeriodic {
+        jobs: Vec<JobId>,
+    },
+    ForcePeriodic {
+        namespace: String,
+        job: String,
+    },
+    DispatchJob {
+        namespace: String,
+        job: String,
+        payload: Arc<[u8]>,
+        meta: BTreeMap<String, String>,
+        /// Put into the child's name; may be empty.
+        id_prefix: String,
+        /// Whoever asks again with it gets the same child; may be empty.
+        token: String,
+    },
+    /// Without a count, only what is said is kept.
+    ScaleJob {
+        namespace: String,
+        job: String,
+        group: String,
+        count: Option<u32>,
+        message: String,
+        error: bool,
+        meta_json: String,
+    },
 }
 
 /// What an entry came to.
@@ -303,6 +333,17 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
             drain::set(txn, *node, *spec, *mark_eligible, meta)
         }
         Command::ReviewDrains { nodes } => drain::review_all(txn, nodes),
+        Command::LaunchPeriodic { jobs } => launch::launch_due(txn, jobs),
+        Command::ForcePeriodic { namespace, job } => launch::force(txn, namespace, job),
+        Command::DispatchJob { namespace, job, payload, meta, id_prefix, token } => {
+            let asked = launch::Dispatch { payload, meta, id_prefix, token };
+            launch::dispatch(txn, (namespace, job), &asked)
+        }
+        Command::ScaleJob { namespace, job, group, count, message, error, meta_json } => {
+            let (count, error) = (*count, *error);
+            let asked = scale::Scale { group, count, message, error, meta_json };
+            scale::scale(txn, (namespace, job), &asked)
+        }
     }
 }
 

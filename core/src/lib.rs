@@ -53,6 +53,7 @@ pub mod api;
 pub mod assign;
 pub mod broker;
 pub mod client;
+pub mod cron;
 pub mod cuts;
 pub mod digest;
 pub mod emit;

@@ -124,6 +124,18 @@ pub const NODE_EVENTS_MAX: usize = 10;
 pub const DRAIN_META_MAX: usize = 32;
 /// Rescheduling events kept per alloc (as Nomad).
 pub const RESCHEDULE_EVENTS_MAX: usize = 5;
+/// What a parameterized job may be dispatched with (as Nomad): an input's name, not the input.
+pub const PAYLOAD_BYTES_MAX: usize = 16 << 10;
+/// Keys and values of a dispatch's meta together: they become the environment of each task.
+pub const DISPATCH_META_BYTES_MAX: usize = 64 << 10;
+/// A dispatch's word in its child's name, which stands in paths and tables.
+pub const DISPATCH_PREFIX_BYTES_MAX: usize = 64;
+/// A dispatch's token: the longest hash and its name.
+pub const DISPATCH_TOKEN_BYTES_MAX: usize = 256;
+/// Scaling events kept per group (as Nomad).
+pub const SCALING_EVENTS_MAX: usize = 20;
+/// What a caller may keep with a scaling event: twenty of them are written with their job's row.
+pub const SCALING_META_BYTES_MAX: usize = 1_024;
 
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(LEADER_HEARTBEAT_MS * 4 <= ELECTION_MS_MIN, "a lost heartbeat is no outage");
@@ -152,4 +164,5 @@ const _: () = assert!(
     RECOVERY_LEAP < 1 << (64 - crate::types::ORDINAL_BITS - 9),
     "ids have room for hundreds of leaps"
 );
+const _: () = assert!(PAYLOAD_BYTES_MAX + DISPATCH_META_BYTES_MAX < FRAME_BYTES_MAX / 4);
 const _: () = assert!(ROWS_PER_COMMAND_MAX < 1 << crate::types::ORDINAL_BITS);

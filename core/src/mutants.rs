@@ -224,6 +224,14 @@ mutants!(
     MigrateUnpaced,
     /// Nobody looks at drains whose deadline has come.
     DrainDeadlineForgotten,
+    /// A moment of a calendar is launched again a little later.
+    PeriodicLaunchesTwice,
+    /// The leader does not look at calendars.
+    LaunchForgotten,
+    /// A child is launched beside one that has not ended, though the job forbids it.
+    OverlapIgnored,
+    /// A dispatch with a token that was used already makes another child.
+    TokenIgnored,
 );
 
 /// From now on `mutant` is there, and no other.

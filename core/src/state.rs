@@ -25,6 +25,7 @@ mod assignment;
 pub mod bits;
 pub mod by_slot;
 mod change;
+pub(crate) mod children;
 mod classes;
 pub mod fits;
 pub mod fleet;
@@ -43,6 +44,7 @@ mod upload;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::{Change, TableKind};
+pub use self::children::JobStatus;
 use self::fleet::Fleet;
 use self::indexes::Indexes;
 pub use self::lookup::UuidPrefix;

@@ -14,12 +14,15 @@
 //! It does not restart tasks, escalate kills or know of jobs: that is decided in the core's client.
 pub mod dirs;
 mod launch;
+mod payload;
 pub mod raw_exec;
 pub mod signal;
 mod stats;
 pub mod user;
 mod watch;
 mod zygote;
+
+pub use payload::Payload;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +65,8 @@ pub struct TaskStart {
     /// A name or a number of an account; empty: the agent's own.
     pub user: String,
     pub logs: LogLimits,
+    /// Written before the command runs.
+    pub payload: Option<Payload>,
 }
 
 /// What the agent's loop hears of its tasks.

@@ -38,6 +38,7 @@ mod guard;
 mod host;
 mod job;
 mod jobs;
+mod launch;
 mod metrics;
 mod misc;
 pub mod monitor;

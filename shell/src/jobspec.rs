@@ -29,6 +29,7 @@ pub(crate) mod tree;
 mod types;
 pub(crate) mod value;
 mod variables;
+pub(crate) mod zones;
 
 pub use check::{Problem, check};
 pub use diagnostic::{Diagnostic, Diagnostics, Source};

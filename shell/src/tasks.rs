@@ -5,6 +5,7 @@
 //! - a driver that the configuration does not enable starts nothing.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 use drover_core::client::{Lookup, interpolate, interpolate_json};
@@ -13,7 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::config::RawExec;
 use crate::drivers::dirs::TaskDirs;
-use crate::drivers::{self, Driver, DriverEvent, Drivers, DriversConfig, TaskStats, raw_exec};
+use crate::drivers::{
+    self, Driver, DriverEvent, Drivers, DriversConfig, Payload, TaskStats, raw_exec,
+};
 
 /// What this node may do.
 #[derive(Clone, Debug)]
@@ -191,6 +194,7 @@ impl Tasks {
             env,
             user: task.user.clone(),
             logs: task.logs,
+            payload: payload_of(task, &start.spec),
         })
     }
 
@@ -218,4 +222,11 @@ impl Tasks {
 #[must_use]
 pub fn alloc_dir(config: &TasksConfig, uuid: Uuid) -> PathBuf {
     drivers::dirs::alloc_dir(Path::new(&config.alloc_dir), uuid)
+}
+
+/// What the task's job was dispatched with, if the task wants it and there is something.
+fn payload_of(task: &Task, spec: &AllocSpec) -> Option<Payload> {
+    let is_wanted = !task.payload_file.is_empty() && !spec.payload.is_empty();
+    let (file, bytes) = (PathBuf::from(&task.payload_file), Arc::clone(&spec.payload));
+    is_wanted.then_some(Payload { file, bytes })
 }

@@ -21,6 +21,7 @@
 //! | `max_parallel` | an update replaces no more at once than its policy says |
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
 //! | `migrate` | drains take no more away at once than the policy says |
+//! | `children` | a moment of a calendar, and a token, makes one child; no child beside another that must not |
 //! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
 //! | `drains_end` | a drain that is called complete is, and every one with a deadline comes to be |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
@@ -46,6 +47,7 @@ use crate::plan::Plan;
 
 pub mod alloc_runs_once;
 pub mod at_rest;
+pub mod children;
 pub mod committed_is_durable;
 pub mod deployments_end;
 pub mod desired_is_running;
@@ -69,6 +71,7 @@ pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;
 pub mod vote_is_kept;
 
+use children::Memory;
 use state_machine_safety::Seen;
 use terms_and_indexes_grow::Standing;
 
@@ -100,6 +103,8 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
         named("max_parallel", max_parallel::check(tables))?;
         named("migrate", migrate::check(tables))?;
     }
+    let memory = if counters.states_restored == 0 { Memory::Whole } else { Memory::Restored };
+    named("children", children::check(tables, memory))?;
     if counters.clock_jumps == 0 {
         named("min_healthy", min_healthy::check(tables))?;
     }

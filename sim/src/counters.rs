@@ -5,6 +5,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use drover_core::types::{Job, Made};
+
 use crate::network::Harm;
 use crate::plan::Damage;
 
@@ -76,6 +78,10 @@ counters!(
     evals_blocked,
     drains_complete,
     states_restored,
+    children_launched,
+    children_forced,
+    children_dispatched,
+    groups_scaled,
 );
 
 impl Counters {
@@ -87,6 +93,19 @@ impl Counters {
             Harm::LosePermille(_) => &mut self.links_lossy,
         };
         *count += 1;
+    }
+
+    /// The tables show these jobs.
+    pub fn on_jobs<'a>(&mut self, jobs: impl Iterator<Item = &'a Job>) {
+        for lineage in jobs.map(|job| &job.lineage) {
+            self.groups_scaled += lineage.scaling_events.len() as u64;
+            match lineage.child.as_ref().map(|child| &child.made) {
+                Some(Made::At(_)) => self.children_launched += 1,
+                Some(Made::Forced(_)) => self.children_forced += 1,
+                Some(Made::Dispatched { .. }) => self.children_dispatched += 1,
+                None => {}
+            }
+        }
     }
 
     /// A log was damaged, which the next start will notice.

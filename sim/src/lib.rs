@@ -34,6 +34,7 @@ pub mod drivers;
 pub mod durable;
 pub mod host;
 pub mod ladder;
+pub mod launching;
 pub mod marks;
 pub mod network;
 pub mod plan;

@@ -190,6 +190,11 @@ pub enum Act {
     Join {
         who: Who,
     },
+    /// Somebody wants something of a job that makes children, or another count.
+    Launch {
+        job: String,
+        what: Launching,
+    },
 }
 
 /// What is done to a deployment.
@@ -199,6 +204,34 @@ pub enum Steering {
     Pause,
     Resume,
     GiveUp,
+}
+
+/// What is wanted of a job that makes children.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Launching {
+    /// A child every so many seconds.
+    Periodic {
+        every_s: u64,
+        overlap: Overlap,
+    },
+    /// A child whenever somebody dispatches.
+    Parameterized,
+    Force,
+    /// Zero: without a token.
+    Dispatch {
+        token: u64,
+    },
+    /// Any job's first group.
+    Scale {
+        count: u64,
+    },
+}
+
+/// Whether a child may run beside another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Overlap {
+    Allowed,
+    Prohibited,
 }
 
 impl Act {
@@ -230,6 +263,7 @@ impl Act {
             | Self::StopJob { .. }
             | Self::Evaluate { .. }
             | Self::Steer { .. }
+            | Self::Launch { .. }
             | Self::StopAlloc { .. }
             | Self::Collect
             | Self::Read { .. }

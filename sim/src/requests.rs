@@ -17,6 +17,7 @@ use drover_core::types::{AllocId, DesiredStatus, DrainSpec, Index, RequestId, Se
 use crate::checkers::linearizable::Saved;
 use crate::checkers::{Checkers, Violation, named};
 use crate::counters::Counters;
+use crate::launching;
 use crate::network::HostId;
 use crate::plan::{Act, Freshness, Subject, Who};
 use crate::steering::steer;
@@ -241,6 +242,7 @@ pub fn request_of(
         }
         Act::Evaluate { job } => Request::EvaluateJob { namespace, job: job.clone() },
         Act::Steer { job, how } => steer(tables?, job, *how)?,
+        Act::Launch { job, what } => launching::request_of(job, *what),
         Act::StopAlloc { nth } => Request::StopAlloc { alloc: nth_wanted(tables?, *nth)? },
         Act::SetEligible { client, eligible } => {
             Request::SetNodeEligible { node: node_id(*client), eligible: *eligible }

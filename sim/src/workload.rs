@@ -10,9 +10,9 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind, JobSpec, LogLimits,
-    MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy, RestartMode,
-    RestartPolicy, Task, TaskResources, UpdatePolicy,
+    Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind, JobSpec, Launch,
+    LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy,
+    RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
 
 use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
@@ -48,8 +48,9 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
             }],
             Spread::Anywhere | Spread::OneDatacenter => Vec::new(),
         },
-        groups: vec![group_of(ask)],
+        groups: vec![group_of(ask)].into(),
         meta: BTreeMap::new(),
+        launch: Launch::AtOnce,
     })
 }
 
@@ -87,6 +88,7 @@ fn group_of(ask: &JobAsk) -> Group {
             healthy_deadline_ms: 18_000,
             ..MigratePolicy::default()
         },
+        scaling: None,
     }
 }
 
@@ -122,6 +124,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         leader: false,
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
+        payload_file: String::new(),
     }
 }
 

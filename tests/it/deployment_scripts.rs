@@ -189,7 +189,7 @@ impl Bench {
     }
 }
 
-fn refusal(outcome: &Outcome) -> Option<String> {
+pub(crate) fn refusal(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Refused(Rejection::Invalid { why, .. }) => Some(format!("refused: {why}")),
         Outcome::Refused(other) => Some(format!("refused: {other:?}")),

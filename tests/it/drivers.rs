@@ -81,6 +81,7 @@ impl Place {
             env: BTreeMap::from([("PIPES".into(), self.root.path().display().to_string())]),
             user: String::new(),
             logs: LogLimits { files_max: 3, file_mib_max: 1 },
+            payload: None,
         }
     }
 

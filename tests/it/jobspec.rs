@@ -1,4 +1,5 @@
 //! Job files from end to end: what is read, what is refused, and in which words.
+mod launch;
 mod refused;
 
 use std::collections::BTreeMap;
@@ -79,7 +80,7 @@ fn says(text: &str, words: &str) {
 
 #[test]
 fn every_example_is_read() {
-    for name in ["web", "batch", "placement"] {
+    for name in ["web", "batch", "placement", "periodic", "dispatch"] {
         let file = Source::read(&root().join(format!("examples/{name}.nomad.hcl"))).unwrap();
         let job = jobspec::parse(&file, &inputs()).unwrap_or_else(|found| panic!("{found}"));
         assert!(!job.spec.groups.is_empty());

@@ -12,6 +12,7 @@ mod gossip;
 mod http;
 mod jobspec;
 mod ladder;
+mod launch_scripts;
 mod orders;
 mod properties;
 mod replay;

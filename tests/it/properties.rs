@@ -1,5 +1,6 @@
 //! What must hold for every input.
 mod broker;
+mod cron;
 mod fsm;
 mod index;
 mod raft_codec;

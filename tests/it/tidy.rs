@@ -72,7 +72,7 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("wire", &["raft", "gossip", "client", "api"]),
 ];
-const EVERYBODY: &[&str] = &["mutants", "time", "rng", "emit", "limits", "types", "digest"];
+const EVERYBODY: &[&str] = &["mutants", "time", "rng", "emit", "limits", "types", "digest", "cron"];
 
 #[test]
 fn machines_of_core_do_not_know_each_other() {

@@ -6,8 +6,10 @@ use crate::commands::{Ended, Session};
 pub(crate) mod diff;
 pub(crate) mod files;
 pub(crate) mod history;
+pub(crate) mod launch;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod scale;
 pub(crate) mod status;
 pub(crate) mod stop;
 mod what_if;
@@ -36,6 +38,14 @@ pub(crate) enum JobCommand {
     Validate(files::ValidateArgs),
     #[command(about = "Write an example job file")]
     Init(files::InitArgs),
+    #[command(about = "Make a child of a parameterized job")]
+    Dispatch(launch::DispatchArgs),
+    #[command(subcommand, about = "Launch a periodic job")]
+    Periodic(launch::PeriodicCommand),
+    #[command(about = "Change how many allocations a group has")]
+    Scale(scale::ScaleArgs),
+    #[command(about = "List what changed how many allocations a job has")]
+    ScalingEvents(scale::ScalingEventsArgs),
 }
 
 pub(crate) fn run(command: &JobCommand, session: &mut Session) -> Ended {
@@ -51,5 +61,9 @@ pub(crate) fn run(command: &JobCommand, session: &mut Session) -> Ended {
         JobCommand::Inspect(args) => files::inspect(args, session),
         JobCommand::Validate(args) => files::validate(args, session),
         JobCommand::Init(args) => files::init(args, session.terminal),
+        JobCommand::Dispatch(args) => launch::dispatch(args, session),
+        JobCommand::Periodic(launch::PeriodicCommand::Force(args)) => launch::force(args, session),
+        JobCommand::Scale(args) => scale::scale(args, session),
+        JobCommand::ScalingEvents(args) => scale::events(args, session),
     }
 }

@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::moments::Moments;
 use super::operate::Orders;
-use super::reviews::Reviews;
 use super::{Agent, Effects, Output};
 use crate::api::Rejection;
 use crate::broker::{self, Broker};
@@ -59,9 +59,9 @@ pub(super) struct Leader {
     pub(super) roster_at: MonoTime,
     /// When it is next looked for what can be forgotten.
     garbage_at: MonoTime,
-    pub(super) reviews: Reviews,
     /// What an entry would be stamped with at this step.
     pub(super) clock: WallTime,
+    pub(super) moments: Moments,
 }
 
 /// What became of a plan.
@@ -133,8 +133,8 @@ impl Leader {
             since: now,
             roster_at: now,
             garbage_at: now.plus_ms(config.garbage_collect_ms),
-            reviews: Reviews::new(now),
             clock: state.clock(),
+            moments: Moments::new(now),
         }
     }
 
@@ -199,8 +199,8 @@ impl Leader {
         let at = |moment: WallTime| now.plus_ms(moment.ms_since(self.clock).max(1));
         let until = self.broker.next_deadline().map(at);
         let garbage = self.is_open().then_some(self.garbage_at);
-        let review = self.reviews.next_deadline(at);
-        until.into_iter().chain(garbage).chain(review).min()
+        let moment = self.moments.next_deadline(at);
+        until.into_iter().chain(garbage).chain(moment).min()
     }
 
     fn has_work(&self) -> bool {
@@ -296,8 +296,7 @@ impl Agent {
         self.fulfil_orders();
         self.review_roster();
         self.collect_garbage();
-        self.review_deployments();
-        self.review_drains();
+        self.look_out();
         self.fill_log();
         self.route_until_quiet(effects);
     }

@@ -246,6 +246,13 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         Request::SetNodeDrain { node, spec, mark_eligible, meta } => {
             Ok(Command::SetNodeDrain { node, spec, mark_eligible, meta })
         }
+        Request::ForcePeriodic { namespace, job } => Ok(Command::ForcePeriodic { namespace, job }),
+        Request::DispatchJob { namespace, job, payload, meta, id_prefix, token } => {
+            Ok(Command::DispatchJob { namespace, job, payload, meta, id_prefix, token })
+        }
+        Request::ScaleJob { namespace, job, group, count, message, error, meta_json } => {
+            Ok(Command::ScaleJob { namespace, job, group, count, message, error, meta_json })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

@@ -127,9 +127,12 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::RollingUpdate
         | Trigger::NodeDrain
         | Trigger::PlanRefused => true,
-        Trigger::JobRegister | Trigger::JobDeregister | Trigger::AllocStop | Trigger::Manual => {
-            false
-        }
+        Trigger::JobRegister
+        | Trigger::JobDeregister
+        | Trigger::AllocStop
+        | Trigger::Manual
+        | Trigger::PeriodicJob
+        | Trigger::JobScaling => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - an alloc is collected only when its client is done with it and no scheduling looks at it;
-//! - a job goes only after everything that names it, and only when it is stopped;
+//! - a job goes only after everything that names it, and only when it is stopped, or a child that ended;
 //! - a restore that may go on keeps its parts;
 //! - a node that may still run a collected alloc is remembered until it has heard that it must not.
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::state::txn::{Txn, holds_room};
 use crate::state::{State, Upload};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Index, JobId, NodeId,
+    AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Index, Job, JobId, NodeId,
     NodeStatus,
 };
 
@@ -90,7 +90,8 @@ fn untold(state: &State, alloc: &Allocation) -> Option<Index> {
 
 /// A purged job waits for nothing but its last alloc and evaluation.
 fn collect_jobs(txn: &mut Txn<'_>, eval_before: WallTime, job_before: WallTime) {
-    let stopped = txn.state().jobs().filter(|job| job.stopped);
+    let is_closed = |job: &&Job| job.stopped || job.lineage.child.is_some();
+    let stopped = txn.state().jobs().filter(is_closed);
     let stopped: Vec<(JobId, WallTime)> = stopped
         .map(|job| (job.id, if job.purged { eval_before.max(job_before) } else { job_before }))
         .collect();

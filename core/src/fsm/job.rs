@@ -5,18 +5,19 @@
 //! - a specification never changes: what differs is a new version;
 //! - a version is kept while it is among the newest, an alloc points at it, or it is the newest that
 //!   is stable.
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, deployment, invalid, not_found};
+use super::{Outcome, deployment, invalid, launch, not_found, scale};
 use crate::api::Rejection;
 use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
 use crate::state::State;
+use crate::state::children::next_launch;
 use crate::state::txn::Txn;
-use crate::types::{Index, Job, JobId, JobSpec, JobVersion, Trigger};
+use crate::types::{Child, Index, Job, JobId, JobSpec, JobVersion, Launch, Lineage, Trigger};
 
 /// What becomes of a job's row when the job is deregistered.
 pub(super) enum Fate {
@@ -33,6 +34,7 @@ pub(super) fn register(
 ) -> Result<Outcome, Rejection> {
     check_spec(spec)?;
     let known = txn.state().job_named(&spec.namespace, &spec.id);
+    check_change(known, spec)?;
     let found = known.map_or(Index(0), |job| job.spec_index);
     if check_index.is_some_and(|expected| expected != found) {
         return Err(Rejection::Conflict { index: found });
@@ -43,20 +45,56 @@ pub(super) fn register(
         return Err(invalid("type", why));
     }
     let id = match known {
-        None => create(txn, spec),
+        None => {
+            let id = JobId(txn.new_id());
+            create(txn, Birth { id, child: None }, spec);
+            id
+        }
         Some(job) if !job.stopped && *job.newest().spec == **spec => job.id,
         Some(job) => {
             let job = job.clone();
             add_version(txn, job, spec)
         }
     };
-    let made = eval::create(txn, id, Cause::of(Trigger::JobRegister));
-    Ok(Outcome::evaluated(id, made))
+    Ok(evaluated(txn, id, Trigger::JobRegister))
 }
 
-fn create(txn: &mut Txn<'_>, spec: &Arc<JobSpec>) -> JobId {
-    let (id, index) = (JobId(txn.new_id()), txn.state().index());
+/// An evaluation of the job is made, if there is something to schedule.
+fn evaluated(txn: &mut Txn<'_>, id: JobId, trigger: Trigger) -> Outcome {
+    let job = txn.state().job(id).expect("invariant: only a job that exists is evaluated");
+    if job.newest().spec.launch.makes_children() {
+        return Outcome::Applied { eval: None, job: Some(id), refused_placements: 0, more: false };
+    }
+    let made = eval::create(txn, id, Cause::of(trigger));
+    Outcome::evaluated(id, made)
+}
+
+/// What makes a job run stays for as long as the job: its allocs, or its children, rest on it.
+fn check_change(known: Option<&Job>, spec: &JobSpec) -> Result<(), Rejection> {
+    let Some(known) = known else { return Ok(()) };
+    let words = |launch: &Launch| match launch {
+        Launch::AtOnce => "neither periodic nor parameterized",
+        Launch::Periodic(_) => "periodic",
+        Launch::Parameterized(_) => "parameterized",
+    };
+    let (was, is) = (words(&known.newest().spec.launch), words(&spec.launch));
+    if was == is {
+        return Ok(());
+    }
+    let why = format!("the job is {was} and cannot become {is}: stop it with -purge first");
+    Err(invalid("job", &why))
+}
+
+/// A new job's id, and who made it.
+pub(super) struct Birth {
+    pub(super) id: JobId,
+    pub(super) child: Option<Child>,
+}
+
+pub(super) fn create(txn: &mut Txn<'_>, birth: Birth, spec: &Arc<JobSpec>) {
+    let (Birth { id, child }, index) = (birth, txn.state().index());
     let version = new_version(txn.state(), 0, spec);
+    let next_launch = next_launch(spec, txn.state().clock());
     txn.put_job(Job {
         id,
         versions: vec![version],
@@ -65,8 +103,8 @@ fn create(txn: &mut Txn<'_>, spec: &Arc<JobSpec>) -> JobId {
         create_index: index,
         modify_index: index,
         spec_index: index,
+        lineage: Lineage { child, next_launch, scaling_events: BTreeMap::new() },
     });
-    id
 }
 
 /// The version that is asked for now takes over from the newest, and whoever watched over that one
@@ -86,6 +124,12 @@ pub(super) fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) 
     });
     job.stopped = false;
     job.spec_index = index;
+    let clock = txn.state().clock();
+    // A moment that has come and was not looked at yet is not lost.
+    let is_owed = job.lineage.next_launch.is_some_and(|due| due <= clock);
+    if !is_owed || !spec.launch.makes_children() {
+        job.lineage.next_launch = next_launch(spec, clock);
+    }
     txn.put_job(job);
     id
 }
@@ -115,6 +159,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), Rejection> {
         return Err(invalid("group", "a job has between one and 65,535 groups"));
     }
     let mut names = BTreeSet::new();
+    launch::check(spec)?;
     for group in &spec.groups {
         if !names.insert(group.name.as_str()) {
             return Err(invalid("group", "a group's name is unique within its job"));
@@ -124,6 +169,9 @@ fn check_spec(spec: &JobSpec) -> Result<(), Rejection> {
         }
         if GROUP_COUNT_MAX < group.count {
             return Err(invalid("count", "a group runs at most 50,000 allocs"));
+        }
+        if let Some(scaling) = &group.scaling {
+            scale::check_bounds(scaling, group.count).map_err(|why| invalid("count", &why))?;
         }
         if group.tasks.is_empty() {
             return Err(invalid("task", "a group has a task"));
@@ -147,6 +195,7 @@ pub(super) fn deregister(
     if !job.stopped {
         job.stopped = true;
         job.spec_index = index;
+        job.lineage.next_launch = None;
     }
     match fate {
         Fate::Stopped => {}
@@ -155,8 +204,7 @@ pub(super) fn deregister(
     deployment::cancel(txn, id, "Cancelled because job is stopped");
     txn.put_job(job);
     eval::cancel_blocked(txn, id, "job was deregistered");
-    let made = eval::create(txn, id, Cause::of(Trigger::JobDeregister));
-    Ok(Outcome::evaluated(id, made))
+    Ok(evaluated(txn, id, Trigger::JobDeregister))
 }
 
 pub(super) fn evaluate(
@@ -166,6 +214,17 @@ pub(super) fn evaluate(
 ) -> Result<Outcome, Rejection> {
     let known = txn.state().job_named(namespace, job).ok_or_else(|| not_found("job"))?;
     let id = known.id;
+    match known.newest().spec.launch {
+        Launch::AtOnce => {}
+        Launch::Periodic(_) => {
+            let why = "a periodic job runs nothing itself: launch it with job periodic force";
+            return Err(invalid("job", why));
+        }
+        Launch::Parameterized(_) => {
+            let why = "a parameterized job runs nothing itself: launch it with job dispatch";
+            return Err(invalid("job", why));
+        }
+    }
     let made = eval::create(txn, id, Cause::of(Trigger::Manual));
     Ok(Outcome::evaluated(id, made))
 }
@@ -190,8 +249,7 @@ pub(super) fn revert(
     let wanted = known.version(version).ok_or_else(|| not_found("job version"))?;
     let (job, spec) = (known.clone(), Arc::clone(&wanted.spec));
     let id = add_version(txn, job, &spec);
-    let made = eval::create(txn, id, Cause::of(Trigger::JobRegister));
-    Ok(Outcome::evaluated(id, made))
+    Ok(evaluated(txn, id, Trigger::JobRegister))
 }
 
 pub(super) fn set_stable(

@@ -83,7 +83,8 @@ fn evaluate_jobs(txn: &mut Txn<'_>) {
 }
 
 fn may_run(state: &State, job: &Job) -> bool {
-    !job.stopped || state.allocs_of_job(job.id).any(holds_room)
+    let runs = !job.stopped && !job.newest().spec.launch.makes_children();
+    runs || state.allocs_of_job(job.id).any(holds_room)
 }
 
 /// Whether an evaluation of the job is scheduled at once anyway.

@@ -84,7 +84,7 @@ impl<'a> Sorter<'a> {
     /// The specification that should run; `None` when nothing should.
     pub(super) fn wanted(&self) -> Option<&'a JobSpec> {
         let job = self.job.filter(|job| !job.stopped && !job.purged)?;
-        Some(&job.newest().spec)
+        Some(&*job.newest().spec).filter(|spec| !spec.launch.makes_children())
     }
 
     /// Sort all of `allocs`.

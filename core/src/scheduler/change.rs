@@ -47,6 +47,7 @@ fn same_task(one: &Task, other: &Task) -> bool {
         leader,
         shutdown_delay_ms,
         logs,
+        payload_file,
     } = one;
     *name == other.name
         && *driver == other.driver
@@ -60,4 +61,5 @@ fn same_task(one: &Task, other: &Task) -> bool {
         && *leader == other.leader
         && *shutdown_delay_ms == other.shutdown_delay_ms
         && *logs == other.logs
+        && *payload_file == other.payload_file
 }

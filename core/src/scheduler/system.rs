@@ -272,7 +272,9 @@ fn asked_at(eval: &Evaluation) -> Option<Index> {
         | Trigger::AllocStop
         | Trigger::DeploymentWatcher
         | Trigger::RollingUpdate
-        | Trigger::NodeDrain => None,
+        | Trigger::NodeDrain
+        | Trigger::PeriodicJob
+        | Trigger::JobScaling => None,
     }
 }
 

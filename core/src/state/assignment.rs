@@ -9,8 +9,8 @@ use alloc::sync::Arc;
 
 use super::State;
 use crate::types::{
-    AllocId, AllocSpec, Allocation, AssignedAlloc, Assignment, ClientStatus, DesiredStatus, Index,
-    JobId, NodeId,
+    AllocId, AllocSpec, Allocation, AssignedAlloc, Assignment, Child, ClientStatus, DesiredStatus,
+    Index, JobId, NodeId,
 };
 
 impl State {
@@ -73,6 +73,9 @@ impl State {
         let version = job.version(alloc.version);
         let spec = &version.expect("invariant: a version that an alloc points at is kept").spec;
         let group = spec.groups.get(usize::from(alloc.group));
+        let group = group.expect("invariant: an alloc's group is in its version");
+        let is_wanted = group.tasks.iter().any(|task| !task.payload_file.is_empty());
+        let child = job.lineage.child.as_ref().filter(|_| is_wanted);
         AllocSpec {
             job_id: spec.id.clone(),
             job_name: spec.name.clone(),
@@ -81,7 +84,8 @@ impl State {
             kind: spec.kind,
             version: alloc.version,
             job_meta: spec.meta.clone(),
-            group: group.expect("invariant: an alloc's group is in its version").clone(),
+            group: group.clone(),
+            payload: child.and_then(Child::payload).cloned().unwrap_or_default(),
         }
     }
 }

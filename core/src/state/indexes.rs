@@ -7,6 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
+use super::children::Families;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
@@ -48,6 +49,7 @@ pub(crate) struct Indexes {
     pub(crate) draining: BTreeSet<NodeId>,
     /// Drains by the moment at which the leader must look at them.
     pub(crate) drains_due: BTreeSet<(WallTime, NodeId)>,
+    pub(crate) families: Families,
 }
 
 /// Whether the alloc has ended and was stopped or replaced. One that ended without either still
@@ -60,6 +62,7 @@ pub(crate) fn is_spent(alloc: &Allocation) -> bool {
 impl Indexes {
     /// A job's row went from `before` to `after`.
     pub(crate) fn on_job(&mut self, before: Option<&Job>, after: Option<&Job>) {
+        self.families.on_job(before, after);
         let listed = |job: &&Job| !job.purged;
         if let Some(job) = before.filter(listed) {
             let spec = &job.newest().spec;
@@ -180,7 +183,7 @@ impl Indexes {
 }
 
 /// Replace one entry of an ordered set by another, doing nothing when they are the same.
-fn shift<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
+pub(super) fn shift<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {
     if before == after {
         return;
     }

@@ -16,6 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::assignment::{Duty, duty};
+use super::children::next_launch;
 use super::table::{Table, Tag};
 use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
@@ -160,12 +161,29 @@ impl State {
 
     fn take_jobs(&mut self, saved: Table<JobId, JobRow>) {
         let present = core::mem::replace(&mut self.jobs, saved);
+        self.go_on_with_calendars(&present);
         let differs = |id, row: &JobRow| present.row(id).is_none_or(|known| known.job != row.job);
         let changed = self.jobs.iter().filter(|&(id, row)| differs(id, row));
         let changed: Vec<_> = changed.map(|(id, row)| (id, row.clone())).collect();
         for (id, mut row) in changed {
             row.job.modify_index = self.header.index;
             row.modify_time = self.header.clock;
+            self.jobs.put(id, row);
+        }
+    }
+
+    /// What was launched since the state was saved was launched, and what was missed meanwhile is not
+    /// made up for.
+    fn go_on_with_calendars(&mut self, present: &Table<JobId, JobRow>) {
+        let clock = self.header.clock;
+        let periodic = self.jobs.iter().filter(|(_, row)| row.job.lineage.next_launch.is_some());
+        let periodic: Vec<_> = periodic.map(|(id, row)| (id, row.clone())).collect();
+        for (id, mut row) in periodic {
+            let newest = row.job.newest();
+            let known = present.row(id).map(|row| &row.job);
+            let known = known.filter(|job| job.newest().version == newest.version);
+            let next = known.and_then(|job| job.lineage.next_launch);
+            row.job.lineage.next_launch = next.or_else(|| next_launch(&newest.spec, clock));
             self.jobs.put(id, row);
         }
     }

@@ -163,6 +163,7 @@ impl State {
         fleet.follow(&self.fleet);
         self.fleet = fleet;
         self.by = Indexes::of(self);
+        self.share_groups();
     }
 }
 

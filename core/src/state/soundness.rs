@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use super::State;
 use crate::types::{
-    Allocation, DeploymentGroup, DeploymentId, EvalStatus, Index, Job, Node, ORDINAL_BITS,
+    Allocation, DeploymentGroup, DeploymentId, EvalStatus, Index, Job, Launch, Node, ORDINAL_BITS,
 };
 
 /// A rule that does not hold.
@@ -44,6 +44,10 @@ impl State {
             let grows = job.versions.is_sorted_by(|older, newer| older.version < newer.version);
             holds(grows, "versions grow")?;
             holds(job.stopped || !job.purged, "a purged job is stopped")?;
+            let is_periodic = matches!(newest.spec.launch, Launch::Periodic(_));
+            let waits = job.lineage.next_launch.is_some();
+            holds(is_periodic || !waits, "only a periodic job has a next launch")?;
+            holds(!waits || !job.stopped, "a stopped job launches nothing")?;
             holds(job.spec_index <= job.modify_index, "a change of the spec is a change")?;
             let name = (newest.spec.namespace.as_str(), newest.spec.id.as_str());
             holds(job.purged || names.insert(name), "a name belongs to one job")?;
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
     use crate::state::{JobRow, Saved, SnapshotFault};
     use crate::time::WallTime;
-    use crate::types::{JobId, JobKind, JobSpec, JobVersion, object_id};
+    use crate::types::{JobId, JobKind, JobSpec, JobVersion, Lineage, object_id};
 
     fn job(id: JobId, name: &str) -> JobRow {
         let spec = JobSpec {
@@ -152,8 +156,9 @@ mod tests {
             priority: 50,
             datacenters: vec![],
             constraints: vec![],
-            groups: vec![],
+            groups: vec![].into(),
             meta: BTreeMap::new(),
+            launch: Launch::AtOnce,
         };
         let (index, submitted_at) = (Index(1), WallTime::default());
         let version = JobVersion {
@@ -171,6 +176,7 @@ mod tests {
             create_index: index,
             modify_index: index,
             spec_index: index,
+            lineage: Lineage::default(),
         };
         JobRow { job, modify_time: WallTime::default() }
     }

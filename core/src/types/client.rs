@@ -52,6 +52,8 @@ pub struct AllocSpec {
     pub version: u64,
     pub job_meta: BTreeMap<String, String>,
     pub group: Group,
+    /// What the job was dispatched with, if a task of the group wants it.
+    pub payload: Arc<[u8]>,
 }
 
 /// What a client reports of one alloc.

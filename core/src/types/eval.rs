@@ -72,6 +72,10 @@ pub enum Trigger {
     RollingUpdate,
     /// An alloc must leave its node.
     NodeDrain,
+    /// The calendar, or who forced it, made a child.
+    PeriodicJob,
+    /// A group's count was changed.
+    JobScaling,
 }
 
 /// See the module's table.

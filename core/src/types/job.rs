@@ -11,7 +11,9 @@ use ::alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
+use super::groups::Groups;
 use super::ids::{Index, JobId};
+use super::launch::{Launch, Lineage, Scaling};
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use crate::time::WallTime;
 
@@ -63,8 +65,9 @@ pub struct JobSpec {
     /// Glob patterns are allowed (`*`, `dc?`). Never empty.
     pub datacenters: Vec<String>,
     pub constraints: Vec<Constraint>,
-    pub groups: Vec<Group>,
+    pub groups: Groups,
     pub meta: BTreeMap<String, String>,
+    pub launch: Launch,
 }
 
 /// Tasks that run together on one node.
@@ -83,6 +86,7 @@ pub struct Group {
     pub meta: BTreeMap<String, String>,
     pub shutdown_delay_ms: u64,
     pub migrate: MigratePolicy,
+    pub scaling: Option<Scaling>,
 }
 
 /// One process, started by a driver.
@@ -105,6 +109,8 @@ pub struct Task {
     pub leader: bool,
     pub shutdown_delay_ms: u64,
     pub logs: LogLimits,
+    /// Where in its own directory the task finds what its job was dispatched with; empty: nowhere.
+    pub payload_file: String,
 }
 
 /// When a task's log files are rotated and dropped.
@@ -325,6 +331,7 @@ pub struct Job {
     pub modify_index: Index,
     /// The last change of its specification or of `stopped`: what `check-index` compares.
     pub spec_index: Index,
+    pub lineage: Lineage,
 }
 
 /// One version of a job.

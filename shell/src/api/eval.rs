@@ -102,6 +102,8 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::DeploymentWatcher => "deployment-watcher",
         Trigger::RollingUpdate => "rolling-update",
         Trigger::NodeDrain => "node-drain",
+        Trigger::PeriodicJob => "periodic-job",
+        Trigger::JobScaling => "job-scaling",
     }
 }
 

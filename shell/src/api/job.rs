@@ -14,10 +14,12 @@ use serde_json::Value as Json;
 use crate::jobspec::duration;
 
 mod from_spec;
+mod launch;
 mod to_spec;
 mod unsupported;
 
 pub use from_spec::Row;
+pub use launch::{DispatchPayload, ParameterizedJob, Periodic, ScalingPolicy};
 
 /// A duration: nanoseconds in JSON, and on the way in also `"30s"`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -71,10 +73,11 @@ pub struct Job {
     pub reschedule: Option<ReschedulePolicy>,
     pub migrate: Option<Migrate>,
     pub multiregion: Json,
-    pub periodic: Json,
-    pub parameterized_job: Json,
-    pub payload: Json,
+    pub periodic: Option<Periodic>,
+    pub parameterized_job: Option<ParameterizedJob>,
+    pub payload: Option<String>,
     pub dispatched: Option<bool>,
+    pub dispatch_idempotency_token: Option<String>,
     pub meta: Option<Texts>,
     #[serde(rename = "UI")]
     pub ui: Json,
@@ -93,6 +96,9 @@ pub struct Job {
     pub create_index: Option<u64>,
     pub modify_index: Option<u64>,
     pub job_modify_index: Option<u64>,
+    /// Ours: when the calendar launches the next child. Ignored on the way in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_periodic_launch: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -117,7 +123,7 @@ pub struct TaskGroup {
     pub max_client_disconnect: Option<Ns>,
     pub prevent_reschedule_on_lost: Json,
     pub disconnect: Json,
-    pub scaling: Json,
+    pub scaling: Option<ScalingPolicy>,
     pub consul: Json,
     pub volumes: Json,
     pub max_run_duration: Option<Ns>,
@@ -151,7 +157,7 @@ pub struct Task {
     pub identity: Json,
     pub identities: Json,
     pub secrets: Json,
-    pub dispatch_payload: Json,
+    pub dispatch_payload: Option<DispatchPayload>,
     pub volume_mounts: Json,
     #[serde(rename = "CSIPluginConfig")]
     pub csi_plugin_config: Json,

@@ -2,17 +2,17 @@
 //!
 //! Invariants
 //! - a job runs while an alloc of it should run and has not ended; else it is pending while an
-//!   evaluation is open; else it is dead.
+//!   evaluation is open; else it is dead; one that makes children runs until it is stopped.
 use std::collections::BTreeMap;
 
-use drover_core::state::State;
-use drover_core::types::{Allocation, ClientStatus, DesiredStatus, Job as Stored, JobVersion};
+use drover_core::state::{JobStatus, State};
+use drover_core::types::{Allocation, ClientStatus, Job as Stored, JobVersion, Launch};
 use serde::Serialize;
 
 use super::Absent;
 use super::alloc::{group_of, kind};
 use super::job::{Job, Row};
-use super::time::unix_ns;
+use super::time::{rfc3339, unix_ns};
 
 /// What a list says of a job.
 #[derive(Clone, Debug, Serialize)]
@@ -21,7 +21,7 @@ pub struct Stub {
     #[serde(rename = "ID")]
     pub id: String,
     #[serde(rename = "ParentID")]
-    pub parent_id: &'static str,
+    pub parent_id: String,
     pub name: String,
     pub namespace: String,
     pub datacenters: Vec<String>,
@@ -66,7 +66,7 @@ pub struct GroupSummary {
     pub unknown: u32,
 }
 
-/// Jobs that a job has made: none, here.
+/// The jobs that a job has made.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Children {
@@ -82,15 +82,15 @@ impl Stub {
         let spec = &newest.spec;
         Self {
             id: spec.id.clone(),
-            parent_id: "",
+            parent_id: job.lineage.child.as_ref().map_or_else(String::new, |c| c.parent.clone()),
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
             datacenters: spec.datacenters.clone(),
             multiregion: (),
             kind: kind(spec.kind),
             priority: spec.priority,
-            periodic: false,
-            parameterized_job: false,
+            periodic: matches!(spec.launch, Launch::Periodic(_)),
+            parameterized_job: matches!(spec.launch, Launch::Parameterized(_)),
             stop: job.stopped,
             status: status(state, job),
             status_description: "",
@@ -127,10 +127,28 @@ impl Summary {
             job_id: spec.id.clone(),
             namespace: spec.namespace.clone(),
             summary,
-            children: Children::default(),
+            children: Children::of(state, job),
             create_index: job.create_index.0,
             modify_index: modify_index.0,
         }
+    }
+}
+
+impl Children {
+    fn of(state: &State, job: &Stored) -> Self {
+        let mut counts = Self::default();
+        let spec = &job.newest().spec;
+        if !spec.launch.makes_children() {
+            return counts;
+        }
+        for child in state.children_of(&spec.namespace, &spec.id) {
+            match state.job_status(child) {
+                JobStatus::Pending => counts.pending += 1,
+                JobStatus::Running => counts.running += 1,
+                JobStatus::Dead => counts.dead += 1,
+            }
+        }
+        counts
     }
 }
 
@@ -149,25 +167,19 @@ impl GroupSummary {
 /// `pending`, `running` or `dead`.
 #[must_use]
 pub fn status(state: &State, job: &Stored) -> &'static str {
-    let wanted = |alloc: &Allocation| alloc.desired == DesiredStatus::Run;
-    let mut allocs = state.allocs_of_job(job.id);
-    if allocs.any(|alloc| wanted(alloc) && !alloc.client_status.is_terminal()) {
-        return "running";
+    match state.job_status(job) {
+        JobStatus::Pending => "pending",
+        JobStatus::Running => "running",
+        JobStatus::Dead => "dead",
     }
-    if state.evals_of_job(job.id).any(|eval| !eval.status.is_final()) {
-        return "pending";
-    }
-    let is_new = state.evals_of_job(job.id).next().is_none()
-        && state.allocs_of_job(job.id).next().is_none()
-        && !job.stopped;
-    if is_new { "pending" } else { "dead" }
 }
 
 /// One version of a job, as the API writes a job.
 #[must_use]
 pub fn whole(state: &State, job: &Stored, version: &JobVersion) -> Job {
     let is_newest = job.newest().version == version.version;
-    Job::of(
+    let next = job.lineage.next_launch.filter(|_| is_newest).map(rfc3339);
+    let whole = Job::of(
         &version.spec,
         &Row {
             status: status(state, job).to_owned(),
@@ -179,5 +191,6 @@ pub fn whole(state: &State, job: &Stored, version: &JobVersion) -> Job {
             modify_index: if is_newest { job.modify_index.0 } else { version.create_index.0 },
             spec_index: if is_newest { job.spec_index.0 } else { version.create_index.0 },
         },
-    )
+    );
+    Job { next_periodic_launch: next, ..whole.with_child(job.lineage.child.as_ref()) }
 }

@@ -119,7 +119,8 @@ pub struct Planned {
     pub job_modify_index: u64,
     pub created_evals: Absent,
     pub diff: Option<Diff>,
-    pub next_periodic_launch: Absent,
+    /// When the calendar would launch the first child.
+    pub next_periodic_launch: Option<String>,
     pub warnings: String,
     pub index: u64,
     /// Ours: what had been supposed, and what would come of that.

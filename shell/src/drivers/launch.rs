@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::raw_exec::{DEFAULT_PATH, find_command};
 use super::user::{Account, account};
 use super::zygote::Zygote;
-use super::{TaskKey, TaskStart};
+use super::{TaskKey, TaskStart, payload};
 use crate::shim::Refusal;
 use crate::shim::spec::Spec;
 
@@ -39,6 +39,9 @@ pub(super) fn spawn(
     let record = dirs.record(key.attempt);
     let passing = |error: io::Error| Refusal { why: error.to_string(), recoverable: true };
     dirs.build(account.as_ref()).map_err(passing)?;
+    if let Some(payload) = &start.payload {
+        payload::write(dirs, payload, account.as_ref()).map_err(passing)?;
+    }
     let bytes = spec(machine, key, start, account)?.encode()?;
     let spec = in_memory(&bytes).map_err(passing)?;
     let (hears, says) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| passing(error.into()))?;
@@ -52,7 +55,7 @@ fn spec(
     start: &TaskStart,
     account: Option<Account>,
 ) -> Result<Spec, Refusal> {
-    let TaskStart { dirs, command, args, env, user: _, logs } = start;
+    let TaskStart { dirs, command, args, env, user: _, logs, payload: _ } = start;
     let mut env_list: Vec<(String, String)> =
         env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if !env.contains_key("PATH") {

@@ -5,7 +5,6 @@
 //! - a purged job is not found, whatever is left of it in the tables.
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use drover_core::api::Request;
 use drover_core::state::{Change, State as Tables, TableKind};
 use drover_core::types::{Index, Job};
@@ -16,7 +15,7 @@ use super::answer::{Answer, Failure};
 use super::query::Query;
 use super::read::Seen;
 use super::write::{body, written};
-use super::{Http, Shared, misc};
+use super::{Http, Shared, launch, misc};
 use crate::api::alloc::{Detail, Stub};
 use crate::api::deployment::Deployment;
 use crate::api::eval::Eval;
@@ -25,7 +24,7 @@ use crate::api::misc::{Deregistered, Registered, Stability, Versions};
 use crate::shadow::Key;
 
 /// What follows a job's name in the path.
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "/plan",
     "/allocations",
     "/evaluations",
@@ -36,6 +35,7 @@ const PARTS: [&str; 13] = [
     "/evaluate",
     "/scale",
     "/dispatch",
+    "/dispatch/payload",
     "/revert",
     "/stable",
     "/periodic/force",
@@ -66,7 +66,8 @@ pub(super) async fn read(
         "/evaluations" => job.evaluations().await,
         "/deployments" => job.deployments().await,
         "/deployment" => job.deployment().await,
-        "/scale" => job.read(newest_of, scale).await,
+        "/scale" => job.read(newest_of, launch::scale).await,
+        "/dispatch/payload" => job.read(|_, job| job.modify_index, launch::payload).await,
         _ => Err(misc::wrong()),
     }
 }
@@ -84,10 +85,9 @@ pub(super) async fn write(
         "/evaluate" => http.evaluate(&query, name).await,
         "/revert" => http.revert(&query, name, &bytes).await,
         "/stable" => http.set_stable(&query, name, &bytes).await,
-        "/scale" | "/dispatch" | "/periodic/force" => Err(Failure::new(
-            StatusCode::NOT_IMPLEMENTED,
-            format!("{} is not supported: register the job as it should be", &part[1..]),
-        )),
+        "/scale" => http.scale(&query, name, &bytes).await,
+        "/dispatch" => http.dispatch(&query, name, &bytes).await,
+        "/periodic/force" => http.force(&query, name).await,
         _ => Err(misc::wrong()),
     }
 }
@@ -311,36 +311,6 @@ fn newest_of(state: &Tables, job: &Job) -> Index {
     allocs.chain(evals).fold(job.modify_index, Index::max)
 }
 
-fn scale(state: &Tables, job: &Job) -> serde_json::Value {
-    let summary = Summary::of(state, job).summary;
-    let groups: serde_json::Map<String, serde_json::Value> = job
-        .newest()
-        .spec
-        .groups
-        .iter()
-        .map(|group| {
-            let counts = summary.get(&group.name).copied().unwrap_or_default();
-            let shown = serde_json::json!({
-                "Desired": group.count,
-                "Placed": counts.starting + counts.running,
-                "Running": counts.running,
-                "Healthy": counts.running,
-                "Unhealthy": 0,
-                "Events": null,
-            });
-            (group.name.clone(), shown)
-        })
-        .collect();
-    serde_json::json!({
-        "JobID": job.newest().spec.id,
-        "Namespace": job.newest().spec.namespace,
-        "JobCreateIndex": job.create_index.0,
-        "JobModifyIndex": job.spec_index.0,
-        "JobStopped": job.stopped,
-        "TaskGroups": groups,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +322,7 @@ mod tests {
             ("web/plan", "web", "/plan"),
             ("cron/periodic-17/allocations", "cron/periodic-17", "/allocations"),
             ("cron/periodic/force", "cron", "/periodic/force"),
+            ("feed/dispatch-7-ab/dispatch/payload", "feed/dispatch-7-ab", "/dispatch/payload"),
             ("a/b/c", "a/b/c", ""),
             ("plan", "plan", ""),
         ] {

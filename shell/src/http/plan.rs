@@ -23,6 +23,7 @@ use crate::api::alloc::{Metrics, group_of};
 use crate::api::job::{Job, Row};
 use crate::api::jobs::whole;
 use crate::api::misc::{Annotations, Diff, Planned, Updates};
+use crate::api::time::rfc3339;
 use crate::api::what_if::WhatIf;
 use crate::forecast::{Forecast, Supposition};
 
@@ -92,18 +93,21 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
         Outcome::Refused(rejection) => return Err(rejection.into()),
         Outcome::Repeated { .. } => None,
     };
-    let eval = eval.ok_or_else(|| Failure::broken("the registration made no evaluation"))?;
-    let view = View { state: &state, in_flight: &InFlight::default() };
-    let plan = schedule(&view, &eval, SEED, usize::MAX);
-    let updates = updates(&state, &plan, &spec);
+    let plan = eval.map(|eval| {
+        let view = View { state: &state, in_flight: &InFlight::default() };
+        schedule(&view, &eval, SEED, usize::MAX)
+    });
+    // A job that makes children has no evaluation, and nothing happens to allocs.
+    let updates = plan.as_ref().map_or_else(BTreeMap::new, |plan| updates(&state, plan, &spec));
+    let next = state.job_named(&spec.namespace, &spec.id).and_then(|job| job.lineage.next_launch);
     let diff = wants_diff.then(|| annotated(diff::jobs(old.as_ref(), &new), &updates));
     Ok(Planned {
         annotations: Annotations { desired_tg_updates: updates, preempted_allocs: () },
-        failed_tg_allocs: failures(&state, &plan),
+        failed_tg_allocs: plan.as_ref().and_then(|plan| failures(&state, plan)),
         job_modify_index: spec_index,
         created_evals: (),
         diff,
-        next_periodic_launch: (),
+        next_periodic_launch: next.map(rfc3339),
         warnings: String::new(),
         index: spec_index,
         what_if: None,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use drover_core::api::{Rejection, Request, Response as Said};
-use drover_core::types::{EvalId, Index};
+use drover_core::types::{EvalId, Index, JobId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ const LEADER_LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Applied {
     pub(super) index: Index,
     pub(super) eval: Option<EvalId>,
+    pub(super) job: Option<JobId>,
 }
 
 impl Http {
@@ -44,8 +45,8 @@ impl Http {
     /// Ask the core, and wait until the shadow has it.
     pub(super) async fn submit(&self, request: Request) -> Result<Applied, Rejection> {
         let applied = match self.ask(request).await? {
-            Said::Applied { index, eval, .. } => Applied { index, eval },
-            Said::ReadPoint { index } => Applied { index, eval: None },
+            Said::Applied { index, eval, job } => Applied { index, eval, job },
+            Said::ReadPoint { index } => Applied { index, eval: None, job: None },
         };
         if let Some(shadow) = &self.api.shadow
             && !shadow.wait_for(applied.index, PATIENCE).await

@@ -13,6 +13,7 @@ use drover_core::types::{
 
 use super::duration::show_ms;
 
+mod launch;
 mod versions;
 
 /// Nomad's least of `resources.cpu` and `resources.memory`.
@@ -91,6 +92,7 @@ impl Check<'_> {
         }
         self.meta(&spec.meta);
         self.constraints(&spec.constraints);
+        self.launch(spec);
         if spec.groups.is_empty() {
             self.wrong("group", "a job has at least one group, with a task in it");
         }
@@ -144,6 +146,7 @@ impl Check<'_> {
         self.inner("update").update(kind, &group.update);
         let migrate = &group.migrate;
         self.inner("migrate").healthy(migrate.min_healthy_ms, migrate.healthy_deadline_ms);
+        self.scaling(group);
         if group.tasks.is_empty() {
             self.wrong("task", "a group has at least one task");
         }
@@ -348,6 +351,7 @@ impl Check<'_> {
             );
         }
         self.logs(task, disk_mib);
+        self.payload_file(task);
     }
 
     fn logs(&mut self, task: &Task, disk_mib: u32) {

@@ -8,8 +8,9 @@ use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
 use crate::api::job::{
-    Constraint, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns, Port, ReschedulePolicy,
-    Resources, RestartPolicy, Task, TaskGroup, Update,
+    Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
+    ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
+    Task, TaskGroup, Update,
 };
 
 /// The job that `block` describes.
@@ -58,14 +59,14 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
         restart_policy: reader.one("restart").map(restart),
         reschedule: reader.one("reschedule").map(reschedule),
         meta: reader.map("meta"),
+        periodic: reader.one("periodic").map(periodic),
+        parameterized_job: reader.one("parameterized").map(parameterized),
         ..Job::default()
     };
     reader.finish(&[
         "affinity",
         "spread",
         "multiregion",
-        "periodic",
-        "parameterized",
         "vault",
         "vault_token",
         "consul",
@@ -95,6 +96,7 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         networks: (!networks.is_empty()).then(|| networks.into_iter().map(network).collect()),
         meta: reader.map("meta"),
         shutdown_delay: ns(&reader, "shutdown_delay"),
+        scaling: reader.one("scaling").map(scaling),
         ..TaskGroup::default()
     };
     reader.finish(&[
@@ -102,7 +104,6 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         "spread",
         "service",
         "volume",
-        "scaling",
         "consul",
         "vault",
         "disconnect",
@@ -134,6 +135,7 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         leader: reader.flag("leader"),
         shutdown_delay: ns(&reader, "shutdown_delay"),
         log_config: reader.one("logs").map(logs),
+        dispatch_payload: reader.one("dispatch_payload").map(dispatch_payload),
         ..Task::default()
     };
     reader.finish(&[
@@ -146,7 +148,6 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         "identity",
         "secret",
         "lifecycle",
-        "dispatch_payload",
         "volume_mount",
         "csi_plugin",
         "scaling",
@@ -155,6 +156,54 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         "kind",
     ]);
     task
+}
+
+fn periodic(reader: Reader<'_>) -> Periodic {
+    let periodic = Periodic {
+        enabled: reader.flag("enabled"),
+        spec: reader.text("cron"),
+        specs: reader.texts("crons"),
+        spec_type: None,
+        prohibit_overlap: reader.flag("prohibit_overlap"),
+        time_zone: reader.text("time_zone"),
+    };
+    if periodic.spec.is_none() && periodic.specs.is_some() {
+        reader.alias("cron", "crons");
+    }
+    reader.finish(&[]);
+    periodic
+}
+
+fn parameterized(reader: Reader<'_>) -> ParameterizedJob {
+    let rules = ParameterizedJob {
+        payload: reader.text("payload"),
+        meta_required: reader.texts("meta_required"),
+        meta_optional: reader.texts("meta_optional"),
+    };
+    reader.finish(&[]);
+    rules
+}
+
+fn dispatch_payload(reader: Reader<'_>) -> DispatchPayload {
+    let payload = DispatchPayload { file: reader.text("file") };
+    if payload.file.is_none() {
+        let hint = "write file = \"input.json\": it appears in the task's local/ directory";
+        reader.wrong(&reader.block.place, "`dispatch_payload` names a file".to_owned(), hint);
+    }
+    reader.finish(&[]);
+    payload
+}
+
+fn scaling(reader: Reader<'_>) -> ScalingPolicy {
+    let scaling = ScalingPolicy {
+        min: reader.int("min"),
+        max: reader.int("max"),
+        enabled: reader.flag("enabled"),
+        kind: reader.text("type"),
+        policy: reader.object("policy").map_or(serde_json::Value::Null, |value| value.to_json()),
+    };
+    reader.finish(&[]);
+    scaling
 }
 
 fn ns(reader: &Reader<'_>, name: &'static str) -> Option<Ns> {

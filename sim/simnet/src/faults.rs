@@ -115,6 +115,7 @@ impl Scenario {
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
             | Act::Steer { .. }
+            | Act::Launch { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Drain { .. }

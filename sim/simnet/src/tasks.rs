@@ -64,7 +64,9 @@ impl LifeDriver {
             Act::Register(ask) if Some(ask.job.as_str()) == job => Some(ask.kind),
             _ => None,
         });
-        let kind = kind.unwrap_or(JobKind::Service);
+        // Who has a parent ends of itself.
+        let is_child = job.is_some_and(|job| job.contains('/'));
+        let kind = kind.unwrap_or(if is_child { JobKind::Batch } else { JobKind::Service });
         Behaviour::draw(plan, key, kind, has_healed)
     }
 

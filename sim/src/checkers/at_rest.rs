@@ -9,8 +9,8 @@ use drover_core::state::State;
 use drover_core::types::{Index, NodeId, NodeStatus, ServerId};
 
 use super::{
-    Checkers, Verdict, Violation, deployments_end, desired_is_running, drains_end, eval_is_settled,
-    named,
+    Checkers, Verdict, Violation, children, deployments_end, desired_is_running, drains_end,
+    eval_is_settled, named,
 };
 use crate::standing::Standing;
 
@@ -73,6 +73,7 @@ pub fn check_tables<'a>(
     named("eval_is_settled", eval_is_settled::check(tables))?;
     named("deployments_end", deployments_end::check(tables))?;
     named("drains_end", drains_end::check(tables))?;
+    named("children", children::check_late(tables))?;
     let live = checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
     named("desired_is_running", desired_is_running::check(tables, &live))
 }

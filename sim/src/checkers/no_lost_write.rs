@@ -15,6 +15,7 @@ use drover_core::state::State;
 use drover_core::types::Index;
 
 use super::Verdict;
+use crate::launching;
 use crate::steering;
 use crate::workload::{NAMESPACE, mark_of};
 
@@ -111,6 +112,9 @@ impl NoLostWrite {
 
 fn is_what_was_asked(request: &Request, command: &Command) -> bool {
     if let Some(is_it) = steering::is_what_was_asked(request, command) {
+        return is_it;
+    }
+    if let Some(is_it) = launching::is_what_was_asked(request, command) {
         return is_it;
     }
     match (request, command) {

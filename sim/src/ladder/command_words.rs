@@ -14,6 +14,7 @@ use super::names::Names;
 use super::rung::Kind;
 use super::words::{Dull, Said};
 use crate::drains;
+use crate::launching;
 use crate::steering;
 
 /// How many of a kind are named before the rest is counted.
@@ -124,6 +125,12 @@ pub(super) fn of_command(
         | Command::RevertJob { .. }
         | Command::SetJobStable { .. } => {
             said("deployment", steering::of_command(command).unwrap_or_default(), Dull::Never)
+        }
+        Command::LaunchPeriodic { .. }
+        | Command::ForcePeriodic { .. }
+        | Command::DispatchJob { .. }
+        | Command::ScaleJob { .. } => {
+            said("launch", launching::of_command(command).unwrap_or_default(), Dull::Never)
         }
     }
 }
@@ -265,6 +272,9 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         | Request::SetAllocHealth { .. }
         | Request::RevertJob { .. }
         | Request::SetJobStable { .. } => steering::of_request(request).unwrap_or_default(),
+        Request::ForcePeriodic { .. } | Request::DispatchJob { .. } | Request::ScaleJob { .. } => {
+            launching::of_request(request).unwrap_or_default()
+        }
     };
     (text, of_job)
 }

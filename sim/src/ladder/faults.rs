@@ -246,7 +246,11 @@ impl Ladder {
 fn job_of(act: &Act) -> Option<Arc<str>> {
     if let Act::Register(ask) = act {
         Some(ask.job.as_str().into())
-    } else if let Act::StopJob { job, .. } | Act::Evaluate { job } | Act::Steer { job, .. } = act {
+    } else if let Act::StopJob { job, .. }
+    | Act::Evaluate { job }
+    | Act::Steer { job, .. }
+    | Act::Launch { job, .. } = act
+    {
         Some(job.as_str().into())
     } else {
         None
@@ -280,6 +284,7 @@ const fn sort_of(act: &Act) -> Sort {
         | Act::StopJob { .. }
         | Act::Evaluate { .. }
         | Act::Steer { .. }
+        | Act::Launch { .. }
         | Act::StopAlloc { .. }
         | Act::SetEligible { .. }
         | Act::Drain { .. }

@@ -5,6 +5,10 @@
 
 /// By checker: what was promised.
 pub const PROMISES: &[(&str, &str)] = &[
+    (
+        "children",
+        "a moment of a calendar, and a token, makes one child, none beside one that must be alone, and none late",
+    ),
     ("election_safety", "in each term at most one server leads"),
     ("log_matching", "logs that hold an entry of the same index and term are equal up to it"),
     ("leader_completeness", "whoever leads holds everything that was committed in earlier terms"),

@@ -17,6 +17,7 @@ use super::{
 
 mod drains;
 mod everywhere;
+mod launches;
 mod updates;
 
 /// Nothing breaks before the servers had time to meet.
@@ -57,6 +58,7 @@ impl Plan {
         updates::draw(&mut rng.fork("updates"), size, JOBS, &mut lines);
         everywhere::draw(&mut rng.fork("everywhere"), size, JOBS, &mut lines);
         drains::draw(&mut rng.fork("drains"), size, &mut lines);
+        launches::draw(&mut rng.fork("launches"), size, JOBS, &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);

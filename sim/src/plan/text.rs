@@ -17,6 +17,7 @@ use std::fmt;
 
 use drover_core::types::DrainDeadline;
 use drover_core::types::JobKind;
+mod launches;
 
 use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Promotion, Spread, Steering, Subject,
@@ -125,6 +126,7 @@ impl fmt::Display for Act {
             Self::Save => write!(f, "save"),
             Self::Restore => write!(f, "restore"),
             Self::Join { who } => write!(f, "join {who}"),
+            Self::Launch { job, what } => launches::write(f, job, *what),
         }
     }
 }
@@ -325,6 +327,9 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["save"] => Act::Save,
         ["restore"] => Act::Restore,
         ["join", who] => Act::Join { who: read_who(who)? },
+        [word, job, ref rest @ ..] if launches::WORDS.contains(&word) => {
+            Act::Launch { job: job.into(), what: launches::read(word, rest)? }
+        }
         [word, who, "for", ms] => {
             let damages = [Damage::Bit, Damage::LostWrite, Damage::Misdirected];
             let damage = damages.into_iter().find(|&known| damage_word(known) == word)?;

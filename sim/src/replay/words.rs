@@ -12,6 +12,7 @@ use drover_core::types::{
 };
 
 use crate::drains;
+use crate::launching;
 use crate::steering;
 
 /// Digits of a UUID that people are shown.
@@ -130,6 +131,10 @@ pub fn of_command(state: &State, command: &Command) -> String {
         | Command::ReviewDeployments { .. }
         | Command::RevertJob { .. }
         | Command::SetJobStable { .. } => steering::of_command(command).unwrap_or_default(),
+        Command::LaunchPeriodic { .. }
+        | Command::ForcePeriodic { .. }
+        | Command::DispatchJob { .. }
+        | Command::ScaleJob { .. } => launching::of_command(command).unwrap_or_default(),
     }
 }
 
@@ -209,5 +214,7 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::DeploymentWatcher => "a deployment has come further",
         Trigger::RollingUpdate => "the next step of an update was due",
         Trigger::NodeDrain => "an alloc must leave its node",
+        Trigger::PeriodicJob => "a periodic job was due",
+        Trigger::JobScaling => "a group's count was changed",
     }
 }

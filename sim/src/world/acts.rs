@@ -108,6 +108,7 @@ impl World {
             | Act::StopJob { .. }
             | Act::Evaluate { .. }
             | Act::Steer { .. }
+            | Act::Launch { .. }
             | Act::StopAlloc { .. }
             | Act::SetEligible { .. }
             | Act::Drain { .. }

@@ -384,6 +384,7 @@ impl World {
         self.counters.nodes_down += down as u64;
         self.counters.allocs_lost += lost as u64;
         self.counters.evals_blocked += state.blocked_evals().count() as u64;
+        self.counters.on_jobs(state.jobs());
         check_tables(state, &self.counters)
     }
 }

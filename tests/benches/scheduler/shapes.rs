@@ -86,6 +86,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
             leader: false,
             shutdown_delay_ms: 0,
             logs: LogLimits::default(),
+            payload_file: String::new(),
         }],
         network: NetworkAsk::default(),
         restart: RestartPolicy::default_of(JobKind::Batch),
@@ -95,6 +96,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
+        scaling: None,
     }
 }
 
@@ -113,8 +115,9 @@ pub(crate) fn a_job(id: &str, count: u32, shape: Shape) -> JobSpec {
             operator: Operator::Equal,
             right: "linux".to_owned(),
         }],
-        groups: vec![group(count, shape)],
+        groups: vec![group(count, shape)].into(),
         meta: BTreeMap::new(),
+        launch: Launch::AtOnce,
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn task(name: &str) -> Task {
         leader: false,
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
+        payload_file: String::new(),
     }
 }
 
@@ -41,6 +42,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         meta: [].into(),
         shutdown_delay_ms: 0,
         migrate: MigratePolicy { health_check: HealthCheck::Manual, ..MigratePolicy::default() },
+        scaling: None,
     };
     AllocSpec {
         job_id: "shop".into(),
@@ -51,6 +53,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         version: 0,
         job_meta: [].into(),
         group,
+        payload: [].into(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Each sample is written by the recorder's format and read again. What is named inside an event (a
 //! message, a request, what became of a task) has a sample of each of its kinds too. `Message` is thereby
 //! held as it is on the wire, and what a write-ahead log gives back as the disk's own tests hold it.
+mod requests;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -75,7 +77,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 19 + 4 + 2;
+const INNER: usize = 32 + 22 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -143,6 +145,9 @@ const fn request_name(request: &Request) -> &'static str {
         Request::RevertJob { .. } => ".revert_job",
         Request::SetJobStable { .. } => ".set_job_stable",
         Request::SetNodeDrain { .. } => ".set_node_drain",
+        Request::ForcePeriodic { .. } => ".force_periodic",
+        Request::DispatchJob { .. } => ".dispatch_job",
+        Request::ScaleJob { .. } => ".scale_job",
     }
 }
 
@@ -247,6 +252,7 @@ fn assignment() -> Assignment {
         version: 1,
         job_meta: BTreeMap::from([("team".into(), "x".into())]),
         group: job.groups[0].clone(),
+        payload: [7, 8].into(),
     };
     let ports = vec![PortGrant { label: "http".into(), value: 20_000, to: 80 }];
     let (id, uuid, is_deployed) = (AllocId(9), Uuid(77), true);
@@ -267,44 +273,6 @@ fn from_clients() -> [NodeMessage; 5] {
         NodeMessage::Acknowledge { seq: Index(12) },
         NodeMessage::AskFullSet,
         NodeMessage::Report { report: 3, updates: vec![update()] },
-    ]
-}
-
-fn requests() -> Vec<Request> {
-    let (namespace, job) = ("default".to_owned(), "web".to_owned());
-    let spec = Arc::new(job_spec("web", JobKind::Service, 2));
-    let deployment = DeploymentId(7);
-    let (healthy, unhealthy) = (vec![AllocId(9)], vec![AllocId(8)]);
-    vec![
-        Request::RegisterJob { spec, check_index: Some(Index(5)) },
-        Request::DeregisterJob { namespace: namespace.clone(), job: job.clone(), purge: true },
-        Request::EvaluateJob { namespace, job },
-        Request::StopAlloc { alloc: AllocId(9) },
-        Request::RegisterNode { spec: node_spec(NodeId(8)).into() },
-        Request::SetNodeEligible { node: NodeId(8), eligible: false },
-        Request::UpdateAllocs { node: NodeId(8), updates: vec![update()] },
-        Request::CollectGarbage,
-        Request::ReadPoint { consistency: Consistency::Consistent },
-        Request::Order(Order::TransferLead { heir: Heir::AnyBut(ServerId(1)) }),
-        Request::RestorePart { of: Digest(5), nth: 1, bytes: [1, 2, 3].into() },
-        Request::Restore { of: Digest(5), parts: 2 },
-        Request::PromoteDeployment { deployment, groups: vec!["group".into()] },
-        Request::PauseDeployment { deployment, pause: true },
-        Request::FailDeployment { deployment },
-        Request::SetAllocHealth { deployment, healthy, unhealthy },
-        Request::RevertJob {
-            namespace: "default".into(),
-            job: "web".into(),
-            version: 1,
-            enforce_prior: Some(2),
-        },
-        Request::SetJobStable {
-            namespace: "default".into(),
-            job: "web".into(),
-            version: 1,
-            stable: true,
-        },
-        Request::SetNodeDrain { node: NodeId(8), spec: None, mark_eligible: true, meta: [].into() },
     ]
 }
 
@@ -343,7 +311,7 @@ fn events() -> Vec<Event> {
         Event::DiskFailed { op: OpId(11), fault: Fault::Io },
     ]);
     let id = RequestId(6);
-    all.extend(requests().into_iter().map(|request| Event::Requested { id, request }));
+    all.extend(requests::requests().into_iter().map(|request| Event::Requested { id, request }));
     all.push(Event::Abandoned { id });
     let start_failed = TaskChange::StartFailed { why: "no such file".into(), remedy: Remedy::None };
     let exited = TaskChange::Exited { exit_code: -1, signal: 9 };

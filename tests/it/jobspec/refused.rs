@@ -24,7 +24,6 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "volume_mount",
         "affinity",
         "identity",
-        "dispatch_payload",
         "action",
     ] {
         says(
@@ -34,7 +33,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
-    for name in ["service", "volume", "scaling", "spread", "affinity", "disconnect", "consul"] {
+    for name in ["service", "volume", "spread", "affinity", "disconnect", "consul"] {
         says(
             &group(&format!("{name} \"x\" {{\n}}")),
             &format!("`{name}` is a part of Nomad's job files"),
@@ -49,7 +48,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "the mode \"bridge\" is not supported yet; use \"host\"",
     );
     says(&task("resources {\n cores = 2\n}"), "`cores` is a part of Nomad's");
-    says("job \"j\" {\n periodic {\n cron = \"@daily\"\n }\n}", "`periodic` is a part of Nomad's");
+    says("job \"j\" {\n multiregion {\n }\n}", "`multiregion` is a part of Nomad's");
     says("job \"j\" {\n all_at_once = true\n}", "`all_at_once` is a part of Nomad's");
     says(
         &group("constraint {\n distinct_property = \"${meta.rack}\"\n}"),

@@ -14,8 +14,8 @@ use drover_core::types::ClientStatus;
 
 use self::generate::Generator;
 
-const SEEDS: u64 = 24;
-const COMMANDS_PER_SEED: usize = 280;
+const SEEDS: u64 = 40;
+const COMMANDS_PER_SEED: usize = 250;
 
 /// A log out of a seed, with the state it leads to.
 fn log_of(seed: u64, mut look: impl FnMut(&State, &Outcome)) -> (Vec<Entry>, State) {

@@ -10,7 +10,7 @@ use drover_core::agent::{
 use drover_core::api::{Rejection, Request, Response};
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
-    Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, LogLimits,
+    Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, Launch, LogLimits,
     MigratePolicy, NetworkAsk, NodeId, NodeSpec, Plan, RequestId, ReschedulePolicy, RestartPolicy,
     ServerId, Task, TaskChange, TaskKey, TaskResources, UpdatePolicy,
 };
@@ -100,6 +100,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         leader: false,
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
+        payload_file: String::new(),
     };
     let group = Group {
         name: "group".into(),
@@ -114,6 +115,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
+        scaling: None,
     };
     JobSpec {
         id: id.into(),
@@ -124,8 +126,9 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         priority: 50,
         datacenters: vec!["*".into()],
         constraints: Vec::new(),
-        groups: vec![group],
+        groups: vec![group].into(),
         meta: BTreeMap::new(),
+        launch: Launch::AtOnce,
     }
 }
 

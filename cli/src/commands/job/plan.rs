@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::diff;
 use super::files::{self, FileArgs};
+use super::launch;
 use super::what_if;
 use crate::api::{Fields as _, Ids};
 use crate::client::escaped;
@@ -15,6 +16,7 @@ use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
 use crate::reasons;
 use crate::terminal::Style;
+use crate::time;
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanArgs {
@@ -101,6 +103,10 @@ fn dry_run(session: &Session, answer: &Value) {
                 terminal.line(&line);
             }
         }
+    }
+    if let Some(next) = time::parse(answer.text("NextPeriodicLaunch")) {
+        let next = launch::moment(next);
+        terminal.line(&format!("- If submitted now, next periodic launch would be at {next}."));
     }
     for eval in answer.list("CreatedEvals") {
         let wait = eval.text("WaitUntil");

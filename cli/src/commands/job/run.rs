@@ -4,9 +4,12 @@
 //! - the job is submitted at most once;
 //! - exit 2 says that it was accepted, but that not everything has a place.
 use clap::Args;
+use drover_shell::api::job::Job;
 
 use super::files::{self, FileArgs};
+use super::launch;
 use crate::api::Fields as _;
+use crate::client::escaped;
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, Refusal, error};
 use crate::monitor::monitor;
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &RunArgs, session: &mut Session) -> Ended {
         if !eval.is_empty() {
             session.terminal.line(&format!("Evaluation ID: {eval}"));
         }
+        say_next_launch(&job.written, session);
         return Ok(Exit::Done);
     }
     monitor(session, eval, args.verbose)
@@ -58,4 +62,18 @@ fn refused(refusal: Refusal) -> Failure {
         ));
     }
     error("submitting job")(refusal)
+}
+
+/// When a periodic job is first due: it was accepted, so nothing fails here.
+fn say_next_launch(job: &Job, session: &mut Session) {
+    let (Some(id), Some(_)) = (&job.id, &job.periodic) else { return };
+    let namespace = job.namespace.clone();
+    let namespace = namespace.or_else(|| session.client.target.namespace.clone());
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    let path = format!("/v1/job/{}", escaped(id));
+    if let Ok(job) = session.client.get(&path, &[("namespace", &namespace)])
+        && let Some(next) = launch::next_launch(&job)
+    {
+        session.terminal.line(&format!("Approximate next launch time: {next}"));
+    }
 }

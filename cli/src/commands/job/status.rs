@@ -2,6 +2,7 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::launch;
 use crate::api::{Fields as _, Ids};
 use crate::args::Format;
 use crate::commands::{Ended, Session};
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &JobStatusArgs, session: &mut Session) -> Ended {
 }
 
 /// What users see as a job's status: a stopped one says so.
-fn status(job: &Value) -> String {
+pub(crate) fn status(job: &Value) -> String {
     let stopped = if job.flag("Stop") { " (stopped)" } else { "" };
     format!("{}{stopped}", job.text("Status"))
 }
@@ -97,6 +98,10 @@ fn one(typed: &str, args: &JobStatusArgs, session: &mut Session) -> Ended {
     session.terminal.line(&basics(&job));
     if args.short {
         return Ok(Exit::Done);
+    }
+    if job.at("Periodic").is_object() || job.at("ParameterizedJob").is_object() {
+        let summary = ask(session, &found, "/summary", "querying job summary")?;
+        return launch::show_children(session, &found, (&job, &summary));
     }
     let all = if args.all_allocs { "true" } else { "false" };
     let namespace = found.namespace.as_str();
@@ -159,6 +164,10 @@ fn basics(job: &Value) -> String {
         ("Periodic", job.at("Periodic").is_object().to_string()),
         ("Parameterized", job.at("ParameterizedJob").is_object().to_string()),
     ];
+    pairs.extend(launch::next_launch(job).map(|next| ("Next Periodic Launch", next)));
+    if !job.text("ParentID").is_empty() {
+        pairs.push(("Parent Job", job.text("ParentID").to_owned()));
+    }
     let description = job.text("StatusDescription");
     if !description.is_empty() {
         pairs.insert(9, ("Status Description", description.to_owned()));

@@ -54,6 +54,8 @@ fn stop(typed: &str, args: &StopArgs, session: &mut Session) -> Ended {
     let answer = answer.map_err(error("deregistering job"))?;
     let eval = answer.text("EvalID");
     if eval.is_empty() {
+        let said = "It makes no more children; those that it has made go on.";
+        session.terminal.line(&format!("Job \"{}\" is stopped. {said}", found.id));
         return Ok(Exit::Done);
     }
     if args.detach {

@@ -79,13 +79,17 @@ fn check(command: &Command) -> Result<(), Failure> {
                 job::JobCommand::Run(_)
                 | job::JobCommand::Stop(_)
                 | job::JobCommand::Revert(_)
-                | job::JobCommand::Promote(_) => WRITES,
+                | job::JobCommand::Promote(_)
+                | job::JobCommand::Dispatch(_)
+                | job::JobCommand::Periodic(_)
+                | job::JobCommand::Scale(_) => WRITES,
                 job::JobCommand::Init(_) => APART,
                 job::JobCommand::Plan(_)
                 | job::JobCommand::History(_)
                 | job::JobCommand::Deployments(_)
                 | job::JobCommand::Status(_)
                 | job::JobCommand::Inspect(_)
+                | job::JobCommand::ScalingEvents(_)
                 | job::JobCommand::Validate(_) => return Ok(()),
             },
             Remote::Node(command) => match command {

@@ -11,8 +11,9 @@ use drover_core::types::{
 };
 
 use super::{
-    Constraint, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns, Port, ReschedulePolicy,
-    Resources, RestartPolicy, Task, TaskGroup, Update,
+    Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
+    ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
+    Task, TaskGroup, Update,
 };
 
 /// What the tables know of a job beside its specification.
@@ -82,6 +83,8 @@ impl Job {
             constraints: constraints(&spec.constraints),
             task_groups: Some(groups.collect()),
             update: Some(Update::none()),
+            periodic: Periodic::of(&spec.launch),
+            parameterized_job: ParameterizedJob::of(&spec.launch),
             dispatched: Some(false),
             meta: some(&spec.meta),
             consul_token: text(""),
@@ -128,6 +131,7 @@ impl TaskGroup {
             networks: Network::of(&group.network),
             meta: some(&group.meta),
             shutdown_delay: ns(group.shutdown_delay_ms).filter(|delay| delay.0 != 0),
+            scaling: group.scaling.as_ref().map(ScalingPolicy::of),
             ..Self::default()
         }
     }
@@ -164,6 +168,7 @@ impl Task {
                 max_file_size_mb: Some(i64::from(task.logs.file_mib_max)),
                 disabled: Some(false),
             }),
+            dispatch_payload: DispatchPayload::of(&task.payload_file),
             ..Self::default()
         }
     }

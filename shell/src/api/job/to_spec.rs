@@ -26,7 +26,7 @@ const DISK_MIB: u32 = 300;
 const KILL_TIMEOUT_MS: u64 = 5_000;
 
 /// Converts, and keeps what does not.
-struct Conversion {
+pub(super) struct Conversion {
     problems: Vec<Problem>,
 }
 
@@ -50,11 +50,16 @@ fn texts(map: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
 }
 
 impl Conversion {
-    fn wrong(&mut self, field: impl Into<String>, why: impl Into<String>) {
+    pub(super) fn wrong(&mut self, field: impl Into<String>, why: impl Into<String>) {
         self.problems.push(Problem { field: field.into(), why: why.into() });
     }
 
-    fn number<T: TryFrom<i64>>(&mut self, field: &str, value: Option<i64>, default: T) -> T {
+    pub(super) fn number<T: TryFrom<i64>>(
+        &mut self,
+        field: &str,
+        value: Option<i64>,
+        default: T,
+    ) -> T {
         let Some(value) = value else { return default };
         T::try_from(value).unwrap_or_else(|_| {
             let why = if value < 0 { "must not be negative" } else { "is too large" };
@@ -75,7 +80,7 @@ impl Conversion {
         )
     }
 
-    fn word<T: Copy>(
+    pub(super) fn word<T: Copy>(
         &mut self,
         field: &str,
         value: Option<&String>,
@@ -116,6 +121,7 @@ impl Conversion {
             constraints: self.constraints("", job.constraints.as_ref()),
             groups,
             meta: texts(job.meta.as_ref()),
+            launch: self.launch(job),
             id,
         }
     }
@@ -148,6 +154,7 @@ impl Conversion {
             meta: texts(group.meta.as_ref()),
             shutdown_delay_ms: self.ms(&format!("{path}.shutdown_delay"), group.shutdown_delay, 0),
             migrate: self.migrate(&path, kind, &[&job.migrate, &group.migrate]),
+            scaling: self.scaling(&path, group),
             name,
         }
     }
@@ -204,6 +211,10 @@ impl Conversion {
                     usual_logs.file_mib_max,
                 ),
             },
+            payload_file: text(
+                task.dispatch_payload.as_ref().and_then(|payload| payload.file.as_ref()),
+                "",
+            ),
             name,
         }
     }

@@ -76,7 +76,7 @@ impl Generator {
     }
 
     fn command(&mut self, state: &State) -> Command {
-        match self.below(43) {
+        match self.below(47) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
             1 | 2 => Command::RegisterNode { spec: self.node_spec().into() },
             3..=5 => self.set_node_status(),
@@ -105,6 +105,7 @@ impl Generator {
             30..=35 => self.restore(state),
             36..=41 => self.steer(state),
             42 => self.drain(state),
+            43..=46 => self.launch(state),
             _ => Command::RaiseFeatureLevel { level: self.small(4) },
         }
     }
@@ -353,6 +354,64 @@ impl Generator {
             1 | 2 => Command::SetNodeDrain { node, spec: None, mark_eligible, meta },
             _ => Command::SetNodeDrain { node, spec: Some(spec), mark_eligible, meta },
         }
+    }
+
+    /// Something about a job that makes children, or a count.
+    fn launch(&mut self, state: &State) -> Command {
+        let (namespace, _) = self.job_name();
+        match self.below(8) {
+            0 | 1 => {
+                let name = self.one_of(&["cron", "feed"]);
+                let mut spec = JobSpec { namespace, ..job_spec(name, JobKind::Batch, 1) };
+                spec.launch = self.launch_of(name);
+                Command::RegisterJob { spec: Arc::new(spec), check_index: None }
+            }
+            2 => Command::ForcePeriodic { namespace, job: "cron".to_owned() },
+            3 | 4 => Command::LaunchPeriodic {
+                jobs: state.launches().map(|(_, job)| job).chain([JobId(7)]).collect(),
+            },
+            5 => {
+                let (_, job) = self.job_name();
+                Command::ScaleJob {
+                    namespace,
+                    job: self.one_of(&[job, "feed".to_owned()]),
+                    group: self.one_of(&["web", "second"]).to_owned(),
+                    count: self.rng.chance(800).then(|| self.small(6)),
+                    message: "as the test has it".to_owned(),
+                    error: self.rng.chance(200),
+                    meta_json: String::new(),
+                }
+            }
+            _ => {
+                let keys = self.some(&["a", "b"], 400);
+                Command::DispatchJob {
+                    namespace,
+                    job: self.one_of(&["feed", "feed", "cron"]).to_owned(),
+                    payload: vec![7; self.small(3) as usize].into(),
+                    meta: keys.into_iter().map(|key| (key.to_owned(), "1".to_owned())).collect(),
+                    id_prefix: self.one_of(&["", "night"]).to_owned(),
+                    token: self.one_of(&["", "t1", "t2"]).to_owned(),
+                }
+            }
+        }
+    }
+
+    fn launch_of(&mut self, name: &str) -> Launch {
+        if self.rng.chance(50) {
+            return Launch::AtOnce;
+        }
+        if name == "feed" {
+            let meta_optional = ["a", "b"].map(str::to_owned).into();
+            return Launch::Parameterized(Parameterized { meta_optional, ..Default::default() });
+        }
+        let cron = self.one_of(&["* * * * *", "*/5 * * * * * *", "@daily", "nonsense"]);
+        Launch::Periodic(Periodic {
+            crons: vec![cron.to_owned()],
+            overlap_prohibited: self.rng.chance(300),
+            time_zone: "UTC".to_owned(),
+            enabled: self.rng.chance(900),
+            zone: vec![],
+        })
     }
 
     fn restore(&mut self, state: &State) -> Command {

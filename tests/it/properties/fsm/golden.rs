@@ -43,9 +43,13 @@ fn name(command: &Command) -> &'static str {
         Command::SetJobStable { .. } => "set_job_stable",
         Command::SetNodeDrain { .. } => "set_node_drain",
         Command::ReviewDrains { .. } => "review_drains",
+        Command::LaunchPeriodic { .. } => "launch_periodic",
+        Command::ForcePeriodic { .. } => "force_periodic",
+        Command::DispatchJob { .. } => "dispatch_job",
+        Command::ScaleJob { .. } => "scale_job",
     }
 }
-const VARIANTS: usize = 27;
+const VARIANTS: usize = 31;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -88,7 +92,6 @@ fn samples() -> Vec<Command> {
             version: 1,
             enforce_prior: Some(2),
         },
-        Command::SetJobStable { namespace, job, version: 1, stable: true },
         Command::SetNodeDrain {
             node: NodeId(1),
             spec: Some(DrainSpec {
@@ -99,6 +102,31 @@ fn samples() -> Vec<Command> {
             meta: BTreeMap::from([("message".to_owned(), "new disks".to_owned())]),
         },
         Command::ReviewDrains { nodes: vec![NodeId(1)] },
+        Command::SetJobStable {
+            namespace: namespace.clone(),
+            job: job.clone(),
+            version: 1,
+            stable: true,
+        },
+        Command::LaunchPeriodic { jobs: vec![JobId(3)] },
+        Command::ForcePeriodic { namespace: namespace.clone(), job: job.clone() },
+        Command::DispatchJob {
+            namespace: namespace.clone(),
+            job: job.clone(),
+            payload: [1, 2].into(),
+            meta: BTreeMap::from([("input".to_owned(), "a".to_owned())]),
+            id_prefix: "night".to_owned(),
+            token: "t1".to_owned(),
+        },
+        Command::ScaleJob {
+            namespace,
+            job,
+            group: "web".to_owned(),
+            count: Some(4),
+            message: "more".to_owned(),
+            error: false,
+            meta_json: "{}".to_owned(),
+        },
     ]
 }
 

@@ -172,8 +172,9 @@ pub(crate) fn job_spec(name: &str, kind: JobKind, count: u32) -> JobSpec {
         priority: 50,
         datacenters: vec!["*".to_owned()],
         constraints: vec![],
-        groups: vec![group("web", kind, count)],
+        groups: vec![group("web", kind, count)].into(),
         meta: BTreeMap::new(),
+        launch: Launch::AtOnce,
     }
 }
 
@@ -191,6 +192,7 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         meta: BTreeMap::new(),
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
+        scaling: None,
     }
 }
 
@@ -209,5 +211,6 @@ fn task(name: &str) -> Task {
         leader: false,
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
+        payload_file: String::new(),
     }
 }

@@ -1,4 +1,5 @@
 //! What each command means, one story each: operators, nodes, jobs, sessions, garbage.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::api::Rejection;
@@ -351,4 +352,26 @@ fn a_prefix_finds_what_begins_with_it() {
     assert_eq!(world.state.nodes_with_prefix(all).count(), 2);
     assert!(UuidPrefix::parse("xyz").is_none());
     assert_eq!(world.state.alloc_by_uuid(Uuid::parse(&whole).unwrap()).unwrap().id, allocs[1]);
+}
+
+#[test]
+fn a_child_has_its_parents_groups_and_no_copy_of_them() {
+    let mut world = World::new();
+    let mut spec = job_spec("feed", JobKind::Batch, 1);
+    spec.launch = Launch::Parameterized(Parameterized::default());
+    world.run(Command::RegisterJob { spec: Arc::new(spec), check_index: None });
+    let (namespace, job) = ("default".to_owned(), "feed".to_owned());
+    let (payload, meta) = ([7_u8].as_slice().into(), BTreeMap::new());
+    let (id_prefix, token) = (String::new(), String::new());
+    world.run(Command::DispatchJob { namespace, job, payload, meta, id_prefix, token });
+    let is_shared = |state: &State| {
+        let groups = |job: &Job| job.newest().spec.groups.clone();
+        let parent = state.job_named("default", "feed").map(groups).expect("the parent");
+        let child = state.children_of("default", "feed").next().map(groups).expect("the child");
+        child.is_shared_with(&parent)
+    };
+    assert!(is_shared(&world.state));
+    let read = State::decode(&world.state.encode()).expect("what was encoded reads");
+    assert!(is_shared(&read), "through bytes, too");
+    assert_eq!(read.digest(), world.state.digest());
 }

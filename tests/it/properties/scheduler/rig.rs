@@ -420,8 +420,11 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             meta: BTreeMap::new(),
             shutdown_delay_ms: 0,
             migrate: MigratePolicy::default(),
-        }],
+            scaling: None,
+        }]
+        .into(),
         meta: BTreeMap::new(),
+        launch: Launch::AtOnce,
     }
 }
 
@@ -449,6 +452,7 @@ fn task() -> Task {
         leader: false,
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
+        payload_file: String::new(),
     }
 }
 
