@@ -14,6 +14,8 @@ use std::time::Duration;
 
 #[path = "scheduler/churn.rs"]
 mod churn;
+#[path = "scheduler/dispatch.rs"]
+mod dispatch;
 #[path = "scheduler/scan.rs"]
 mod scan;
 #[path = "scheduler/shapes.rs"]
@@ -47,6 +49,7 @@ const PARTS: &[Part] = &[
     Part { name: "churn", measure: churn::rows },
     Part { name: "one-node", measure: one_node },
     Part { name: "system", measure: system },
+    Part { name: "dispatch", measure: dispatch::rows },
 ];
 
 const FLEETS: [usize; 3] = [1_000, 5_000, 10_000];
