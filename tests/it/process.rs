@@ -15,6 +15,8 @@ mod cluster;
 mod damage;
 #[path = "process/deployments.rs"]
 mod deployments;
+#[path = "process/launches.rs"]
+mod launches;
 #[path = "process/node.rs"]
 mod node;
 #[path = "process/operator.rs"]
