@@ -27,13 +27,16 @@ impl Check<'_> {
                 "parameterized"
             }
         };
-        if spec.kind == JobKind::Service {
-            let why = format!(
-                "a {block} job ends by itself: write type = \"batch\", or drop `{block}` from the \
-                 service"
-            );
-            self.wrong("type", why);
-        }
+        let (written, instead) = match spec.kind {
+            JobKind::Service => ("service", "batch"),
+            JobKind::System => ("system", "sysbatch"),
+            JobKind::Batch | JobKind::Sysbatch => return,
+        };
+        let why = format!(
+            "a {block} job ends by itself: write type = \"{instead}\", or drop `{block}` from the \
+             {written}"
+        );
+        self.wrong("type", why);
     }
 
     fn periodic(&mut self, periodic: &Periodic) {
