@@ -17,6 +17,8 @@ mod damage;
 mod deployments;
 #[path = "process/launches.rs"]
 mod launches;
+#[path = "process/drains.rs"]
+mod drains;
 #[path = "process/node.rs"]
 mod node;
 #[path = "process/operator.rs"]
