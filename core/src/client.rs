@@ -465,11 +465,6 @@ impl Client {
         }
     }
 
-    fn note_stranger(&mut self, at: Moment, id: AllocId) {
-        self.strangers.insert(id);
-        self.reports.on_changed(at.now, id, Urgency::Batched);
-    }
-
     fn forget(&mut self, id: AllocId, out: &mut impl Emit<Output>) {
         let alloc = self.allocs.remove(&id).expect("invariant: only known allocs are forgotten");
         assert!(alloc.has_ended(), "only what ended is forgotten");

@@ -115,6 +115,12 @@ impl Client {
         }
     }
 
+    /// It must not run, and nothing is known of it here.
+    pub(super) fn note_stranger(&mut self, at: Moment, id: AllocId) {
+        self.strangers.insert(id);
+        self.reports.on_changed(at.now, id, Urgency::Batched);
+    }
+
     /// Whether servers that say `seq` were made anew since this node last heard of any.
     const fn is_leap(&self, seq: Index) -> bool {
         self.heard.latest.0 + RECOVERY_LEAP / 2 <= seq.0
