@@ -40,7 +40,7 @@ use crate::rng::Rng;
 use crate::sightings::{self, Sightings};
 use crate::state::State;
 use crate::time::{MonoTime, WallTime};
-use crate::types::{Incarnation, NodeId, Plan, ServerId};
+use crate::types::{Incarnation, NodeId, Plan, SchedulerConfig, ServerId};
 use crate::wal::{self, Wal};
 use crate::wire::{Message, PeerId};
 
@@ -89,6 +89,8 @@ pub struct ServerConfig {
     pub lead: LeadConfig,
     /// Bytes of log between two cuts, for the cluster that this server founds (`limits::CUT_BYTES`).
     pub cut_bytes: u64,
+    /// How the cluster that this server founds schedules.
+    pub scheduler: SchedulerConfig,
 }
 
 /// The client's part.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::types::{
     AllocId, AllocUpdate, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
-    ServerId,
+    SchedulerConfig, ServerId,
 };
 
 /// Something a caller wants.
@@ -134,6 +134,11 @@ pub enum Request {
         message: String,
         error: bool,
         meta_json: String,
+    },
+    /// How the servers schedule. With `check_index`, only if that is the last entry that set it.
+    SetSchedulerConfig {
+        config: SchedulerConfig,
+        check_index: Option<Index>,
     },
 }
 

@@ -42,7 +42,7 @@ use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
-    NodeId, NodeSpec, NodeStatus, Plan,
+    NodeId, NodeSpec, NodeStatus, Plan, SchedulerConfig,
 };
 
 /// Longest text for people (a reason, a description) that a row keeps: a few lines.
@@ -214,6 +214,11 @@ pub enum Command {
         error: bool,
         meta_json: String,
     },
+    /// How the servers schedule. With `check_index`, only if that is the last entry that set it.
+    SetSchedulerConfig {
+        config: SchedulerConfig,
+        check_index: Option<Index>,
+    },
 }
 
 /// What an entry came to.
@@ -343,6 +348,9 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
             let (count, error) = (*count, *error);
             let asked = scale::Scale { group, count, message, error, meta_json };
             scale::scale(txn, (namespace, job), &asked)
+        }
+        Command::SetSchedulerConfig { config, check_index } => {
+            operator::set_scheduler(txn, *config, *check_index)
         }
     }
 }

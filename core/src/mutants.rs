@@ -232,6 +232,12 @@ mutants!(
     OverlapIgnored,
     /// A dispatch with a token that was used already makes another child.
     TokenIgnored,
+    /// What is placed does not count for the spread of what is placed next.
+    SpreadCountsStale,
+    /// No node is better than another for what its job would rather have.
+    AffinityIgnored,
+    /// The best of a stratum is not looked for again when it is taken.
+    StratumNotRefilled,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -23,6 +23,7 @@ mod compare;
 mod crowd;
 mod draft;
 mod feasible;
+mod lanes;
 mod memo;
 mod rank;
 mod reconcile;
@@ -30,7 +31,9 @@ mod retry;
 mod rollout;
 mod room;
 pub mod score;
+mod strata;
 mod system;
+mod tally;
 
 use alloc::vec::Vec;
 

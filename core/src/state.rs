@@ -6,7 +6,7 @@
 //! | tombstones | allocs that are collected but whose node may not know that they must not run |
 //! | sessions, remembered | which forwarded writes have been applied already, and what they came to |
 //! | upload | parts of a saved state that is on its way back |
-//! | header | cluster id, feature level, index, clock, log bytes since the last cut |
+//! | header | cluster id, feature level, index, clock, log bytes since the last cut, scheduler configuration |
 //!
 //! `by` and `fleet` are derived. They and the digest are kept true by `Txn`, the only writer.
 //!
@@ -61,7 +61,7 @@ use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClusterId, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
-    JobId, Node, NodeId, NodeSlot, ServerId, Uuid,
+    JobId, Node, NodeId, NodeSlot, SchedulerRow, ServerId, Uuid,
 };
 
 /// All that the log says.
@@ -95,6 +95,7 @@ struct Header {
     cut_bytes: u64,
     /// The last entry that changed a table, in the order of `TableKind`.
     table_indexes: [Index; 5],
+    scheduler: SchedulerRow,
 }
 
 /// A node with what only the servers know of it.
@@ -172,6 +173,12 @@ impl State {
     #[must_use]
     pub const fn cut_bytes(&self) -> u64 {
         self.header.cut_bytes
+    }
+
+    /// How the servers schedule.
+    #[must_use]
+    pub const fn scheduler(&self) -> &SchedulerRow {
+        &self.header.scheduler
     }
 
     /// The key under which this cluster's ids become UUIDs.

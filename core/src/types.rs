@@ -12,7 +12,9 @@ pub mod groups;
 pub mod ids;
 pub mod job;
 pub mod launch;
+pub mod leaning;
 pub mod node;
+pub mod operator;
 pub mod plan;
 pub mod resources;
 
@@ -26,6 +28,8 @@ pub use groups::*;
 pub use ids::*;
 pub use job::*;
 pub use launch::*;
+pub use leaning::*;
 pub use node::*;
+pub use operator::*;
 pub use plan::*;
 pub use resources::*;

@@ -13,6 +13,7 @@ pub mod misc;
 pub mod node;
 pub mod raft;
 pub mod resources;
+pub mod scheduler;
 pub mod task;
 pub mod time;
 pub mod what_if;

@@ -50,6 +50,7 @@ mod proxy;
 mod query;
 mod raft;
 mod read;
+mod scheduler;
 mod search;
 mod snapshot;
 mod write;
@@ -195,7 +196,10 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/operator/raft/peer", delete(raft::remove_peer))
         .route("/v1/operator/raft/transfer-leadership", write(raft::transfer_leadership))
         .route("/v1/operator/snapshot", get(snapshot::save).merge(write(snapshot::restore)))
-        .route("/v1/operator/scheduler/configuration", get(operator::scheduler))
+        .route(
+            "/v1/operator/scheduler/configuration",
+            get(scheduler::read).merge(write(scheduler::set)),
+        )
         .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
         .route("/v1/system/gc", write(operator::collect))
         .route("/v1/system/reconcile/summaries", write(misc::nothing_to_do))

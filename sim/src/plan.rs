@@ -330,6 +330,10 @@ pub enum Spread {
     OneDatacenter,
     /// No two on one node.
     DistinctHosts,
+    /// As many in one datacenter as in the other.
+    OverDatacenters,
+    /// In the second datacenter, while there is room.
+    RatherSecond,
 }
 
 /// A job as a plan has it.

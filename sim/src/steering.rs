@@ -5,6 +5,7 @@
 use drover_core::api::Request;
 use drover_core::fsm::Command;
 use drover_core::state::State;
+use drover_core::types::{Algorithm, SchedulerConfig};
 
 use crate::plan::Steering;
 use crate::workload::NAMESPACE;
@@ -20,6 +21,22 @@ pub fn steer(state: &State, job: &str, how: Steering) -> Option<Request> {
         Steering::Resume => Request::PauseDeployment { deployment, pause: false },
         Steering::GiveUp => Request::FailDeployment { deployment },
     })
+}
+
+/// What operators set for the whole cluster.
+#[must_use]
+pub fn scheduling(config: &SchedulerConfig) -> String {
+    let mut words = match config.algorithm {
+        Algorithm::BinPack => "schedules onto the fullest node".to_owned(),
+        Algorithm::Spread => "schedules onto the emptiest node".to_owned(),
+    };
+    if config.reject_job_registration {
+        words.push_str("; takes no jobs");
+    }
+    if config.pause_eval_broker {
+        words.push_str("; lets evaluations wait");
+    }
+    words
 }
 
 /// The words for a command about deployments or versions; `None`: it is about something else.

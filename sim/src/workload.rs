@@ -10,9 +10,9 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind, JobSpec, Launch,
-    LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk, ReschedulePolicy,
-    RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
+    self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind,
+    JobSpec, Launch, LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk,
+    ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
 
 use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
@@ -38,7 +38,10 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
         priority: 50,
         datacenters: match ask.spread {
             Spread::OneDatacenter => vec!["dc1".into()],
-            Spread::Anywhere | Spread::DistinctHosts => vec!["*".into()],
+            Spread::Anywhere
+            | Spread::DistinctHosts
+            | Spread::OverDatacenters
+            | Spread::RatherSecond => vec!["*".into()],
         },
         constraints: match ask.spread {
             Spread::DistinctHosts => vec![Constraint {
@@ -46,11 +49,16 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
                 operator: Operator::DistinctHosts,
                 right: "true".into(),
             }],
-            Spread::Anywhere | Spread::OneDatacenter => Vec::new(),
+            Spread::Anywhere
+            | Spread::OneDatacenter
+            | Spread::OverDatacenters
+            | Spread::RatherSecond => Vec::new(),
         },
         groups: vec![group_of(ask)].into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     })
 }
 
@@ -89,7 +97,25 @@ fn group_of(ask: &JobAsk) -> Group {
             ..MigratePolicy::default()
         },
         scaling: None,
+        affinities: affinities_of(ask.spread),
+        spreads: spreads_of(ask.spread),
     }
+}
+
+fn affinities_of(spread: Spread) -> Vec<Affinity> {
+    let affinity = Affinity {
+        left: "${node.datacenter}".into(),
+        operator: Operator::Equal,
+        right: "dc2".into(),
+        weight: 100,
+    };
+    if spread == Spread::RatherSecond { vec![affinity] } else { Vec::new() }
+}
+
+fn spreads_of(spread: Spread) -> Vec<types::Spread> {
+    let even =
+        types::Spread { attribute: "${node.datacenter}".into(), weight: 100, targets: Vec::new() };
+    if spread == Spread::OverDatacenters { vec![even] } else { Vec::new() }
 }
 
 fn update_of(ask: &UpdateAsk) -> UpdatePolicy {
@@ -125,6 +151,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
         payload_file: String::new(),
+        affinities: Vec::new(),
     }
 }
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 mod churn;
 #[path = "scheduler/dispatch.rs"]
 mod dispatch;
+#[path = "scheduler/leaning.rs"]
+mod leaning;
 #[path = "scheduler/scan.rs"]
 mod scan;
 #[path = "scheduler/shapes.rs"]
@@ -46,6 +48,7 @@ struct Part {
 
 const PARTS: &[Part] = &[
     Part { name: "batch", measure: batch },
+    Part { name: "leaning", measure: leaning::rows },
     Part { name: "churn", measure: churn::rows },
     Part { name: "one-node", measure: one_node },
     Part { name: "system", measure: system },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use drover_core::agent::{Agent, Config, Effect, Effects};
 use drover_core::api::{Request, Response};
 use drover_core::raft;
-use drover_core::types::{ClientStatus, EvalStatus, JobKind};
+use drover_core::types::{ClientStatus, EvalStatus, JobKind, SchedulerConfig};
 use drover_core::types::{NodeId, ServerId};
 use drover_core::wal::{self, Lane, Operation, Recovery, SegmentId, SegmentImage};
 use drover_tests::rig::agent::{DevAgent, dev_config, job_spec};
@@ -80,6 +80,25 @@ fn a_batch_job_ends_and_what_failed_is_tried_again() {
     dev.pass_ms(1_000);
     let state = dev.agent.state().expect("a server");
     assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Complete));
+}
+
+#[test]
+fn evaluations_wait_while_an_operator_wants_that() {
+    let mut dev = settled();
+    let set = |pause_eval_broker| Request::SetSchedulerConfig {
+        config: SchedulerConfig { pause_eval_broker, ..SchedulerConfig::default() },
+        check_index: None,
+    };
+    dev.ask(set(true));
+    dev.run_job(job_spec("web", JobKind::Service, 2)).expect("registered");
+    dev.pass_ms(5_000);
+    assert!(dev.running.is_empty(), "nothing is placed");
+    let inputs = dev.inputs.len();
+    dev.pass_ms(10_000);
+    assert!(dev.inputs.len() - inputs <= 10, "and nobody is kept awake by what waits");
+    dev.ask(set(false));
+    dev.pass_ms(1_000);
+    assert_eq!(dev.running.len(), 2);
 }
 
 #[test]

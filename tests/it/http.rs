@@ -333,3 +333,35 @@ async fn a_snapshot_holds_what_was_written_before() {
     }
     running.stop(AtStop::KillTasks).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_the_servers_schedule_is_set_by_whoever_read_it_last() {
+    const PATH: &str = "/v1/operator/scheduler/configuration";
+    let dir = tempfile::tempdir().unwrap();
+    let (running, browser) = agent(dir.path()).await;
+    let read = browser.get(PATH).await.json();
+    assert_eq!(read["SchedulerConfig"]["SchedulerAlgorithm"], "binpack");
+    let mut config = read["SchedulerConfig"].clone();
+    config["SchedulerAlgorithm"] = json!("spread");
+    config["RejectJobRegistration"] = json!(true);
+    let index = config["ModifyIndex"].as_u64().expect("an index");
+    let set = browser.put(&format!("{PATH}?cas={index}"), &config).await.json();
+    assert_eq!((&set["Updated"], &set["Warnings"]), (&json!(true), &json!("")));
+    let again = browser.put(&format!("{PATH}?cas={index}"), &config).await.json();
+    assert_eq!((&again["Updated"], &again["Index"]), (&json!(false), &set["Index"]));
+    let read = browser.get(PATH).await.json();
+    assert_eq!(read["SchedulerConfig"]["ModifyIndex"], set["Index"]);
+    assert_eq!(read["SchedulerConfig"]["SchedulerAlgorithm"], "spread");
+    let refused = browser.put("/v1/jobs", &job("a", 1, "true")).await;
+    assert_eq!(refused.status, 400);
+    let why = String::from_utf8_lossy(&refused.body).into_owned();
+    assert!(why.contains("registration of jobs is switched off"), "{why}");
+    let wrong = browser.put(PATH, &json!({ "SchedulerAlgorithm": "best" })).await;
+    assert_eq!(wrong.status, 400);
+    let preempting = json!({ "PreemptionConfig": { "SystemSchedulerEnabled": true } });
+    let set = browser.put(PATH, &preempting).await.json();
+    assert!(set["Warnings"].as_str().is_some_and(|text| text.contains("nothing is preempted yet")));
+    let taken = browser.put("/v1/jobs", &job("a", 1, "true")).await;
+    assert_eq!(taken.status, 200, "what is not said is switched off");
+    drop(running);
+}

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_core::types::{
-    DelayFunction, HealthCheck, JobKind, JobSpec, Operator, ReschedulePolicy, RestartMode,
-    RestartPolicy, UpdatePolicy,
+    Affinity, DelayFunction, HealthCheck, JobKind, JobSpec, Operator, ReschedulePolicy,
+    RestartMode, RestartPolicy, Spread, SpreadTarget, UpdatePolicy,
 };
 use drover_shell::api::job::{Job, Row};
 use drover_shell::jobspec::{self, Example, Folder, Inputs, Source};

@@ -15,10 +15,10 @@ mod cluster;
 mod damage;
 #[path = "process/deployments.rs"]
 mod deployments;
-#[path = "process/launches.rs"]
-mod launches;
 #[path = "process/drains.rs"]
 mod drains;
+#[path = "process/launches.rs"]
+mod launches;
 #[path = "process/node.rs"]
 mod node;
 #[path = "process/operator.rs"]

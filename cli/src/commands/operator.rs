@@ -7,12 +7,15 @@ use crate::terminal::Terminal;
 
 pub(crate) mod raft;
 pub(crate) mod recover;
+pub(crate) mod scheduler;
 pub(crate) mod snapshot;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperatorCommand {
     #[command(subcommand, about = "The consensus of the servers")]
     Raft(raft::RaftCommand),
+    #[command(subcommand, about = "How the servers schedule")]
+    Scheduler(scheduler::SchedulerCommand),
     #[command(subcommand, about = "The cluster's state as a file")]
     Snapshot(snapshot::SnapshotCommand),
 }
@@ -20,6 +23,7 @@ pub(crate) enum OperatorCommand {
 pub(crate) fn run(command: &OperatorCommand, global: &Global, terminal: Terminal) -> Ended {
     match command {
         OperatorCommand::Raft(command) => raft::run(command, global, terminal),
+        OperatorCommand::Scheduler(command) => scheduler::run(command, global, terminal),
         OperatorCommand::Snapshot(command) => snapshot::run(command, global, terminal),
     }
 }

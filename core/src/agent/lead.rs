@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+mod config;
+
+pub use self::config::LeadConfig;
 use super::moments::Moments;
 use super::operate::Orders;
 use super::{Agent, Effects, Output};
@@ -23,10 +26,7 @@ use crate::emit::Emit;
 use crate::fsm::record::encode_entry;
 use crate::fsm::{Command, Entry, Outcome};
 use crate::heartbeat::{self, Heartbeats};
-use crate::limits::{
-    CUT_BYTES, EVALS_KEPT_MS, GARBAGE_COLLECT_MS, JOBS_KEPT_MS, NODES_KEPT_MS,
-    PLACEMENTS_PER_STEP_MAX, PLANS_IN_FLIGHT_MAX, REQUEST_REPEAT_MS,
-};
+use crate::limits::{CUT_BYTES, REQUEST_REPEAT_MS};
 use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
 use crate::raft::Payload;
@@ -36,7 +36,7 @@ use crate::stamp::Stamper;
 use crate::state::Session;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, Plan, ServerId, Term};
+use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, Plan, SchedulerConfig, ServerId, Term};
 
 /// A leader's machines.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,6 +62,8 @@ pub(super) struct Leader {
     /// What an entry would be stamped with at this step.
     pub(super) clock: WallTime,
     pub(super) moments: Moments,
+    /// An operator wants evaluations to wait.
+    is_paused: bool,
 }
 
 /// What became of a plan.
@@ -78,37 +80,6 @@ pub(super) enum Settled {
 enum Office {
     Closed,
     Open,
-}
-
-/// How a leader works. Whoever founds a cluster decides nothing by it: each leader has its own.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct LeadConfig {
-    /// Plans proposed and not yet applied at once.
-    pub plans_in_flight_max: usize,
-    /// Placements per scheduling step.
-    pub placements_per_step_max: usize,
-    /// How often it is looked for what has ended and nobody needs any more.
-    pub garbage_collect_ms: u64,
-    /// How long ended evaluations and allocs are shown.
-    pub evals_kept_ms: u64,
-    /// How long stopped jobs are shown.
-    pub jobs_kept_ms: u64,
-    /// How long nodes that are down are shown.
-    pub nodes_kept_ms: u64,
-}
-
-impl Default for LeadConfig {
-    /// As `limits` has it.
-    fn default() -> Self {
-        Self {
-            plans_in_flight_max: PLANS_IN_FLIGHT_MAX,
-            placements_per_step_max: PLACEMENTS_PER_STEP_MAX,
-            garbage_collect_ms: GARBAGE_COLLECT_MS,
-            evals_kept_ms: EVALS_KEPT_MS,
-            jobs_kept_ms: JOBS_KEPT_MS,
-            nodes_kept_ms: NODES_KEPT_MS,
-        }
-    }
 }
 
 impl Leader {
@@ -135,6 +106,7 @@ impl Leader {
             garbage_at: now.plus_ms(config.garbage_collect_ms),
             clock: state.clock(),
             moments: Moments::new(now),
+            is_paused: state.scheduler().config.pause_eval_broker,
         }
     }
 
@@ -178,7 +150,8 @@ impl Leader {
             // A closed office is filled from the whole state when it opens.
             Change::Eval(_) | Change::Room(_) | Change::Restored => (),
             Change::Job(_) | Change::Alloc(_) | Change::Deployment(_) => (),
-            Change::Assigned(_) | Change::Operator => (),
+            Change::Operator => self.is_paused = state.scheduler().config.pause_eval_broker,
+            Change::Assigned(_) => (),
         }
     }
 
@@ -186,6 +159,7 @@ impl Leader {
     /// one: they will be refused, and nobody waits for them.
     fn take_stock(&mut self, state: &State, out: &mut impl Emit<broker::Output>) {
         self.in_flight.clear();
+        self.is_paused = state.scheduler().config.pause_eval_broker;
         self.memo = Memo::default();
         self.proposals.forget_plans();
         let open = state.pending_evals().chain(state.blocked_evals());
@@ -205,7 +179,7 @@ impl Leader {
 
     fn has_work(&self) -> bool {
         let has_room = self.in_flight.len() < self.config.plans_in_flight_max;
-        self.is_open() && has_room && self.broker.is_ready()
+        self.is_open() && !self.is_paused && has_room && self.broker.is_ready()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -242,6 +216,11 @@ impl Agent {
             // First the habits, then the name: a cluster with a name has its habits too.
             let bytes = self.config.server.as_ref().map_or(CUT_BYTES, |config| config.cut_bytes);
             self.propose(Command::SetCutBytes { bytes }, None, Origin::Housekeeping);
+            let config = self.config.server.as_ref().map(|server| server.scheduler);
+            if let Some(config) = config.filter(|&config| config != SchedulerConfig::default()) {
+                let command = Command::SetSchedulerConfig { config, check_index: None };
+                self.propose(command, None, Origin::Housekeeping);
+            }
             self.propose(Command::Bootstrap { cluster }, None, Origin::Housekeeping);
         }
     }

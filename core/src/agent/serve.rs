@@ -253,6 +253,9 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         Request::ScaleJob { namespace, job, group, count, message, error, meta_json } => {
             Ok(Command::ScaleJob { namespace, job, group, count, message, error, meta_json })
         }
+        Request::SetSchedulerConfig { config, check_index } => {
+            Ok(Command::SetSchedulerConfig { config, check_index })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

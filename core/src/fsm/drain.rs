@@ -24,7 +24,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::node::note;
+use super::node::{note, wake_everywhere};
 use super::{Outcome, TEXT_BYTES_MAX, check_length, invalid, not_found};
 use crate::api::Rejection;
 use crate::limits::DRAIN_META_MAX;
@@ -76,7 +76,7 @@ pub(super) fn set(
         Some(spec) => begin(txn, node, spec, meta),
         None => call_off(txn, node, mark_eligible, meta),
     }
-    Ok(Outcome::DONE)
+    Ok(Outcome::with_eval(wake_everywhere(txn, id, &mut BTreeSet::new())))
 }
 
 fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Rejection> {

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, deployment, invalid, launch, not_found, scale};
+use super::{Outcome, deployment, invalid, launch, not_found, operator, scale};
 use crate::api::Rejection;
 use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
 use crate::state::State;
@@ -33,6 +33,7 @@ pub(super) fn register(
     check_index: Option<Index>,
 ) -> Result<Outcome, Rejection> {
     check_spec(spec)?;
+    operator::check_registration(txn)?;
     let known = txn.state().job_named(&spec.namespace, &spec.id);
     check_change(known, spec)?;
     let found = known.map_or(Index(0), |job| job.spec_index);

@@ -100,7 +100,7 @@ fn jobs_at_risk(txn: &Txn<'_>, node: NodeId, evaluated: &BTreeSet<JobId>) -> BTr
 
 /// The node may have become one that takes new allocs. Jobs that run on every node and have an evaluation
 /// of this command already need no other.
-fn wake_everywhere(
+pub(super) fn wake_everywhere(
     txn: &mut Txn<'_>,
     id: NodeId,
     evaluated: &mut BTreeSet<JobId>,

@@ -6,7 +6,7 @@
 use super::{Outcome, invalid};
 use crate::api::Rejection;
 use crate::state::txn::Txn;
-use crate::types::ClusterId;
+use crate::types::{ClusterId, Index, SchedulerConfig};
 
 pub(super) fn bootstrap(txn: &mut Txn<'_>, cluster: ClusterId) -> Result<Outcome, Rejection> {
     let known = txn.state().cluster();
@@ -31,6 +31,30 @@ pub(super) fn raise_feature_level(txn: &mut Txn<'_>, level: u32) -> Result<Outco
         txn.raise_feature_level(level);
     }
     Ok(Outcome::DONE)
+}
+
+/// With `check_index`, only if that is the last entry that set it.
+pub(super) fn set_scheduler(
+    txn: &mut Txn<'_>,
+    config: SchedulerConfig,
+    check_index: Option<Index>,
+) -> Result<Outcome, Rejection> {
+    let found = txn.state().scheduler().modify_index;
+    if check_index.is_some_and(|expected| expected != found) {
+        return Err(Rejection::Conflict { index: found });
+    }
+    txn.set_scheduler(config);
+    Ok(Outcome::DONE)
+}
+
+/// Refuse to register anything while an operator wants that.
+pub(super) fn check_registration(txn: &Txn<'_>) -> Result<(), Rejection> {
+    if txn.state().scheduler().config.reject_job_registration {
+        let why = "registration of jobs is switched off: drover operator scheduler set-config \
+                   -reject-job-registration=false lets it happen again";
+        return Err(invalid("job", why));
+    }
+    Ok(())
 }
 
 pub(super) fn set_cut_bytes(txn: &mut Txn<'_>, bytes: u64) -> Result<Outcome, Rejection> {

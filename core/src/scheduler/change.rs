@@ -4,7 +4,7 @@
 //!
 //! Invariants
 //! - an alloc keeps running under the new version only if nothing that its tasks, its room or its
-//!   network were made from has changed.
+//!   network were made from has changed, nor what it would rather have of its node.
 use crate::types::{Group, JobSpec, Task};
 
 /// What becomes of an alloc when its version is not the newest.
@@ -22,7 +22,11 @@ pub(super) fn between(old: &JobSpec, group: &Group, new: &JobSpec, wanted: &Grou
         && group.tasks.iter().zip(&wanted.tasks).all(|(task, other)| same_task(task, other));
     let same_group = group.disk_mib == wanted.disk_mib
         && group.network == wanted.network
-        && group.meta == wanted.meta;
+        && group.meta == wanted.meta
+        && group.affinities == wanted.affinities
+        && group.spreads == wanted.spreads
+        && old.affinities == new.affinities
+        && old.spreads == new.spreads;
     if same_tasks && same_group && old.meta == new.meta && old.name == new.name {
         Change::InPlace
     } else {
@@ -48,6 +52,7 @@ fn same_task(one: &Task, other: &Task) -> bool {
         shutdown_delay_ms,
         logs,
         payload_file,
+        affinities,
     } = one;
     *name == other.name
         && *driver == other.driver
@@ -62,4 +67,5 @@ fn same_task(one: &Task, other: &Task) -> bool {
         && *shutdown_delay_ms == other.shutdown_delay_ms
         && *logs == other.logs
         && *payload_file == other.payload_file
+        && *affinities == other.affinities
 }

@@ -4,7 +4,8 @@
 //!
 //! Invariants
 //! - a missing side meets only `!=` and `is_not_set`;
-//! - two numbers are compared as numbers, anything else as texts, byte by byte;
+//! - two numbers are compared as numbers, digit by digit and so exactly; anything else as texts, byte by
+//!   byte;
 //! - a malformed expression or version never holds, and never stops the scheduler.
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -17,15 +18,16 @@ use crate::types::Operator;
 
 /// Largest compiled expression: a job file cannot make servers spend memory on its constraints.
 const REGEX_BYTES_MAX: usize = 256 << 10;
-/// Digits after the point that take part in a comparison of decimals.
-const MICRO_DIGITS: usize = 6;
+/// The largest exponent of a number, either way: beyond it, a text is no number.
+const EXPONENT_MAX: i64 = 9_999;
 
 /// An expression of a constraint, compiled once; `None` if it is malformed or too large.
 pub(super) fn compile(expression: &str) -> Option<Regex> {
     RegexBuilder::new(expression).size_limit(REGEX_BYTES_MAX).build().ok()
 }
 
-/// Whether `left operator right` holds. `regexp` and `distinct_hosts` are decided elsewhere.
+/// Whether `left operator right` holds. Who else is there, which `distinct_hosts` and
+/// `distinct_property` ask, is decided elsewhere.
 pub(super) fn holds(left: Option<&str>, operator: Operator, right: Option<&str>) -> bool {
     match operator {
         Operator::IsSet => left.is_some(),
@@ -37,9 +39,15 @@ pub(super) fn holds(left: Option<&str>, operator: Operator, right: Option<&str>)
         Operator::Greater => both(left, right, |l, r| order(l, r).is_gt()),
         Operator::GreaterOrEqual => both(left, right, |l, r| order(l, r).is_ge()),
         Operator::Regexp => both(left, right, |l, r| compile(r).is_some_and(|re| re.is_match(l))),
-        Operator::Version => both(left, right, version_meets),
-        Operator::SetContains => both(left, right, set_contains),
-        Operator::DistinctHosts => true,
+        Operator::Version => both(left, right, |l, r| version_meets(l, r, PreRelease::Hidden)),
+        Operator::Semver => both(left, right, |l, r| version_meets(l, r, PreRelease::Ordered)),
+        Operator::SetContains => {
+            both(left, right, |l, r| words(r).all(|w| words(l).any(|h| h == w)))
+        }
+        Operator::SetContainsAny => {
+            both(left, right, |l, r| words(r).any(|w| words(l).any(|h| h == w)))
+        }
+        Operator::DistinctHosts | Operator::DistinctProperty => true,
     }
 }
 
@@ -48,33 +56,68 @@ fn both(left: Option<&str>, right: Option<&str>, test: impl Fn(&str, &str) -> bo
 }
 
 fn order(left: &str, right: &str) -> Ordering {
-    match (micros(left), micros(right)) {
-        (Some(l), Some(r)) => l.cmp(&r),
+    match (Decimal::parse(left), Decimal::parse(right)) {
+        (Some(l), Some(r)) => l.order(&r),
         (Some(_) | None, _) => left.cmp(right),
     }
 }
 
-/// A decimal in millionths; digits beyond those are cut.
-fn micros(text: &str) -> Option<i128> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !numeric(whole) || !numeric(fraction) {
-        return None;
-    }
-    let kept = &fraction[..fraction.len().min(MICRO_DIGITS)];
-    let padding = MICRO_DIGITS - kept.len();
-    let fraction = kept.parse::<i128>().ok()? * 10_i128.pow(u32::try_from(padding).ok()?);
-    let micros = i128::from(whole.parse::<u64>().ok()?) * 1_000_000 + fraction;
-    Some(if negative { -micros } else { micros })
+/// A number as it is written, `0.DIGITS` times ten to the power of `point`.
+struct Decimal {
+    is_negative: bool,
+    /// Neither the first nor the last is zero; none: the number is zero.
+    digits: Vec<u8>,
+    point: i64,
 }
 
-fn set_contains(left: &str, right: &str) -> bool {
-    let held: Vec<&str> = left.split(',').map(str::trim).collect();
-    right.split(',').map(str::trim).all(|wanted| held.contains(&wanted))
+impl Decimal {
+    fn parse(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        if !is_number || !(-EXPONENT_MAX..=EXPONENT_MAX).contains(&exponent) {
+            return None;
+        }
+        let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+        digits.drain(..zeros);
+        digits.truncate(digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1));
+        let point = i64::try_from(whole.len()).ok()? - i64::try_from(zeros).ok()? + exponent;
+        Some(Self { is_negative: text.starts_with('-') && !digits.is_empty(), digits, point })
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        match (self.is_negative, other.is_negative) {
+            (false, false) => self.size_order(other),
+            (true, true) => other.size_order(self),
+            (is_negative, _) => {
+                if is_negative {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+        }
+    }
+
+    /// The order of the two without their signs.
+    fn size_order(&self, other: &Self) -> Ordering {
+        match (self.digits.is_empty(), other.digits.is_empty()) {
+            (false, false) => {
+                self.point.cmp(&other.point).then_with(|| self.digits.cmp(&other.digits))
+            }
+            (is_zero, other_is_zero) => other_is_zero.cmp(&is_zero),
+        }
+    }
+}
+
+/// The comma-separated words of a set.
+fn words(set: &str) -> impl Iterator<Item = &str> {
+    set.split(',').map(str::trim)
 }
 
 /// A version as go-version reads it: any number of segments, a pre-release, ignored metadata.
@@ -115,29 +158,39 @@ impl Version {
     }
 }
 
+/// What a pre-release is to a demand that does not name one.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum PreRelease {
+    /// It is not meant, as in go-version.
+    Hidden,
+    /// It comes before its release, as in Semantic Versioning.
+    Ordered,
+}
+
 /// Whether `version` meets every one of the comma-separated `demands`.
-fn version_meets(version: &str, demands: &str) -> bool {
+fn version_meets(version: &str, demands: &str, pre: PreRelease) -> bool {
     let Some(version) = Version::parse(version) else {
         return false;
     };
-    demands.split(',').all(|demand| demand_met(&version, demand.trim()))
+    demands.split(',').all(|demand| demand_met(&version, demand.trim(), pre))
 }
 
-fn demand_met(version: &Version, demand: &str) -> bool {
+fn demand_met(version: &Version, demand: &str, pre: PreRelease) -> bool {
     let end = demand.find(|c: char| !"<>=!~".contains(c)).unwrap_or(demand.len());
     let (sign, wanted) = demand.split_at(end);
     let Some(wanted) = Version::parse(wanted) else {
         return false;
     };
     let order = version.order(&wanted);
+    let is_meant = pre == PreRelease::Ordered || version.is_meant_by(&wanted);
     match sign {
         "" | "=" | "==" => order.is_eq(),
         "!=" => order.is_ne(),
-        ">" => version.is_meant_by(&wanted) && order.is_gt(),
-        ">=" => version.is_meant_by(&wanted) && order.is_ge(),
-        "<" => version.is_meant_by(&wanted) && order.is_lt(),
-        "<=" => version.is_meant_by(&wanted) && order.is_le(),
-        "~>" => {
+        ">" => is_meant && order.is_gt(),
+        ">=" => is_meant && order.is_ge(),
+        "<" => is_meant && order.is_lt(),
+        "<=" => is_meant && order.is_le(),
+        "~>" if pre == PreRelease::Hidden => {
             // All but the last written segment stay as they are.
             let fixed = wanted.written - 1;
             version.is_meant_by(&wanted)
@@ -200,6 +253,13 @@ mod tests {
             ("1.5", "<", "1.25", false),
             ("-2", "<", "-1.5", true),
             ("0.1000001", "=", "0.1", false),
+            ("0.10000001", ">", "0.1", true),
+            ("18446744073709551617", ">", "18446744073709551616", true),
+            ("1e3", ">", "999.9", true),
+            ("-0", "<", "0.00", false),
+            ("-0.5", "<", ".5", true),
+            ("12e-1", ">=", "1.20", true),
+            ("1e99999", "<", "2", true),
             ("abc", "<", "abd", true),
             ("10", "<", "9a", true),
             ("linux", "=", "linux", true),
@@ -230,6 +290,21 @@ mod tests {
     }
 
     #[test]
+    fn semantic_versions_have_their_pre_releases_before_them() {
+        for (version, demands, expected) in [
+            ("1.7.0-beta", ">= 1.6.0", true),
+            ("1.7.0-beta", ">= 1.7.0", false),
+            ("1.7.0-beta.2", "> 1.7.0-beta.1, < 1.7.0", true),
+            ("1.7.0+build5", "= 1.7.0", true),
+            ("1.7.3", "~> 1.7", false),
+            ("v1.7.3", "!= 1.7.2", true),
+        ] {
+            assert_eq!(check(version, "semver", demands), expected, "{version} {demands}");
+        }
+        assert!(!check("1.7.0-beta", "version", ">= 1.6.0"), "which `version` does not see");
+    }
+
+    #[test]
     fn a_missing_side_meets_only_what_asks_for_absence() {
         for (word, expected) in
             [("=", false), ("!=", true), ("<", false), ("is_set", false), ("is_not_set", true)]
@@ -243,6 +318,7 @@ mod tests {
     fn sets_expressions_and_globs_match() {
         assert!(check("a, b,c", "set_contains", "c,a"));
         assert!(!check("a,b", "set_contains", "a,d"));
+        assert!(check("a,b", "set_contains_any", "d, b") && !check("a,b", "set_contains_any", "d"));
         assert!(check("ubuntu-22", "regexp", "^ubuntu-[0-9]+$"));
         assert!(!check("x", "regexp", "("));
         assert!(!check("x", "regexp", "(x{1000}){1000}"), "too large an expression is refused");

@@ -35,6 +35,16 @@ impl Crowd {
         self.of_group[group].get(slot).copied().unwrap_or(0)
     }
 
+    /// The nodes that have allocs of the group, and how many.
+    pub(super) fn counts(&self, group: usize) -> impl Iterator<Item = (NodeSlot, u32)> + '_ {
+        self.of_group[group].iter().map(|(slot, &count)| (slot, count))
+    }
+
+    /// How many groups there are.
+    pub(super) const fn groups(&self) -> usize {
+        self.of_group.len()
+    }
+
     /// Nodes that matter to the group: with allocs of its own, or of the whole job.
     pub(super) fn slots(
         &self,

@@ -23,6 +23,7 @@ use super::reconcile::{Cause, Goal, Outline, Want};
 use super::retry::{SLACK_MS, delay};
 use super::rollout::Stage;
 use super::room::{Ask, Room};
+use super::strata::Leanings;
 use crate::rng::mix;
 use crate::state::fits::Shortage;
 use crate::time::WallTime;
@@ -190,6 +191,8 @@ impl<'a> Draft<'a> {
                     ask: Ask::of(group),
                     distinct: distinct(spec, group),
                     suitable: self.memo.suitable(self.view.state, spec, position),
+                    leanings: Leanings::of(spec, group),
+                    algorithm: self.view.state.scheduler().config.algorithm,
                     wanted,
                 };
                 Ranking::of(subject, &self.room, crowd)
@@ -213,7 +216,7 @@ impl<'a> Draft<'a> {
                 None => {
                     // Nothing was changed; what runs on is in the way of others.
                     self.left += 1;
-                    old.into_iter().for_each(|slot| crowd.join(at, slot));
+                    old.into_iter().for_each(|slot| ranking.restore(slot, &self.room, crowd));
                 }
             }
         }

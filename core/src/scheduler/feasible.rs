@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use regex::Regex;
 
 use super::compare;
+use super::strata::Strata;
 use crate::state::State;
 use crate::state::bits::Bits;
 use crate::state::fleet::ClassKey;
@@ -25,6 +26,9 @@ use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator};
 const MISSING_DRIVERS: &str = "missing drivers";
 /// What excludes a node that already has an alloc of the job or group (Nomad's words).
 pub(super) const DISTINCT_HOSTS: &str = "distinct_hosts";
+/// How what excludes a node begins whose value of an attribute has as many allocs as it may (Nomad's
+/// word).
+pub(super) const DISTINCT_PROPERTY: &str = "distinct_property";
 
 /// How a class, or a node, looks to a group.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,31 +49,32 @@ pub(super) enum Distinct {
 }
 
 /// One constraint, made ready to be tried often.
-struct Demand<'a> {
-    constraint: &'a Constraint,
+pub(super) struct Demand<'a> {
+    pub(super) left: &'a str,
+    operator: Operator,
+    pub(super) right: &'a str,
     /// The expression of a `regexp` whose right side is the same for every node.
     regex: Option<Regex>,
 }
 
 impl<'a> Demand<'a> {
-    fn of(constraint: &'a Constraint) -> Self {
-        let fixed = constraint.operator == Operator::Regexp && !constraint.right.contains("${");
-        let regex = if fixed { compare::compile(&constraint.right) } else { None };
-        Self { constraint, regex }
+    pub(super) fn of(left: &'a str, operator: Operator, right: &'a str) -> Self {
+        let fixed = operator == Operator::Regexp && !right.contains("${");
+        let regex = if fixed { compare::compile(right) } else { None };
+        Self { left, operator, right, regex }
     }
 
-    fn holds(&self, spec: &JobSpec, subject: Subject<'_>) -> bool {
-        let left = subject.resolve(&self.constraint.left, spec);
+    pub(super) fn holds(&self, spec: &JobSpec, subject: Subject<'_>) -> bool {
+        let left = subject.resolve(self.left, spec);
         if let Some(regex) = &self.regex {
             return left.is_some_and(|left| regex.is_match(&left));
         }
-        let right = subject.resolve(&self.constraint.right, spec);
-        compare::holds(left.as_deref(), self.constraint.operator, right.as_deref())
+        let right = subject.resolve(self.right, spec);
+        compare::holds(left.as_deref(), self.operator, right.as_deref())
     }
 
     fn written(&self) -> String {
-        let Constraint { left, operator, right } = self.constraint;
-        compare::written(left, *operator, right)
+        compare::written(self.left, self.operator, self.right)
     }
 }
 
@@ -101,11 +106,14 @@ pub(super) struct Suitable {
     /// By the reason, as users write it.
     pub(super) filtered: BTreeMap<String, u32>,
     pub(super) filtered_count: u32,
+    /// Which of the nodes are alike in what counts beside room.
+    pub(super) strata: Strata,
 }
 
 /// All that a group demands of a node.
 pub(super) struct Feasibility<'a> {
     spec: &'a JobSpec,
+    group: &'a Group,
     drivers: BTreeSet<&'a str>,
     shared: Vec<Demand<'a>>,
     escaped: Vec<Demand<'a>>,
@@ -124,13 +132,15 @@ impl<'a> Feasibility<'a> {
             .constraints
             .iter()
             .chain(constraints_of(group))
-            .filter(|constraint| constraint.operator != Operator::DistinctHosts)
-            .partition::<Vec<_>, _>(|constraint| escapes_class(constraint));
+            .filter(|constraint| !is_distinct(constraint.operator))
+            .map(|constraint| Demand::of(&constraint.left, constraint.operator, &constraint.right))
+            .partition::<Vec<_>, _>(|demand| escapes_class(demand.left, demand.right));
         Self {
             spec,
+            group,
             drivers: group.tasks.iter().map(|task| task.driver.as_str()).collect(),
-            shared: shared.into_iter().map(Demand::of).collect(),
-            escaped: escaped.into_iter().map(Demand::of).collect(),
+            shared,
+            escaped,
         }
     }
 
@@ -167,6 +177,7 @@ impl<'a> Feasibility<'a> {
             *count_of(&mut suitable.available, &key.datacenter) += count;
         }
         suitable.filtered_count = suitable.filtered.values().sum();
+        suitable.strata = Strata::of(state, self.spec, self.group, &suitable.nodes);
         suitable
     }
 
@@ -237,18 +248,25 @@ fn asks_distinct(constraint: &Constraint) -> bool {
     constraint.operator == Operator::DistinctHosts && constraint.right != "false"
 }
 
-fn escapes_class(constraint: &Constraint) -> bool {
-    let unique = |side: &str| {
-        ["${attr.unique.", "${meta.unique.", "${node.unique."]
-            .iter()
-            .any(|prefix| side.starts_with(prefix))
-    };
-    unique(&constraint.left) || unique(&constraint.right)
+/// Whether it asks who else is there, and not what the node is.
+const fn is_distinct(operator: Operator) -> bool {
+    matches!(operator, Operator::DistinctHosts | Operator::DistinctProperty)
+}
+
+/// Whether a demand with these sides looks at what is a node's alone.
+pub(super) fn escapes_class(left: &str, right: &str) -> bool {
+    is_escaped(left) || is_escaped(right)
+}
+
+pub(super) fn is_escaped(side: &str) -> bool {
+    ["${attr.unique.", "${meta.unique.", "${node.unique."]
+        .iter()
+        .any(|prefix| side.starts_with(prefix))
 }
 
 /// What a demand looks at.
 #[derive(Clone, Copy)]
-enum Subject<'n> {
+pub(super) enum Subject<'n> {
     Class(&'n ClassKey),
     Node(&'n Node),
 }
@@ -291,7 +309,7 @@ impl<'n> Subject<'n> {
     }
 
     /// What one side of a constraint is here; `None` if there is no such thing.
-    fn resolve(self, side: &'n str, spec: &'n JobSpec) -> Option<Cow<'n, str>> {
+    pub(super) fn resolve(self, side: &'n str, spec: &'n JobSpec) -> Option<Cow<'n, str>> {
         let Some(name) = side.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Some(Cow::Borrowed(side));
         };

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use super::feasible::{Feasibility, Suitable, constraints_of};
+use super::strata::affinities_of;
 use crate::rng::mix;
 use crate::state::State;
 use crate::types::{Group, JobSpec};
@@ -64,12 +65,14 @@ impl Memo {
     }
 }
 
-/// Everything that `Feasibility` looks at.
+/// Everything that `Feasibility` and `Strata` look at.
 fn demands_hash(spec: &JobSpec, group: &Group) -> u64 {
     let mut hash = Fold(0);
     (&spec.region, &spec.datacenters, &spec.constraints).hash(&mut hash);
     drivers_of(group).for_each(|driver| driver.hash(&mut hash));
     constraints_of(group).for_each(|constraint| constraint.hash(&mut hash));
+    affinities_of(spec, group).for_each(|affinity| affinity.hash(&mut hash));
+    (&group.spreads, &spec.spreads).hash(&mut hash);
     hash.finish()
 }
 
@@ -82,6 +85,9 @@ fn demands_equal(one: (&JobSpec, &Group), other: (&JobSpec, &Group)) -> bool {
     of_job(one.0, other.0)
         && drivers_of(one.1).eq(drivers_of(other.1))
         && constraints_of(one.1).eq(constraints_of(other.1))
+        && affinities_of(one.0, one.1).eq(affinities_of(other.0, other.1))
+        && one.0.spreads == other.0.spreads
+        && one.1.spreads == other.1.spreads
 }
 
 fn drivers_of(group: &Group) -> impl Iterator<Item = &str> {

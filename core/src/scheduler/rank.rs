@@ -4,26 +4,30 @@
 //! are allocs to place. The others stand apart and are scored one by one: those under plans, this one
 //! and those in flight, and those with allocs of the group, which speak against them: so much that
 //! they are not even scored while better ones are left. A placement changes only the node that was
-//! chosen, which then stands apart too.
+//! chosen, which then stands apart too, and what its values are wanted for (`tally`): so nodes are kept
+//! by strata, which are all alike in that (`strata`, `lanes`).
 //!
 //! Invariants
 //! - what is chosen fits, meets every demand, and no other such node has a higher score;
 //! - of equal scores the lowest slot wins: the same state and evaluation give the same plan;
 //! - where nothing is chosen, each node that meets every demand lacks something.
-use alloc::collections::{BTreeSet, BinaryHeap};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
-
-pub(super) mod field;
 
 use super::crowd::Crowd;
 use super::feasible::{Distinct, Suitable};
+use super::lanes::{Contest, Lane, Rank, Top};
 use super::room::{Ask, Room};
-use super::score::{Against, BestFit, most_beside, permille, score};
+use super::score::{Against, BestFit, Terms, WorstFit, fit, most_beside, parts, permille};
+use super::strata::Leanings;
 use crate::state::bits::Bits;
-use crate::state::fleet::Quest;
-use crate::types::{NodeSlot, PlacementNote, PortGrant};
+use crate::state::fleet::{Parting, Quest};
+use crate::types::{Algorithm, NodeSlot, PlacementNote, PortGrant};
+
+pub(super) mod field;
+mod wanted;
+
+use self::wanted::Wanted;
 
 /// The group whose allocs are placed.
 pub(super) struct Subject<'a> {
@@ -32,12 +36,11 @@ pub(super) struct Subject<'a> {
     pub(super) ask: Ask<'a>,
     pub(super) distinct: Distinct,
     pub(super) suitable: Arc<Suitable>,
+    pub(super) leanings: Leanings<'a>,
+    pub(super) algorithm: Algorithm,
     /// How many are to be placed at most.
     pub(super) wanted: usize,
 }
-
-/// A node and what it is worth. The greatest is the best score, then the lowest slot.
-type Candidate = (i64, Reverse<NodeSlot>);
 
 /// Where an alloc goes.
 #[derive(Debug)]
@@ -47,23 +50,27 @@ pub(super) struct Chosen {
     pub(super) note: PlacementNote,
 }
 
+/// The best node.
+struct Best {
+    top: Top,
+    /// The alloc before it failed there, and it has paid for that.
+    failed_before: bool,
+}
+
 /// The nodes of one group, best first.
 pub(super) struct Ranking<'a> {
     subject: Subject<'a>,
     /// Nodes that are not only what the fleet says.
     apart: Bits,
-    /// Those of them with allocs of the group that nobody has looked at yet.
-    unscored: Vec<NodeSlot>,
-    /// What those are worth at most.
-    unscored_worth_max: i64,
-    /// The rest, where they may take one more.
-    scored: BinaryHeap<Candidate>,
-    /// Entries of `scored` that are not true any more.
-    outdated: BTreeSet<Candidate>,
-    /// The best of all others, the best last.
-    others: Vec<(i64, NodeSlot)>,
-    /// Whether there may be more others than these.
-    more_others: bool,
+    /// Of each stratum.
+    lanes: Vec<Lane>,
+    contest: Contest,
+    /// Lanes whose tops are to be found anew.
+    stale: Vec<usize>,
+    /// What the values of nodes are wanted for.
+    wanted: Wanted,
+    /// What a node with an alloc of the group is worth at most.
+    most_beside: Terms,
     /// Have no dynamic port left.
     portless: Bits,
     /// Meet every demand and are kept from it by another alloc.
@@ -76,20 +83,23 @@ pub(super) struct Ranking<'a> {
 
 impl<'a> Ranking<'a> {
     pub(super) fn of(subject: Subject<'a>, room: &Room<'_>, crowd: &Crowd) -> Self {
+        let wanted = Wanted::of(&subject, crowd);
+        let strata = &subject.suitable.strata;
+        let lanes = strata.list.len();
         let mut ranking = Self {
-            unscored_worth_max: most_beside(subject.ask.group.count),
-            subject,
             apart: Bits::default(),
-            unscored: Vec::new(),
-            scored: BinaryHeap::new(),
-            outdated: BTreeSet::new(),
-            others: Vec::new(),
-            more_others: true,
+            lanes: core::iter::repeat_with(Lane::new).take(lanes).collect(),
+            contest: Contest::of(lanes),
+            stale: Vec::new(),
+            wanted,
+            most_beside: most_beside(subject.ask.group.count),
             portless: Bits::default(),
             crowded_count: 0,
             lacking_count: 0,
             lacking_others_count: 0,
+            subject,
         };
+        (0..lanes).for_each(|lane| ranking.outdate(lane));
         let Subject { at, distinct, .. } = ranking.subject;
         for slot in crowd.slots(distinct, at).chain(room.slots()) {
             ranking.set_apart(slot, room, crowd);
@@ -97,23 +107,36 @@ impl<'a> Ranking<'a> {
         ranking
     }
 
-    /// Score a node by itself from now on.
-    fn set_apart(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
-        if self.apart.insert(slot) {
-            if self.is_suitable(slot, room) && self.is_crowded(slot, crowd) {
-                self.crowded_count += 1;
-            }
-            if 0 < crowd.of_group(self.subject.at, slot) {
-                self.unscored.push(slot);
-            } else {
-                self.offer(slot, room, crowd);
-            }
+    fn outdate(&mut self, lane: usize) {
+        if !core::mem::replace(&mut self.lanes[lane].is_stale, true) {
+            self.stale.push(lane);
         }
     }
 
-    fn score_the_rest(&mut self, room: &Room<'_>, crowd: &Crowd) {
-        for slot in core::mem::take(&mut self.unscored) {
-            self.offer(slot, room, crowd);
+    fn lane_of(&self, slot: NodeSlot) -> Option<usize> {
+        self.subject.suitable.strata.at(slot)
+    }
+
+    /// Score a node by itself from now on.
+    fn set_apart(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
+        if !self.apart.insert(slot) {
+            return;
+        }
+        let Some(lane) = self.lane_of(slot) else { return };
+        if self.is_suitable(slot, room) && self.is_crowded(slot, crowd) {
+            self.crowded_count += 1;
+        }
+        self.outdate(lane);
+        if 0 < crowd.of_group(self.subject.at, slot) {
+            self.lanes[lane].unscored.push(slot);
+        } else {
+            self.offer(lane, slot, room, crowd);
+        }
+    }
+
+    fn score_the_rest(&mut self, lane: usize, room: &Room<'_>, crowd: &Crowd) {
+        for slot in core::mem::take(&mut self.lanes[lane].unscored) {
+            self.offer(lane, slot, room, crowd);
         }
     }
 
@@ -125,21 +148,51 @@ impl<'a> Ranking<'a> {
         crowd.excludes(self.subject.distinct, self.subject.at, slot)
     }
 
-    /// What a node is worth that may take one more.
-    fn worth(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> Result<i64, Lack> {
+    /// What speaks against the node itself.
+    fn against(&self, slot: NodeSlot, crowd: &Crowd) -> Against {
+        Against {
+            collisions: crowd.of_group(self.subject.at, slot),
+            count: self.subject.ask.group.count,
+            failed_before: false,
+        }
+    }
+
+    fn fit(&self, slot: NodeSlot, room: &Room<'_>) -> i64 {
+        let mut used = room.used(slot);
+        used.add(self.subject.ask.capacity.into());
+        fit(self.subject.algorithm, room.usable(slot), used)
+    }
+
+    /// The score of a node that may take one more.
+    fn score(&self, slot: NodeSlot, failed_before: bool, room: &Room<'_>, crowd: &Crowd) -> i64 {
+        let against = Against { failed_before, ..self.against(slot, crowd) };
+        let lane = self.lane_of(slot).expect("invariant: a suitable node is of a stratum");
+        let (leanings, _) = self.wanted.of_lane(lane, &self.subject.suitable.strata);
+        Terms::sum(self.fit(slot, room), 1).and(against.terms()).and(leanings).mean()
+    }
+
+    /// Where a node stands that may take one more, and the sum of its own terms.
+    fn worth(
+        &self,
+        slot: NodeSlot,
+        room: &Room<'_>,
+        crowd: &Crowd,
+    ) -> Result<(Rank, (i64, NodeSlot)), Lack> {
         if !self.is_suitable(slot, room) || self.is_crowded(slot, crowd) {
             return Err(Lack::Unwanted);
         }
         if self.portless.has(slot) || room.fits(slot, &self.subject.ask).is_err() {
             return Err(Lack::Room);
         }
-        Ok(self.score(slot, false, room, crowd))
+        let against = self.against(slot, crowd);
+        let rank = if 0 < against.collisions { Rank::Beside } else { Rank::Alone };
+        Ok((rank, (self.fit(slot, room) + against.terms().total(), slot)))
     }
 
     /// Take the node as it is now into account, if it may take one more.
-    fn offer(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
+    fn offer(&mut self, lane: usize, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) {
         match self.worth(slot, room, crowd) {
-            Ok(worth) => self.scored.push((worth, Reverse(slot))),
+            Ok((rank, worth)) => self.lanes[lane].add(rank, worth),
             Err(Lack::Room) => self.lacking_count += 1,
             Err(Lack::Unwanted) => {}
         }
@@ -147,30 +200,48 @@ impl<'a> Ranking<'a> {
 
     /// An old alloc of the group on the node makes way for its successor, which is placed next.
     pub(super) fn vacate(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &mut Crowd) {
-        assert!(self.apart.has(slot), "a node with an alloc of the group stands apart");
-        self.score_the_rest(room, crowd);
-        let was_crowded = self.is_crowded(slot, crowd);
-        let before = self.worth(slot, room, crowd).ok();
-        crowd.leave(self.subject.at, slot);
-        if was_crowded && !self.is_crowded(slot, crowd) && self.is_suitable(slot, room) {
-            self.crowded_count -= 1;
+        self.recount(slot, Step::Leave, room, crowd);
+    }
+
+    /// An alloc that made way is there after all: there is no room for its successor.
+    pub(super) fn restore(&mut self, slot: NodeSlot, room: &Room<'_>, crowd: &mut Crowd) {
+        self.recount(slot, Step::Join, room, crowd);
+    }
+
+    fn recount(&mut self, slot: NodeSlot, step: Step, room: &Room<'_>, crowd: &mut Crowd) {
+        let (at, lane) = (self.subject.at, self.lane_of(slot));
+        if let Some(lane) = lane {
+            assert!(self.apart.has(slot), "a node with an alloc of the group stands apart");
+            self.score_the_rest(lane, room, crowd);
         }
+        let was_crowded = self.is_suitable(slot, room) && self.is_crowded(slot, crowd);
+        let before = self.worth(slot, room, crowd).ok();
+        let strata = &self.subject.suitable.strata;
+        match step {
+            Step::Join => {
+                crowd.join(at, slot);
+                self.wanted.join(slot, strata);
+            }
+            Step::Leave => {
+                crowd.leave(at, slot);
+                self.wanted.leave(slot, strata);
+            }
+        }
+        self.outdate_wanted();
+        let is_crowded = self.is_suitable(slot, room) && self.is_crowded(slot, crowd);
+        self.crowded_count -= u32::from(was_crowded);
+        self.crowded_count += u32::from(is_crowded);
         let after = self.worth(slot, room, crowd).ok();
-        if before != after {
-            self.outdated.extend(before.map(|worth| (worth, Reverse(slot))));
-            self.scored.extend(after.map(|worth| (worth, Reverse(slot))));
+        if let Some(lane) = lane.filter(|_| before != after) {
+            self.outdate(lane);
+            before.into_iter().for_each(|(rank, worth)| self.lanes[lane].remove(rank, worth));
+            after.into_iter().for_each(|(rank, worth)| self.lanes[lane].add(rank, worth));
         }
     }
 
-    fn score(&self, slot: NodeSlot, failed_before: bool, room: &Room<'_>, crowd: &Crowd) -> i64 {
-        let mut used = room.used(slot);
-        used.add(self.subject.ask.capacity.into());
-        let against = Against {
-            collisions: crowd.of_group(self.subject.at, slot),
-            count: self.subject.ask.group.count,
-            failed_before,
-        };
-        score(room.usable(slot), used, against)
+    fn outdate_wanted(&mut self) {
+        let mut changed = self.wanted.take_changed();
+        changed.drain(..).for_each(|lane| self.outdate(lane as usize));
     }
 
     /// Place one alloc, which failed on the nodes `avoided` before. `None`: no node has room.
@@ -183,19 +254,23 @@ impl<'a> Ranking<'a> {
     ) -> Option<Chosen> {
         for &slot in avoided {
             self.set_apart(slot, room, crowd);
-            self.score_the_rest(room, crowd);
         }
         loop {
-            let (score, slot) = self.best(avoided, room, crowd)?;
+            let best = self.best(avoided, room, crowd)?;
+            let slot = best.top.slot;
+            let lane = self.lane_of(slot).expect("invariant: what is chosen is suitable");
             self.apart.insert(slot);
+            self.outdate(lane);
             match room.take(slot, &self.subject.ask, draw) {
                 Ok(ports) => {
-                    let note = self.note(score);
+                    let note = self.note(lane, &best, room, crowd);
                     let was_crowded = self.is_crowded(slot, crowd);
                     crowd.join(self.subject.at, slot);
+                    self.wanted.join(slot, &self.subject.suitable.strata);
+                    self.outdate_wanted();
                     self.crowded_count += u32::from(!was_crowded && self.is_crowded(slot, crowd));
                     self.subject.wanted = self.subject.wanted.saturating_sub(1);
-                    self.unscored.push(slot);
+                    self.lanes[lane].unscored.push(slot);
                     return Some(Chosen { slot, ports, note });
                 }
                 Err(_) => {
@@ -206,96 +281,156 @@ impl<'a> Ranking<'a> {
         }
     }
 
-    /// The best node once those that are `avoided` have paid for it.
-    fn best(
-        &mut self,
-        avoided: &[NodeSlot],
-        room: &Room<'_>,
-        crowd: &Crowd,
-    ) -> Option<(i64, NodeSlot)> {
-        let other = self.best_other(room).map(|(worth, slot)| (worth, Reverse(slot)));
-        if other.is_none_or(|(worth, _)| worth <= self.unscored_worth_max) {
-            self.score_the_rest(room, crowd);
-        }
-        if avoided.is_empty() {
-            let scored = self.pop_scored();
-            let best = scored.max(other);
-            if best == scored {
-                return best.map(|(score, Reverse(slot))| (score, slot));
+    /// The best node, which leaves its lane, once those that are `avoided` have paid for it.
+    fn best(&mut self, avoided: &[NodeSlot], room: &Room<'_>, crowd: &Crowd) -> Option<Best> {
+        let mut aside: Vec<(usize, Rank, (i64, NodeSlot))> = Vec::new();
+        for (nth, &slot) in avoided.iter().enumerate() {
+            let Some(lane) = self.lane_of(slot).filter(|_| !avoided[..nth].contains(&slot)) else {
+                continue;
+            };
+            self.score_the_rest(lane, room, crowd);
+            if let Ok((rank, worth)) = self.worth(slot, room, crowd) {
+                self.lanes[lane].remove(rank, worth);
+                self.outdate(lane);
+                aside.push((lane, rank, worth));
             }
-            self.scored.extend(scored);
-            self.others.pop();
-            return best.map(|(score, Reverse(slot))| (score, slot));
         }
-        let mut set_aside: Vec<Candidate> = Vec::new();
-        let mut best: Option<Candidate> = None;
-        while let Some(candidate) = self.pop_scored() {
-            let slot = candidate.1.0;
-            set_aside.push(candidate);
-            if !avoided.contains(&slot) {
-                best = best.max(Some(candidate));
-                break;
+        let winner = self.winner(room, crowd);
+        let mut best = winner.map(|(_, top)| Best { top, failed_before: false });
+        for &(lane, rank, worth) in &aside {
+            let penalised = self.lanes[lane].penalised(rank, worth);
+            let is_better = penalised.as_ref().is_some_and(|penalised| {
+                best.as_ref().is_none_or(|best| best.top.candidate() < penalised.candidate())
+            });
+            if let Some(top) = penalised.filter(|_| is_better) {
+                best = Some(Best { top, failed_before: true });
             }
-            let penalised = (self.score(slot, true, room, crowd), Reverse(slot));
-            best = best.max(Some(penalised));
         }
-        if best < other {
-            self.others.pop();
-            best = other;
+        let chosen = best.as_ref().map(|best| best.top.slot);
+        if let Some((lane, top)) = winner.filter(|(_, top)| Some(top.slot) == chosen) {
+            self.lanes[lane].take(&top);
         }
-        self.scored.extend(set_aside.into_iter().filter(|kept| best.is_none_or(|b| b.1 != kept.1)));
-        best.map(|(score, Reverse(slot))| (score, slot))
+        for (lane, rank, worth) in aside.into_iter().filter(|kept| Some(kept.2.1) != chosen) {
+            self.lanes[lane].add(rank, worth);
+            self.outdate(lane);
+        }
+        best
     }
 
-    fn pop_scored(&mut self) -> Option<Candidate> {
+    /// The lane with the best node, and that node.
+    fn winner(&mut self, room: &Room<'_>, crowd: &Crowd) -> Option<(usize, Top)> {
         loop {
-            let candidate = self.scored.pop()?;
-            if !self.outdated.remove(&candidate) {
-                return Some(candidate);
+            self.settle(room, crowd);
+            let lane = self.contest.winner()?;
+            if let Some(top) = self.lanes[lane].known_top {
+                return Some((lane, top));
             }
+            // It could be the best, as far as is known.
+            self.find_others(room);
         }
     }
 
-    /// The best of the nodes that do not stand apart.
-    fn best_other(&mut self, room: &Room<'_>) -> Option<(i64, NodeSlot)> {
-        loop {
-            match self.others.last() {
-                // It was set apart since it was found.
-                Some(&(_, slot)) if self.apart.has(slot) => {
-                    self.others.pop();
-                }
-                Some(&found) => return Some(found),
-                None if self.more_others => self.find_others(room),
-                None => return None,
+    /// Find the tops of all lanes in which something has changed.
+    fn settle(&mut self, room: &Room<'_>, crowd: &Crowd) {
+        let mut stale = core::mem::take(&mut self.stale);
+        for &at in &stale {
+            let lane = &mut self.lanes[at];
+            lane.is_stale = false;
+            (lane.terms, lane.is_closed) = self.wanted.of_lane(at, &self.subject.suitable.strata);
+            // They were set apart since they were found.
+            while lane.others.pop_if(|(_, slot)| self.apart.has(*slot)).is_some() {}
+            let mut top = lane.top();
+            let bound = self.most_beside.and(lane.terms).mean();
+            if !lane.unscored.is_empty()
+                && !lane.is_closed
+                && top.is_none_or(|top| top.score <= bound)
+            {
+                self.score_the_rest(at, room, crowd);
+                top = self.lanes[at].top();
             }
+            self.contest.set(at, self.lanes[at].claim(top));
         }
+        self.contest.meet(&stale);
+        stale.clear();
+        stale.append(&mut self.stale);
+        self.stale = stale;
     }
 
+    /// Find more of the nodes that do not stand apart, for the lanes that have none left.
     fn find_others(&mut self, room: &Room<'_>) {
-        let Subject { ask, suitable, wanted, .. } = &self.subject;
+        let Subject { ask, suitable, wanted, algorithm, .. } = &self.subject;
         // Each alloc takes at most one of them.
-        let wanted = (*wanted).max(1);
+        let most = (*wanted).max(1);
+        let share = most.div_ceil(self.lanes.len());
         let quest = Quest {
             ask: ask.capacity,
             ports: &ask.fixed,
-            wanted,
+            wanted: most,
             allowed: &suitable.nodes,
             excluded: &self.apart,
         };
-        let found = room.fleet().best(quest, &BestFit);
-        self.lacking_others_count = found.lacking;
-        self.more_others = found.nodes.len() == wanted;
-        self.others = found.nodes;
+        let (fleet, strata) = (room.fleet(), suitable.strata.by_slot());
+        if let ([lane], []) = (&mut self.lanes[..], strata) {
+            let found = match algorithm {
+                Algorithm::BinPack => fleet.best(quest, &BestFit),
+                Algorithm::Spread => fleet.best(quest, &WorstFit),
+            };
+            self.lacking_others_count = found.lacking;
+            lane.found(most, found.nodes);
+            return self.outdate(0);
+        }
+        let asked: Vec<u32> = self.lanes.iter_mut().map(|lane| lane.ask(share, most)).collect();
+        let parting = Parting { of_slot: strata, wanted: &asked };
+        let (found, lacking) = match algorithm {
+            Algorithm::BinPack => fleet.best_of_each(quest, parting, &BestFit),
+            Algorithm::Spread => fleet.best_of_each(quest, parting, &WorstFit),
+        };
+        self.lacking_others_count = lacking;
+        for (at, (found, asked)) in found.into_iter().zip(asked).enumerate() {
+            if 0 < asked {
+                self.lanes[at].found(asked as usize, found);
+                self.outdate(at);
+            }
+        }
     }
 
-    fn note(&self, score: i64) -> PlacementNote {
+    fn note(&self, lane: usize, best: &Best, room: &Room<'_>, crowd: &Crowd) -> PlacementNote {
+        let Best { top, failed_before } = best;
         let suitable = &self.subject.suitable;
+        let against = Against { failed_before: *failed_before, ..self.against(top.slot, crowd) };
+        let is_fit_alone = against.terms().is_empty() && self.lanes[lane].terms.is_empty();
+        let parts = (!is_fit_alone).then(|| {
+            let affinity = suitable.strata.list[lane].affinity;
+            let spread = self.wanted.spread_of_lane(lane, &suitable.strata);
+            parts(top.sum - against.terms().total(), against, affinity, spread)
+        });
+        let nodes_filtered = suitable.filtered_count + self.kept_out_count(room, crowd);
+        // Some of those that lack room may be kept out by now, and the one that is chosen has room.
+        let others = suitable.evaluated_count.saturating_sub(nodes_filtered + 1);
         PlacementNote {
             nodes_evaluated: suitable.evaluated_count,
-            nodes_filtered: suitable.filtered_count + self.crowded_count,
-            nodes_exhausted: self.lacking_count + self.lacking_others_count,
-            score_permille: permille(score),
+            nodes_filtered,
+            nodes_exhausted: (self.lacking_count + self.lacking_others_count).min(others),
+            score_permille: permille(top.score),
+            parts,
         }
+    }
+
+    /// Nodes that meet every demand and are kept from it by other allocs.
+    fn kept_out_count(&self, room: &Room<'_>, crowd: &Crowd) -> u32 {
+        if !self.wanted.has_limits() {
+            return self.crowded_count;
+        }
+        let strata = &self.subject.suitable.strata;
+        let is_closed = |lane| self.wanted.of_lane(lane, strata).1;
+        let in_closed = (0..self.lanes.len()).filter(|&lane| is_closed(lane));
+        let in_closed: u32 = in_closed.map(|lane| strata.list[lane].placeable_count).sum();
+        let crowded = self.apart.iter().filter(|&slot| {
+            let is_open = self.lane_of(slot).is_some_and(|lane| !is_closed(lane));
+            is_open && self.is_suitable(slot, room) && self.is_crowded(slot, crowd)
+        });
+        let crowded = if self.crowded_count == 0 { 0 } else { crowded.count() };
+        in_closed + u32::try_from(crowded).expect("invariant: fewer than 2^32 nodes")
     }
 
     /// What the group's allocs take.
@@ -305,8 +440,17 @@ impl<'a> Ranking<'a> {
 
     /// Whether an alloc of the group may run on the node as soon as it has room.
     pub(super) fn may_follow(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> bool {
-        self.is_suitable(slot, room) && !self.is_crowded(slot, crowd)
+        let strata = &self.subject.suitable.strata;
+        let is_open = strata.at(slot).is_some_and(|lane| !self.wanted.of_lane(lane, strata).1);
+        is_open && self.is_suitable(slot, room) && !self.is_crowded(slot, crowd)
     }
+}
+
+/// What becomes of the number of allocs on a node.
+#[derive(Clone, Copy)]
+enum Step {
+    Join,
+    Leave,
 }
 
 /// Why a node is not worth anything to a group.

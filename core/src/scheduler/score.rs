@@ -1,19 +1,23 @@
 //! How good a node is for a group, as an integer.
 //!
 //! Source: Nomad's best fit (after Google's BestFit v3): `20 - (10^freeCpu + 10^freeMemory)`, where the
-//! exponents are the shares left free once the alloc is there, cut to 0..=18 and divided by 18; its
-//! job anti-affinity `-(collisions + 1) / count`; its penalty of -1 for a node where the alloc failed
-//! before. The score is the mean of those that are present.
+//! exponents are the shares left free once the alloc is there, cut to 0..=18 and divided by 18, and its
+//! opposite, `10^freeCpu + 10^freeMemory - 2`; its job anti-affinity `-(collisions + 1) / count`; its
+//! penalty of -1 for a node where the alloc failed before; its node affinity and allocation spread
+//! (`tally`). The score is the mean of those that are present, and what is zero is not, but for the fit.
 //!
 //! Invariants
 //! - the same usage gives the same score on every machine: no float takes part;
-//! - the score lies in -1..=1, and grows with what is used as long as nothing collides;
+//! - a mean is exact: it is kept in parts of which every count of terms is a divisor;
 //! - a penalty never raises a score.
 use crate::state::fits::Amounts;
-use crate::state::fleet::{Preference, SHARE_ONE, share};
+use crate::state::fleet::{End, Preference, SHARE_ONE, share};
+use crate::types::{Algorithm, ScoreParts};
 
-/// Fixed point: this is 1.
+/// The fixed point of a term: this is 1.
 pub(super) const ONE: i64 = 1 << 32;
+/// How many times finer a mean is than its terms: one to five are its divisors.
+const FINER: i64 = 60;
 /// The exponent's fixed point, which is that of shares: ten bits choose a step of the table, ten lie
 /// between steps.
 const EXPONENT_ONE: u64 = SHARE_ONE;
@@ -55,6 +59,8 @@ fn power_of_ten(exponent: u64) -> u64 {
 pub struct BestFit;
 
 impl Preference for BestFit {
+    const FIRST: End = End::Fullest;
+
     #[inline]
     fn cost(&self, share: u64) -> u64 {
         power_of_ten(share)
@@ -64,6 +70,38 @@ impl Preference for BestFit {
     fn worth(&self, cost: u64) -> i64 {
         let cost = i64::try_from(cost).expect("invariant: at most 20");
         (20 * ONE - cost).clamp(0, 18 * ONE) / 18
+    }
+}
+
+/// The worst fit, likewise: the emptiest node.
+#[derive(Clone, Copy, Debug)]
+pub struct WorstFit;
+
+impl Preference for WorstFit {
+    const FIRST: End = End::Emptiest;
+
+    #[inline]
+    fn cost(&self, share: u64) -> u64 {
+        power_of_ten(share)
+    }
+
+    #[inline]
+    fn worth(&self, cost: u64) -> i64 {
+        let cost = i64::try_from(cost).expect("invariant: at most 20");
+        (cost - 2 * ONE).clamp(0, 18 * ONE) / 18
+    }
+}
+
+/// How well a node with `total` is used once `used` is taken, the new alloc included.
+#[must_use]
+pub fn fit(algorithm: Algorithm, total: Amounts, used: Amounts) -> i64 {
+    let left = total.left_after(used);
+    let (cpu, memory) =
+        (share(left.cpu_mhz, total.cpu_mhz), share(left.memory_mib, total.memory_mib));
+    let cost = power_of_ten(cpu) + power_of_ten(memory);
+    match algorithm {
+        Algorithm::BinPack => BestFit.worth(cost),
+        Algorithm::Spread => WorstFit.worth(cost),
     }
 }
 
@@ -78,28 +116,91 @@ pub struct Against {
     pub failed_before: bool,
 }
 
-/// The score of a node with `total` once `used` is taken, the new alloc included.
-#[must_use]
-pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
-    let left = total.left_after(used);
-    let cost = BestFit.cost(share(left.cpu_mhz, total.cpu_mhz))
-        + BestFit.cost(share(left.memory_mib, total.memory_mib));
-    let mut sum = BestFit.worth(cost);
-    let mut present = 1;
-    if 0 < against.collisions {
-        sum -= collision_penalty(against.collisions, against.count);
-        present += 1;
+impl Against {
+    /// Both terms.
+    pub(super) fn terms(self) -> Terms {
+        let crowd =
+            if 0 < self.collisions { -collision_penalty(self.collisions, self.count) } else { 0 };
+        let failed = if self.failed_before { -ONE } else { 0 };
+        Terms::default().with(crowd).with(failed)
     }
-    if against.failed_before {
-        sum -= ONE;
-        present += 1;
-    }
-    sum / present
 }
 
-/// What a node with an alloc of the group is worth at most.
-pub(super) fn most_beside(count: u32) -> i64 {
-    (ONE - collision_penalty(1, count)) / 2
+/// Terms of a mean, added up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Terms {
+    sum: i64,
+    present: i64,
+}
+
+impl Terms {
+    /// One more term, which is present unless it is zero.
+    #[must_use]
+    pub fn with(self, term: i64) -> Self {
+        Self { sum: self.sum + term, present: self.present + i64::from(term != 0) }
+    }
+
+    /// `present` terms that are `sum` together.
+    pub(super) const fn sum(sum: i64, present: i64) -> Self {
+        Self { sum, present }
+    }
+
+    pub(super) const fn total(self) -> i64 {
+        self.sum
+    }
+
+    #[must_use]
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self { sum: self.sum + other.sum, present: self.present + other.present }
+    }
+
+    /// The score; there is one term at least.
+    #[inline]
+    pub(super) const fn mean(self) -> i64 {
+        self.sum * (FINER / self.present)
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.present == 0
+    }
+}
+
+/// The score of a node with `total` once `used` is taken, the new alloc included, where nothing else
+/// counts and the fullest is the best.
+#[must_use]
+pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
+    score_with(Algorithm::BinPack, (total, used), against, Terms::default())
+}
+
+/// `score`, with what the group would rather have.
+#[must_use]
+pub fn score_with(
+    algorithm: Algorithm,
+    (total, used): (Amounts, Amounts),
+    against: Against,
+    leanings: Terms,
+) -> i64 {
+    let fit = Terms::sum(fit(algorithm, total, used), 1);
+    fit.and(against.terms()).and(leanings).mean()
+}
+
+/// What a node with an alloc of the group is worth at most, beside what counts for its stratum.
+pub(super) fn most_beside(count: u32) -> Terms {
+    let against = Against { collisions: 1, count, failed_before: false };
+    against.terms().and(Terms::sum(ONE, 1))
+}
+
+/// The terms as they are shown.
+pub(super) fn parts(fit: i64, against: Against, affinity: i64, spread: i64) -> ScoreParts {
+    let crowd = Against { failed_before: false, ..against };
+    let thousandths = |term: i64| shown(term, ONE);
+    ScoreParts {
+        fit: thousandths(fit),
+        crowd: thousandths(crowd.terms().sum),
+        failed_before: if against.failed_before { -1_000 } else { 0 },
+        affinity: thousandths(affinity),
+        spread: thousandths(spread),
+    }
 }
 
 /// At most one, where Nomad has no bound: a penalty must never raise the mean.
@@ -107,9 +208,21 @@ fn collision_penalty(collisions: u32, count: u32) -> i64 {
     ((i64::from(collisions) + 1) * ONE / i64::from(count.max(1))).min(ONE)
 }
 
-/// A score as it is shown: thousandths, and nothing below zero.
-pub(super) fn permille(score: i64) -> u32 {
-    u32::try_from(score.max(0) * 1_000 / ONE).expect("invariant: a score is at most one")
+/// A score as it is shown: thousandths.
+#[must_use]
+pub fn permille(score: i64) -> i32 {
+    shown(score, ONE * FINER)
+}
+
+fn shown(fixed: i64, one: i64) -> i32 {
+    // What is a hair below a thousandth, as fixed points often are, is shown as that.
+    let hair = (one >> 16) * fixed.signum();
+    // What is not far out of bounds is divided quickly.
+    let thousandths = match fixed.checked_mul(1_000) {
+        Some(product) => product.saturating_add(hair) / one,
+        None => fixed / (one / 1_000),
+    };
+    i32::try_from(thousandths).unwrap_or(if fixed < 0 { i32::MIN } else { i32::MAX })
 }
 
 #[cfg(test)]
@@ -118,7 +231,7 @@ mod tests {
 
     const TOTAL: Amounts = Amounts { cpu_mhz: 4_000, memory_mib: 8_000, disk_mib: 0 };
 
-    fn at(cpu_mhz: u64, memory_mib: u64, collisions: u32) -> u32 {
+    fn at(cpu_mhz: u64, memory_mib: u64, collisions: u32) -> i32 {
         let used = Amounts { cpu_mhz, memory_mib, disk_mib: 0 };
         let against = Against { collisions, count: 10, failed_before: false };
         permille(score(TOTAL, used, against))
@@ -142,10 +255,11 @@ mod tests {
     fn a_node_with_an_alloc_of_the_group_is_never_worth_more_than_is_said() {
         for (count, collisions) in [(1, 1), (2, 1), (10, 1), (10, 4), (1_200, 1), (1_200, 900)] {
             let against = Against { collisions, count, failed_before: false };
-            assert!(score(TOTAL, TOTAL, against) <= most_beside(count), "{collisions} of {count}");
+            let most = most_beside(count).mean();
+            assert!(score(TOTAL, TOTAL, against) <= most, "{collisions} of {count}");
         }
         let against = Against { collisions: 1, count: 10, failed_before: false };
-        assert_eq!(score(TOTAL, TOTAL, against), most_beside(10), "and no less");
+        assert_eq!(score(TOTAL, TOTAL, against), most_beside(10).mean(), "and no less");
     }
 
     #[test]
@@ -153,6 +267,6 @@ mod tests {
         let against = Against { collisions: 2, count: 4, failed_before: true };
         let score = score(TOTAL, Amounts::default(), against);
         // (0 - 0.75 - 1) / 3
-        assert_eq!(score * 1_000 / ONE, -583);
+        assert_eq!(permille(score), -583);
     }
 }

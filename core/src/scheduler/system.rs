@@ -388,6 +388,7 @@ impl<'a> Placing<'a> {
                 nodes_filtered: 0,
                 nodes_exhausted: 0,
                 score_permille: permille(fit),
+                parts: None,
             },
         });
         Ok(())

@@ -18,7 +18,7 @@ use ::alloc::vec::Vec;
 use super::classes::Classes;
 pub use super::classes::{ClassId, ClassKey};
 use super::fits::{Amounts, Columns, Overlay, Shortage, Usage, shortage};
-pub use super::grid::{Found, Preference, Quest, SHARE_ONE, share};
+pub use super::grid::{End, Found, Parting, Preference, Quest, SHARE_ONE, share};
 use super::grid::{Grid, Standing};
 use crate::types::{
     Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Node, NodeId, NodeSlot, NodeStatus, PortGrant,
@@ -187,15 +187,28 @@ impl Fleet {
     /// The nodes that are best for the quest, of all that may be placed on. Nothing counts but what
     /// allocs hold: who lies under plans in flight is to be excluded, and looked at apart.
     pub fn best(&self, quest: Quest<'_>, preference: &impl Preference) -> Found {
-        let twice = |nth: usize| {
-            quest.ports[..nth].iter().any(|other| other.value == quest.ports[nth].value)
-        };
-        if (0..quest.ports.len()).any(twice) {
+        if asks_twice(quest.ports) {
             return Found::default();
         }
-        self.grid.search(quest, preference, |slot| {
-            quest.ports.iter().all(|port| self.port_is_free(slot, port.value))
-        })
+        self.grid.search(quest, preference, |slot| self.has_ports(slot, quest.ports))
+    }
+
+    /// The same for each part of the fleet: what `best` would give if only its nodes were allowed, and
+    /// as many were wanted as the parting says. And how many nodes lacked something.
+    pub fn best_of_each(
+        &self,
+        quest: Quest<'_>,
+        parting: Parting<'_>,
+        preference: &impl Preference,
+    ) -> (Vec<Vec<(i64, NodeSlot)>>, u32) {
+        if asks_twice(quest.ports) {
+            return (parting.wanted.iter().map(|_| Vec::new()).collect(), 0);
+        }
+        self.grid.search_parts(quest, parting, preference, |slot| self.has_ports(slot, quest.ports))
+    }
+
+    fn has_ports(&self, slot: NodeSlot, ports: &[PortGrant]) -> bool {
+        ports.iter().all(|port| self.port_is_free(slot, port.value))
     }
 
     /// Whether the node at `slot` has room for `ask` and each of `ports`; if not, what it lacks first.
@@ -384,6 +397,12 @@ impl Fleet {
             (at < self.ids.len()).then(|| self.standing(at)).flatten()
         });
     }
+}
+
+/// Whether one port is named twice: no node has that.
+fn asks_twice(ports: &[PortGrant]) -> bool {
+    let twice = |nth: usize| ports[..nth].iter().any(|other| other.value == ports[nth].value);
+    (0..ports.len()).any(twice)
 }
 
 #[cfg(test)]

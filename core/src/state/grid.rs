@@ -20,9 +20,10 @@ use ::alloc::vec::Vec;
 use super::bits::Bits;
 use crate::types::{Capacity, NodeSlot};
 
+mod keep;
 mod search;
 
-pub use self::search::{Found, Preference, Quest};
+pub use self::search::{End, Found, Parting, Preference, Quest};
 
 /// Levels of free cpu and memory.
 const LEVELS: usize = 64;
@@ -62,29 +63,43 @@ pub fn share(left: u64, total: u64) -> u64 {
     (left * SHARE_ONE).checked_div(total).unwrap_or(0)
 }
 
-/// Shares of something, a little too small at most, without a division for each.
+/// Shares of what machines of nearly one size have.
 #[derive(Clone, Copy, Debug)]
 struct Shares {
+    /// Of the largest.
     factor: u64,
+    /// What the smallest has.
+    floor: u32,
 }
 
 impl Shares {
     const DIGITS: u32 = 32;
 
-    fn of(total: u32) -> Self {
-        Self { factor: share(1 << Self::DIGITS, total.into()) }
+    /// Of machines that have at most `top`, which is a kind's.
+    fn of(top: u32) -> Self {
+        Self { factor: share(1 << Self::DIGITS, top.into()), floor: top & !kind_mask(top) }
     }
 
-    /// At most the share of `left`, which is no more than the total.
+    /// At most the share of `left`, and hardly less where it is of the largest; without a division.
     const fn least(self, left: u32) -> u64 {
         (left as u64 * self.factor) >> Self::DIGITS
+    }
+
+    /// At least the share of `left`.
+    fn most(self, left: u32) -> u64 {
+        share(left.into(), self.floor.into()).min(SHARE_ONE)
     }
 }
 
 /// The largest machine of the kind that one with `total` is of.
-fn kind_top(total: u32) -> u32 {
+const fn kind_top(total: u32) -> u32 {
+    total | kind_mask(total)
+}
+
+/// The digits in which machines of a kind may differ.
+const fn kind_mask(total: u32) -> u32 {
     let digits = u32::BITS - total.leading_zeros();
-    total | ((1_u32 << digits.saturating_sub(SIZE_DIGITS)) - 1)
+    (1_u32 << digits.saturating_sub(SIZE_DIGITS)) - 1
 }
 
 /// How a node stands: what it has, and what of it is free.

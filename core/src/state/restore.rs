@@ -22,7 +22,7 @@ use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
     AllocId, Allocation, ClientStatus, ClusterId, Deployment, DeploymentId, DesiredStatus, EvalId,
-    EvalStatus, Evaluation, Index, JobId, Node, NodeId,
+    EvalStatus, Evaluation, Index, JobId, Node, NodeId, SchedulerRow,
 };
 
 /// A state that was saved, read and found sound.
@@ -92,6 +92,7 @@ impl Txn<'_> {
         let level = state.header.feature_level.max(saved.header.feature_level);
         state.header.feature_level = level;
         state.header.table_indexes = [state.header.index; 5];
+        state.take_scheduler(saved.header.scheduler);
         state.bury_what_is_unknown(&saved);
         state.take_eligibility(&saved.nodes);
         state.take_allocs(&saved.allocs);
@@ -141,6 +142,12 @@ impl State {
             if may_run(alloc) && is_unknown && self.nodes.has(alloc.node) {
                 self.tombstones.put((alloc.node, id), self.header.index);
             }
+        }
+    }
+
+    fn take_scheduler(&mut self, saved: SchedulerRow) {
+        if self.header.scheduler.config != saved.config {
+            self.header.scheduler = SchedulerRow { modify_index: self.header.index, ..saved };
         }
     }
 

@@ -159,6 +159,8 @@ mod tests {
             groups: vec![].into(),
             meta: BTreeMap::new(),
             launch: Launch::AtOnce,
+            affinities: vec![],
+            spreads: vec![],
         };
         let (index, submitted_at) = (Index(1), WallTime::default());
         let version = JobVersion {

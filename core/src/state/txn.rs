@@ -19,7 +19,8 @@ use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClusterId, Deployment, DeploymentGroup, DeploymentId, EvalId, Evaluation,
-    Index, Job, JobId, Node, NodeId, NodeSlot, NodeStatus, ServerId, object_id,
+    Index, Job, JobId, Node, NodeId, NodeSlot, NodeStatus, SchedulerConfig, SchedulerRow, ServerId,
+    object_id,
 };
 
 /// The writes of one entry.
@@ -88,6 +89,15 @@ impl<'a> Txn<'a> {
     }
 
     /// Cut after so many bytes of log from now on.
+    pub(crate) fn set_scheduler(&mut self, config: SchedulerConfig) {
+        let index = self.state.header.index;
+        let row = &mut self.state.header.scheduler;
+        let is_new = row.modify_index == Index(0);
+        let create_index = if is_new { index } else { row.create_index };
+        *row = SchedulerRow { config, create_index, modify_index: index };
+        self.changes.push(Change::Operator);
+    }
+
     pub(crate) fn set_cut_bytes(&mut self, bytes: u64) {
         assert!(0 < bytes, "a cut has something to cut");
         self.state.header.cut_bytes = bytes;

@@ -217,8 +217,23 @@ pub struct PlacementNote {
     pub nodes_filtered: u32,
     /// Nodes that were looked at one by one and lacked room, for the group's allocs of this plan so far.
     pub nodes_exhausted: u32,
-    /// Fixed point: 1,000 is the best possible fit.
-    pub score_permille: u32,
+    /// Fixed point: 1,000 is the best possible fit. The mean of all that counted.
+    pub score_permille: i32,
+    /// What counted. `None`: the fit alone, which is the score.
+    pub parts: Option<ScoreParts>,
+}
+
+/// What the score of a placement is the mean of, in thousandths; what is zero did not count, but for
+/// the fit.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ScoreParts {
+    pub fit: i32,
+    /// Allocs of the group on the node.
+    pub crowd: i32,
+    /// The alloc before it failed there.
+    pub failed_before: i32,
+    pub affinity: i32,
+    pub spread: i32,
 }
 
 /// Why a group could not be placed, counted per reason.

@@ -34,11 +34,18 @@ pub enum Operator {
     IsNotSet,
     /// No two allocs of the job (or group) on one node; has no sides.
     DistinctHosts,
+    /// The left is a version that meets the demands on the right, as Semantic Versioning orders them.
+    Semver,
+    /// Some of the comma-separated words on the right are among those on the left.
+    SetContainsAny,
+    /// At most so many allocs of the job (or group) as the right says, or one, where the left is the
+    /// same.
+    DistinctProperty,
 }
 
 impl Operator {
     /// Every operator with the word that stands for it in job files.
-    pub const NAMES: [(&'static str, Self); 16] = [
+    pub const NAMES: [(&'static str, Self); 19] = [
         ("=", Self::Equal),
         ("==", Self::Equal),
         ("is", Self::Equal),
@@ -55,6 +62,9 @@ impl Operator {
         ("is_set", Self::IsSet),
         ("is_not_set", Self::IsNotSet),
         ("distinct_hosts", Self::DistinctHosts),
+        ("semver", Self::Semver),
+        ("set_contains_any", Self::SetContainsAny),
+        ("distinct_property", Self::DistinctProperty),
     ];
 
     /// The operator that `word` stands for.

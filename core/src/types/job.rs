@@ -14,6 +14,7 @@ use super::constraint::Constraint;
 use super::groups::Groups;
 use super::ids::{Index, JobId};
 use super::launch::{Launch, Lineage, Scaling};
+use super::leaning::{Affinity, Spread};
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use crate::time::WallTime;
 
@@ -68,6 +69,8 @@ pub struct JobSpec {
     pub groups: Groups,
     pub meta: BTreeMap<String, String>,
     pub launch: Launch,
+    pub affinities: Vec<Affinity>,
+    pub spreads: Vec<Spread>,
 }
 
 /// Tasks that run together on one node.
@@ -87,6 +90,8 @@ pub struct Group {
     pub shutdown_delay_ms: u64,
     pub migrate: MigratePolicy,
     pub scaling: Option<Scaling>,
+    pub affinities: Vec<Affinity>,
+    pub spreads: Vec<Spread>,
 }
 
 /// One process, started by a driver.
@@ -111,6 +116,7 @@ pub struct Task {
     pub logs: LogLimits,
     /// Where in its own directory the task finds what its job was dispatched with; empty: nowhere.
     pub payload_file: String,
+    pub affinities: Vec<Affinity>,
 }
 
 /// When a task's log files are rotated and dropped.

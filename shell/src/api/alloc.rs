@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use drover_core::state::State;
 use drover_core::types::{
     AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobKind, JobVersion,
-    Migration, NodeId, PlacementFailure, PlacementNote, RescheduleEvent,
+    Migration, NodeId, PlacementFailure, PlacementNote, RescheduleEvent, ScoreParts,
 };
 use serde::Serialize;
 
@@ -350,7 +350,19 @@ impl Alloc {
 
 impl Metrics {
     fn of_placement(note: &PlacementNote, node: NodeId) -> Self {
-        let score = f64::from(note.score_permille) / 1_000.0;
+        let shown = |permille: i32| f64::from(permille) / 1_000.0;
+        let score = shown(note.score_permille);
+        let fit_alone = ScoreParts { fit: note.score_permille, ..ScoreParts::default() };
+        let parts = note.parts.unwrap_or(fit_alone);
+        let mut scores = BTreeMap::from([
+            ("binpack", shown(parts.fit)),
+            ("job-anti-affinity", shown(parts.crowd)),
+            ("node-affinity", shown(parts.affinity)),
+            ("node-reschedule-penalty", shown(parts.failed_before)),
+        ]);
+        if parts.spread != 0 {
+            scores.insert("allocation-spread", shown(parts.spread));
+        }
         Self {
             nodes_evaluated: note.nodes_evaluated,
             nodes_filtered: note.nodes_filtered,
@@ -358,7 +370,7 @@ impl Metrics {
             score_meta_data: Some(vec![Score {
                 node_id: node.uuid().to_string(),
                 norm_score: score,
-                scores: BTreeMap::from([("binpack", score)]),
+                scores,
             }]),
             ..Self::default()
         }

@@ -15,6 +15,7 @@ use crate::jobspec::duration;
 
 mod from_spec;
 mod launch;
+mod leanings;
 mod to_spec;
 mod unsupported;
 
@@ -63,8 +64,8 @@ pub struct Job {
     pub datacenters: Option<Vec<String>>,
     pub node_pool: Option<String>,
     pub constraints: Option<Vec<Constraint>>,
-    pub affinities: Json,
-    pub spreads: Json,
+    pub affinities: Option<Vec<Affinity>>,
+    pub spreads: Option<Vec<Spread>>,
     pub task_groups: Option<Vec<TaskGroup>>,
     pub update: Option<Update>,
     /// Ours: Nomad has no `restart` at this height.
@@ -107,8 +108,8 @@ pub struct TaskGroup {
     pub name: Option<String>,
     pub count: Option<i64>,
     pub constraints: Option<Vec<Constraint>>,
-    pub affinities: Json,
-    pub spreads: Json,
+    pub affinities: Option<Vec<Affinity>>,
+    pub spreads: Option<Vec<Spread>>,
     pub tasks: Option<Vec<Task>>,
     pub restart_policy: Option<RestartPolicy>,
     pub reschedule_policy: Option<ReschedulePolicy>,
@@ -138,7 +139,7 @@ pub struct Task {
     pub config: Option<serde_json::Map<String, Json>>,
     pub env: Option<Texts>,
     pub constraints: Option<Vec<Constraint>>,
-    pub affinities: Json,
+    pub affinities: Option<Vec<Affinity>>,
     pub resources: Option<Resources>,
     pub restart_policy: Option<RestartPolicy>,
     pub meta: Option<Texts>,
@@ -175,6 +176,34 @@ pub struct Constraint {
     pub right: Option<String>,
     #[serde(rename = "Operand")]
     pub operand: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Affinity {
+    #[serde(rename = "LTarget")]
+    pub left: Option<String>,
+    #[serde(rename = "RTarget")]
+    pub right: Option<String>,
+    #[serde(rename = "Operand")]
+    pub operand: Option<String>,
+    #[serde(rename = "Weight")]
+    pub weight: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Spread {
+    pub attribute: Option<String>,
+    pub weight: Option<i64>,
+    pub spread_target: Option<Vec<SpreadTarget>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SpreadTarget {
+    pub value: Option<String>,
+    pub percent: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
+use drover_core::types::SchedulerConfig;
 
 use super::address;
 use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
@@ -88,6 +89,8 @@ pub struct Server {
     pub join: Join,
     pub heartbeat_ttl_ms: u64,
     pub heartbeat_grace_ms: u64,
+    /// Of the cluster that this server founds.
+    pub scheduler: SchedulerConfig,
 }
 
 /// Whom to look for at start.
@@ -391,6 +394,7 @@ impl Resolution<'_> {
             join,
             heartbeat_ttl_ms: written.min_heartbeat_ttl_ms.unwrap_or(HEARTBEAT_TTL_MS),
             heartbeat_grace_ms: written.heartbeat_grace_ms.unwrap_or(HEARTBEAT_GRACE_MS),
+            scheduler: written.scheduler.unwrap_or_default(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drover_core::raft::Priority;
+use drover_core::types::SchedulerConfig;
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
@@ -55,6 +56,8 @@ pub struct WrittenServer {
     pub join: WrittenJoin,
     pub heartbeat_grace_ms: Option<u64>,
     pub min_heartbeat_ttl_ms: Option<u64>,
+    /// The block `default_scheduler_config`.
+    pub scheduler: Option<SchedulerConfig>,
 }
 
 /// The block `server_join`, and the older keys beside it.
@@ -183,6 +186,7 @@ impl WrittenServer {
         self.join.overlay(later.join);
         over(&mut self.heartbeat_grace_ms, later.heartbeat_grace_ms);
         over(&mut self.min_heartbeat_ttl_ms, later.min_heartbeat_ttl_ms);
+        over(&mut self.scheduler, later.scheduler);
     }
 }
 

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::answer::{self, Answer, Failure};
 use super::query::Query;
-use super::read::mark_read;
 use super::{Http, Shared};
 use crate::api::agent::RaftConfiguration;
 
@@ -44,32 +43,6 @@ pub(super) async fn peers(State(http): State<Shared>, _: Query) -> Answer {
 
 pub(super) async fn regions(State(http): State<Shared>) -> Answer {
     answer::json(&[&http.api.me.region])
-}
-
-pub(super) async fn scheduler(State(http): State<Shared>, query: Query) -> Answer {
-    let (shadow, known_leader) = http.fresh(query.freshness).await?;
-    let index = shadow.applied();
-    let mut response = answer::json(&json!({
-        "SchedulerConfig": {
-            "SchedulerAlgorithm": "binpack",
-            "PreemptionConfig": {
-                "SystemSchedulerEnabled": false,
-                "BatchSchedulerEnabled": false,
-                "ServiceSchedulerEnabled": false,
-                "SysBatchSchedulerEnabled": false,
-            },
-            "MemoryOversubscriptionEnabled": false,
-            "RejectJobRegistration": false,
-            "PauseEvalBroker": false,
-            "CreateIndex": 1,
-            "ModifyIndex": 1,
-        },
-        "Index": 1,
-        "LastContact": 0,
-        "KnownLeader": known_leader,
-    }))?;
-    mark_read(&mut response, index, known_leader);
-    Ok(response)
 }
 
 pub(super) async fn autopilot(_: Query) -> Answer {

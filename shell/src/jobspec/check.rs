@@ -14,6 +14,7 @@ use drover_core::types::{
 use super::duration::show_ms;
 
 mod launch;
+mod leanings;
 mod versions;
 
 /// Nomad's least of `resources.cpu` and `resources.memory`.
@@ -93,6 +94,8 @@ impl Check<'_> {
         self.meta(&spec.meta);
         self.constraints(&spec.constraints);
         self.launch(spec);
+        self.affinities(&spec.affinities);
+        self.spreads(&spec.spreads);
         if spec.groups.is_empty() {
             self.wrong("group", "a job has at least one group, with a task in it");
         }
@@ -140,6 +143,8 @@ impl Check<'_> {
         }
         self.meta(&group.meta);
         self.constraints(&group.constraints);
+        self.affinities(&group.affinities);
+        self.spreads(&group.spreads);
         self.network(&group.network);
         self.inner("restart").restart(&group.restart);
         self.inner("reschedule").reschedule(&group.reschedule);
@@ -337,6 +342,7 @@ impl Check<'_> {
         }
         self.meta(&task.meta);
         self.constraints(&task.constraints);
+        self.affinities(&task.affinities);
         if task.resources.cpu_mhz < CPU_MHZ_MIN {
             self.wrong("resources.cpu", format!("must be at least {CPU_MHZ_MIN} MHz"));
         }
@@ -377,27 +383,40 @@ impl Check<'_> {
     }
 
     fn constraint(&mut self, one: &Constraint) {
+        if one.operator == Operator::DistinctHosts {
+            return;
+        }
+        if one.operator == Operator::DistinctProperty
+            && !one.right.is_empty()
+            && !one.right.parse().is_ok_and(|most: u32| 0 < most)
+        {
+            let why = "is how many allocs may have the same: 1 or more; leave it out for 1";
+            self.wrong("value", why);
+        }
+        self.demand(&one.left, one.operator, &one.right);
+    }
+
+    /// What a constraint and an affinity have in common.
+    fn demand(&mut self, left: &str, operator: Operator, right: &str) {
         // What the node fills in cannot be judged here.
-        let literal = !one.right.contains("${");
-        match one.operator {
-            Operator::DistinctHosts => return,
+        let literal = !right.contains("${");
+        match operator {
             Operator::Regexp if literal => {
-                let built =
-                    regex::RegexBuilder::new(&one.right).size_limit(REGEXP_BYTES_MAX).build();
+                let built = regex::RegexBuilder::new(right).size_limit(REGEXP_BYTES_MAX).build();
                 if built.is_err() {
-                    self.wrong("value", format!("\"{}\" is no regular expression", one.right));
+                    self.wrong("value", format!("\"{right}\" is no regular expression"));
                 }
             }
-            Operator::Version if literal => {
-                if let Err(why) = versions::parse(&one.right) {
+            Operator::Version | Operator::Semver if literal => {
+                if let Err(why) = versions::parse(right, operator) {
                     self.wrong("value", why);
                 }
             }
-            Operator::SetContains if one.right.is_empty() => {
-                self.wrong("value", "names the words that must be there: \"a,b\"");
+            Operator::SetContains | Operator::SetContainsAny if right.is_empty() => {
+                self.wrong("value", "names the words that are looked for: \"a,b\"");
             }
-            Operator::IsSet | Operator::IsNotSet if !one.right.is_empty() => {
-                self.wrong("value", format!("`{}` compares with nothing", one.operator.name()));
+            Operator::IsSet | Operator::IsNotSet if !right.is_empty() => {
+                self.wrong("value", format!("`{}` compares with nothing", operator.name()));
             }
             Operator::Equal
             | Operator::NotEqual
@@ -409,9 +428,13 @@ impl Check<'_> {
             | Operator::Version
             | Operator::SetContains
             | Operator::IsSet
-            | Operator::IsNotSet => {}
+            | Operator::IsNotSet
+            | Operator::DistinctHosts
+            | Operator::Semver
+            | Operator::SetContainsAny
+            | Operator::DistinctProperty => {}
         }
-        if one.left.is_empty() {
+        if left.is_empty() {
             self.wrong("attribute", "names what is looked at: attribute = \"${attr.kernel.name}\"");
         }
     }

@@ -8,9 +8,9 @@ use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
 use crate::api::job::{
-    Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
+    Affinity, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
     ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
-    Task, TaskGroup, Update,
+    Spread, SpreadTarget, Task, TaskGroup, Update,
 };
 
 /// The job that `block` describes.
@@ -53,6 +53,8 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
         datacenters: reader.texts("datacenters"),
         node_pool: reader.text("node_pool"),
         constraints: constraints(&reader),
+        affinities: affinities(&reader),
+        spreads: spreads(&reader),
         task_groups: Some(groups),
         update: reader.one("update").map(update),
         migrate: reader.one("migrate").map(migrate),
@@ -64,8 +66,6 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
         ..Job::default()
     };
     reader.finish(&[
-        "affinity",
-        "spread",
         "multiregion",
         "vault",
         "vault_token",
@@ -87,6 +87,8 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         name: Some(name.to_owned()),
         count: reader.int("count"),
         constraints: constraints(&reader),
+        affinities: affinities(&reader),
+        spreads: spreads(&reader),
         tasks: Some(tasks),
         restart_policy: reader.one("restart").map(restart),
         reschedule_policy: reader.one("reschedule").map(reschedule),
@@ -100,8 +102,6 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         ..TaskGroup::default()
     };
     reader.finish(&[
-        "affinity",
-        "spread",
         "service",
         "volume",
         "consul",
@@ -127,6 +127,7 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         config,
         env: reader.map("env"),
         constraints: constraints(&reader),
+        affinities: affinities(&reader),
         resources: reader.one("resources").map(resources),
         restart_policy: reader.one("restart").map(restart),
         meta: reader.map("meta"),
@@ -139,7 +140,6 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         ..Task::default()
     };
     reader.finish(&[
-        "affinity",
         "artifact",
         "template",
         "service",
@@ -323,6 +323,39 @@ fn network(mut reader: Reader<'_>) -> Network {
 fn constraints(reader: &Reader<'_>) -> Option<Vec<Constraint>> {
     let list: Vec<Constraint> = reader.numbered("constraint").into_iter().map(constraint).collect();
     (!list.is_empty()).then_some(list)
+}
+
+fn affinities(reader: &Reader<'_>) -> Option<Vec<Affinity>> {
+    let list: Vec<Affinity> = reader.numbered("affinity").into_iter().map(affinity).collect();
+    (!list.is_empty()).then_some(list)
+}
+
+fn affinity(reader: Reader<'_>) -> Affinity {
+    let weight = reader.int("weight");
+    let Constraint { left, right, operand } = constraint(reader);
+    Affinity { left, right, operand, weight }
+}
+
+fn spreads(reader: &Reader<'_>) -> Option<Vec<Spread>> {
+    let list: Vec<Spread> = reader.numbered("spread").into_iter().map(spread).collect();
+    (!list.is_empty()).then_some(list)
+}
+
+fn spread(reader: Reader<'_>) -> Spread {
+    let targets = reader.labelled("target").into_iter().map(|(label, target)| {
+        let value = target.text("value").or(Some(label));
+        let made = SpreadTarget { value, percent: target.int("percent") };
+        target.finish(&[]);
+        made
+    });
+    let targets: Vec<SpreadTarget> = targets.collect();
+    let spread = Spread {
+        attribute: reader.text("attribute"),
+        weight: reader.int("weight"),
+        spread_target: (!targets.is_empty()).then_some(targets),
+    };
+    reader.finish(&[]);
+    spread
 }
 
 /// The long form, or one of the short ones: `regexp = "..."`, `distinct_hosts = true`.

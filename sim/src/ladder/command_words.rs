@@ -106,6 +106,9 @@ pub(super) fn of_command(
         Command::RaiseFeatureLevel { level } => {
             said("feature level", format!("feature level {level}"), Dull::Never)
         }
+        Command::SetSchedulerConfig { config, .. } => {
+            said("scheduler", steering::scheduling(config), Dull::Never)
+        }
         Command::SetCutBytes { bytes } => {
             said("cut bytes", format!("a cut every {bytes} bytes"), Dull::Never)
         }
@@ -275,6 +278,7 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         Request::ForcePeriodic { .. } | Request::DispatchJob { .. } | Request::ScaleJob { .. } => {
             launching::of_request(request).unwrap_or_default()
         }
+        Request::SetSchedulerConfig { config, .. } => steering::scheduling(config),
     };
     (text, of_job)
 }

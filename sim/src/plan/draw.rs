@@ -340,6 +340,8 @@ fn draw_spread(rng: &mut Entropy<'_>) -> Spread {
     match rng.between(0, 9) {
         0 => Spread::OneDatacenter,
         1 => Spread::DistinctHosts,
+        2 => Spread::OverDatacenters,
+        3 => Spread::RatherSecond,
         _ => Spread::Anywhere,
     }
 }

@@ -196,6 +196,8 @@ const fn spread_word(spread: Spread) -> &'static str {
         Spread::Anywhere => "anywhere",
         Spread::OneDatacenter => "dc1",
         Spread::DistinctHosts => "distinct",
+        Spread::OverDatacenters => "even",
+        Spread::RatherSecond => "rather-dc2",
     }
 }
 
@@ -384,7 +386,13 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
     else {
         return None;
     };
-    let spreads = [Spread::Anywhere, Spread::OneDatacenter, Spread::DistinctHosts];
+    let spreads = [
+        Spread::Anywhere,
+        Spread::OneDatacenter,
+        Spread::DistinctHosts,
+        Spread::OverDatacenters,
+        Spread::RatherSecond,
+    ];
     let number = |word: &str, name: &str| word.strip_prefix(name)?.parse().ok();
     Some(JobAsk {
         job: job.into(),

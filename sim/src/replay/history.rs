@@ -71,7 +71,7 @@ pub struct Chosen {
     pub ordinal: u32,
     pub looked_at: PlacementFailure,
     /// The best of the other nodes, and its score in thousandths.
-    pub runner_up: Option<(String, u32)>,
+    pub runner_up: Option<(String, i32)>,
 }
 
 /// The input with which an entry came into this agent's log.

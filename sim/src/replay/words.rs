@@ -121,6 +121,7 @@ pub fn of_command(state: &State, command: &Command) -> String {
             format!("{} knows its work up to index {}", node(state, *id), seq.0)
         }
         Command::RaiseFeatureLevel { level } => format!("raises the feature level to {level}"),
+        Command::SetSchedulerConfig { config, .. } => steering::scheduling(config),
         Command::SetCutBytes { bytes } => format!("cuts the log every {bytes} bytes"),
         Command::RestorePart { nth, .. } => format!("takes part {nth} of a saved state"),
         Command::Restore { parts, .. } => format!("goes back to a saved state of {parts} parts"),

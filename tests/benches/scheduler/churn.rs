@@ -20,22 +20,23 @@ const STEPS: usize = 20_000;
 const FULL_PERMILLE: u64 = 956;
 
 /// See the module.
-struct Churn {
-    world: World,
+pub(crate) struct Churn {
+    pub(crate) world: World,
     specs: Vec<JobSpec>,
     rng: Rng,
     live: Vec<(NodeId, AllocId)>,
     jobs: usize,
 }
 
-fn is_full(fleet: &Fleet) -> bool {
+/// Whether so much of cpu or memory is in use, in thousandths.
+fn is_full(fleet: &Fleet, permille: u64) -> bool {
     let (mut total, mut used) = (Amounts::default(), Amounts::default());
     for slot in fleet.slots() {
         total.add(fleet.usable(slot));
         used.add(fleet.used(slot));
     }
-    total.cpu_mhz * FULL_PERMILLE <= used.cpu_mhz * 1_000
-        || total.memory_mib * FULL_PERMILLE <= used.memory_mib * 1_000
+    total.cpu_mhz * permille <= used.cpu_mhz * 1_000
+        || total.memory_mib * permille <= used.memory_mib * 1_000
 }
 
 fn missed(steps: usize, placed: usize) -> String {
@@ -47,7 +48,7 @@ fn below(rng: &mut Rng, bound: usize) -> usize {
 }
 
 impl Churn {
-    fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize) -> Self {
         let mut world = World::new((0..nodes).map(shapes::mixed_node));
         world.keeps_before = false;
         Self { world, specs: shapes::many(SHAPES), rng: Rng::from_seed(5), live: vec![], jobs: 0 }
@@ -61,9 +62,9 @@ impl Churn {
         self.world.register(spec)
     }
 
-    fn fill(&mut self, nodes: usize) {
+    pub(crate) fn fill(&mut self, nodes: usize, permille: u64) {
         let count = u32::try_from(nodes / 20).expect("a small number");
-        while !is_full(self.world.state.fleet()) {
+        while !is_full(self.world.state.fleet(), permille) {
             let eval = self.register(count);
             self.world.place(eval, 2_048);
         }
@@ -108,7 +109,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = FLEETS.map(index_row).to_vec();
     for nodes in FLEETS {
         let mut churn = Churn::new(nodes);
-        churn.fill(nodes);
+        churn.fill(nodes, FULL_PERMILLE);
         let churned = churn.churn(STEPS, STEPS / 40);
         let whole = churned.spent.whole() + churned.releasing;
         let shown = nodes == 10_000;
@@ -195,7 +196,7 @@ impl Bare {
     }
 
     fn fill(&mut self) {
-        while !is_full(&self.fleet) {
+        while !is_full(&self.fleet, FULL_PERMILLE) {
             for _ in 0..100 {
                 let shape = self.a_shape();
                 self.place(shape);

@@ -87,6 +87,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
             shutdown_delay_ms: 0,
             logs: LogLimits::default(),
             payload_file: String::new(),
+            affinities: Vec::new(),
         }],
         network: NetworkAsk::default(),
         restart: RestartPolicy::default_of(JobKind::Batch),
@@ -97,6 +98,8 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
         scaling: None,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 
@@ -118,6 +121,8 @@ pub(crate) fn a_job(id: &str, count: u32, shape: Shape) -> JobSpec {
         groups: vec![group(count, shape)].into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 

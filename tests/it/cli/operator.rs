@@ -191,3 +191,42 @@ fn servers_are_made_anew_only_where_that_makes_sense() {
     assert!(damaged.err.contains("checksum does not match"), "{}", damaged.err);
     assert!(!folder.path().join("new").exists());
 }
+
+#[test]
+fn the_scheduler_configuration_is_changed_where_it_was_named_and_read_back() {
+    let path = "/v1/operator/scheduler/configuration";
+    let known = r#"{"SchedulerConfig":{"SchedulerAlgorithm":"binpack","PreemptionConfig":
+        {"SystemSchedulerEnabled":true},"PauseEvalBroker":true,"ModifyIndex":7},
+        "Warnings":"PreemptionConfig is kept, but nothing is preempted yet"}"#;
+    let (get, put) = (format!("GET {path}"), format!("PUT {path}"));
+    let set = r#"{"Updated":true,"Index":9,"Warnings":""}"#;
+    let server = Server::with(&[(&get, 200, known), (&put, 200, set), (&get, 200, known)]);
+    let args = ["operator", "scheduler", "set-config", "-scheduler-algorithm=spread"];
+    let ran = server.drover(&[&args[..], &["-pause-eval-broker=false"]].concat());
+    assert_eq!(
+        (ran.out.as_str(), ran.code),
+        ("Scheduler configuration updated!\n", 0),
+        "{}",
+        ran.err
+    );
+    let asked = server.asked();
+    assert_eq!(asked[1].0, format!("{put}?cas=7"));
+    let body: serde_json::Value = serde_json::from_str(&asked[1].1).expect("JSON");
+    assert_eq!(body["SchedulerAlgorithm"], "spread");
+    assert_eq!(body["PauseEvalBroker"], false);
+    assert_eq!(body["PreemptionConfig"]["SystemSchedulerEnabled"], true, "it stays");
+    let ran = server.drover(&["operator", "scheduler", "get-config"]);
+    assert!(ran.out.contains("Scheduler Algorithm"), "{}", ran.out);
+    assert!(ran.out.contains("nothing is preempted yet"), "{}", ran.out);
+}
+
+#[test]
+fn a_scheduler_configuration_that_another_set_meanwhile_is_left_alone() {
+    let path = "/v1/operator/scheduler/configuration";
+    let known = r#"{"SchedulerConfig":{"SchedulerAlgorithm":"binpack","ModifyIndex":7}}"#;
+    let (get, put) = (format!("GET {path}"), format!("PUT {path}"));
+    let server = Server::with(&[(&get, 200, known), (&put, 200, r#"{"Updated":false,"Index":8}"#)]);
+    let ran = server.drover(&["operator", "scheduler", "set-config", "-reject-job-registration"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("set by another meanwhile, at index 8"), "{}", ran.err);
+}

@@ -23,6 +23,7 @@ pub(super) fn task(name: &str) -> Task {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
         payload_file: String::new(),
+        affinities: Vec::new(),
     }
 }
 
@@ -43,6 +44,8 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         shutdown_delay_ms: 0,
         migrate: MigratePolicy { health_check: HealthCheck::Manual, ..MigratePolicy::default() },
         scaling: None,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     };
     AllocSpec {
         job_id: "shop".into(),

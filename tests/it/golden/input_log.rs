@@ -77,7 +77,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 22 + 4 + 2;
+const INNER: usize = 32 + 23 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -148,6 +148,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::ForcePeriodic { .. } => ".force_periodic",
         Request::DispatchJob { .. } => ".dispatch_job",
         Request::ScaleJob { .. } => ".scale_job",
+        Request::SetSchedulerConfig { .. } => ".set_scheduler_config",
     }
 }
 

@@ -22,7 +22,6 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "consul",
         "lifecycle",
         "volume_mount",
-        "affinity",
         "identity",
         "action",
     ] {
@@ -33,7 +32,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
-    for name in ["service", "volume", "spread", "affinity", "disconnect", "consul"] {
+    for name in ["service", "volume", "disconnect", "consul"] {
         says(
             &group(&format!("{name} \"x\" {{\n}}")),
             &format!("`{name}` is a part of Nomad's job files"),
@@ -50,10 +49,80 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
     says(&task("resources {\n cores = 2\n}"), "`cores` is a part of Nomad's");
     says("job \"j\" {\n multiregion {\n }\n}", "`multiregion` is a part of Nomad's");
     says("job \"j\" {\n all_at_once = true\n}", "`all_at_once` is a part of Nomad's");
+}
+
+#[test]
+fn what_a_job_would_rather_have_is_refused_where_it_cannot_be_meant() {
+    let affinity =
+        |body: &str| group(&format!("affinity {{\n attribute = \"${{node.class}}\"\n{body}\n}}"));
+    says(&affinity("value = \"a\"\n weight = 0"), "0 says nothing");
+    says(&affinity("value = \"a\"\n weight = 101"), "101 is not between -100 and 100");
+    says(&affinity("value = \"a\"\n weight = -200"), "-200 is not between -100 and 100");
+    says(&affinity("operator = \"distinct_hosts\""), "`distinct_hosts` is for a `constraint`");
+    says(&affinity("regexp = \"(\""), "is no regular expression");
+    let spread = |body: &str| group(&format!("spread {{\n{body}\n}}"));
+    says(&spread("attribute = \"dc1\""), "names what allocs are spread over");
+    says(&spread("attribute = \"${node.class}\"\n weight = 101"), "101 is not between 0 and 100");
     says(
-        &group("constraint {\n distinct_property = \"${meta.rack}\"\n}"),
-        "`distinct_property` is a part of Nomad's",
+        &spread(
+            "attribute = \"${node.class}\"\n target \"a\" {\n percent = 60\n }\n target \"b\" {\n percent = 50\n }",
+        ),
+        "the percents of its targets are 110 together: at most 100",
     );
+    says(
+        &spread("attribute = \"${node.class}\"\n target \"a\" {\n percent = -1\n }"),
+        "-1 is not between 0 and 100",
+    );
+    says(&task("spread {\n attribute = \"${node.class}\"\n}"), "spread");
+    says(
+        &group("constraint {\n distinct_property = \"${meta.rack}\"\n value = \"0\"\n}"),
+        "is how many allocs may have the same",
+    );
+    says(
+        &group("constraint {\n attribute = \"${attr.nomad.version}\"\n semver = \"~> 1.2\"\n}"),
+        "`semver` has no ~>",
+    );
+}
+
+#[test]
+fn what_a_job_would_rather_have_is_read_whole_and_written_as_it_was_read() {
+    let spec = read(
+        "job \"j\" {\n affinity {\n attribute = \"${node.class}\"\n value = \"big\"\n }\n \
+         spread {\n attribute = \"${node.datacenter}\"\n }\n group \"g\" {\n affinity {\n \
+         attribute = \"${attr.kernel.version}\"\n version = \">= 6\"\n weight = -30\n }\n spread {\n \
+         attribute = \"${meta.rack}\"\n weight = 80\n target \"r1\" {\n percent = 70\n }\n }\n \
+         constraint {\n distinct_property = \"${meta.rack}\"\n value = 3\n }\n task \"t\" {\n \
+         driver = \"raw_exec\"\n affinity {\n attribute = \"${node.class}\"\n \
+         set_contains_any = \"a,b\"\n }\n }\n }\n}",
+    );
+    let affinity = |left: &str, operator, right: &str, weight| Affinity {
+        left: left.to_owned(),
+        operator,
+        right: right.to_owned(),
+        weight,
+    };
+    assert_eq!(spec.affinities, [affinity("${node.class}", Operator::Equal, "big", 50)]);
+    let group = &spec.groups[0];
+    let version = affinity("${attr.kernel.version}", Operator::Version, ">= 6", -30);
+    assert_eq!(group.affinities, [version]);
+    let task = affinity("${node.class}", Operator::SetContainsAny, "a,b", 50);
+    assert_eq!(group.tasks[0].affinities, [task]);
+    let even = Spread { attribute: "${node.datacenter}".to_owned(), weight: 50, targets: vec![] };
+    assert_eq!(spec.spreads, [even]);
+    let target = SpreadTarget { value: "r1".to_owned(), percent: 70 };
+    let racks = Spread { attribute: "${meta.rack}".to_owned(), weight: 80, targets: vec![target] };
+    assert_eq!(group.spreads, [racks]);
+    assert_eq!(group.constraints[0].operator, Operator::DistinctProperty);
+    assert_eq!(
+        (group.constraints[0].left.as_str(), group.constraints[0].right.as_str()),
+        ("${meta.rack}", "3")
+    );
+    let json = serde_json::to_value(Job::of(&spec, &Row::default())).unwrap();
+    assert_eq!(json["Spreads"][0]["Attribute"], "${node.datacenter}");
+    assert_eq!(json["TaskGroups"][0]["Spreads"][0]["SpreadTarget"][0]["Percent"], 70);
+    assert_eq!(json["TaskGroups"][0]["Affinities"][0]["Weight"], -30);
+    let (again, problems) = Job::from_json(json).unwrap().converted();
+    assert!(problems.is_empty() && again == spec, "{problems:?}");
 }
 
 #[test]
@@ -70,6 +139,12 @@ fn what_makes_no_sense_on_every_node_is_refused() {
             "only a service has canaries: drop it, or make the job a service",
         );
         says(&of("update {\n auto_revert = true\n}"), "is watched by no deployment");
+        for leaning in [
+            "affinity {\n attribute = \"${node.class}\"\n value = \"a\"\n}",
+            "spread {\n attribute = \"${node.class}\"\n}",
+        ] {
+            says(&of(leaning), "runs on every node, so it has no choice");
+        }
         // As Nomad and we ourselves write the job down.
         read(&of("count = 0\n reschedule {\n attempts = 0\n unlimited = false\n}"));
     }

@@ -3,10 +3,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use drover_core::rng::Rng;
-use drover_core::scheduler::score::{Against, BestFit, score};
+use drover_core::scheduler::score::{BestFit, WorstFit, fit};
 use drover_core::state::bits::Bits;
 use drover_core::state::fits::Amounts;
-use drover_core::state::fleet::{Fleet, Quest};
+use drover_core::state::fleet::{Fleet, Parting, Quest};
 use drover_core::time::WallTime;
 use drover_core::types::*;
 
@@ -106,7 +106,7 @@ impl Model {
     }
 
     /// Every node that the quest may find, the best first.
-    fn scan(&self, quest: &Quest<'_>) -> Vec<(i64, NodeSlot)> {
+    fn scan(&self, quest: &Quest<'_>, algorithm: Algorithm) -> Vec<(i64, NodeSlot)> {
         let mut found = Vec::new();
         for (&slot, node) in &self.nodes {
             let ready = node.status == NodeStatus::Ready && node.eligible;
@@ -126,7 +126,7 @@ impl Model {
             });
             let open = quest.allowed.has(slot) && !quest.excluded.has(slot);
             if ready && within && !clash && open {
-                found.push((score(total, used, Against::default()), slot));
+                found.push((fit(algorithm, total, used), slot));
             }
         }
         found.sort_by_key(|&(worth, slot)| (Reverse(worth), slot));
@@ -149,12 +149,42 @@ impl Model {
         let ports = if rng.chance(200) { vec![port(8_080)] } else { vec![] };
         let wanted = usize::try_from(rng.between(1, 12)).expect("small");
         let quest = Quest { ask, ports: &ports, wanted, allowed: &allowed, excluded: &excluded };
-        let mut found = self.fleet.best(quest, &BestFit).nodes;
+        let algorithm = if rng.chance(300) { Algorithm::Spread } else { Algorithm::BinPack };
+        let mut found = match algorithm {
+            Algorithm::BinPack => self.fleet.best(quest, &BestFit).nodes,
+            Algorithm::Spread => self.fleet.best(quest, &WorstFit).nodes,
+        };
         found.reverse();
-        let mut scanned = self.scan(&quest);
+        let mut scanned = self.scan(&quest, algorithm);
+        self.compare_parts(&quest, algorithm, &scanned, rng);
         scanned.truncate(wanted);
         assert_eq!(found, scanned, "{ask:?}, {wanted} wanted");
         found.len()
+    }
+
+    /// The best of each of some parts, which some nodes are in none of.
+    fn compare_parts(
+        &self,
+        quest: &Quest<'_>,
+        algorithm: Algorithm,
+        scanned: &[(i64, NodeSlot)],
+        rng: &mut Rng,
+    ) {
+        let parts = rng.between(1, 5);
+        let wanted: Vec<u32> = (0..parts).map(|_| amount(rng, 4)).collect();
+        let of_slot: Vec<u32> = (0..=self.fleet.len()).map(|_| amount(rng, parts)).collect();
+        let parting = Parting { of_slot: &of_slot, wanted: &wanted };
+        let (found, _) = match algorithm {
+            Algorithm::BinPack => self.fleet.best_of_each(*quest, parting, &BestFit),
+            Algorithm::Spread => self.fleet.best_of_each(*quest, parting, &WorstFit),
+        };
+        for (part, (mut found, wanted)) in (0..).zip(found.into_iter().zip(&wanted)) {
+            found.reverse();
+            let within = |(_, slot): &&(i64, NodeSlot)| of_slot[slot.0 as usize] == part;
+            let scanned = scanned.iter().filter(within).copied();
+            let scanned: Vec<_> = scanned.take(*wanted as usize).collect();
+            assert_eq!(found, scanned, "part {part} of {parts}, {wanted} wanted");
+        }
     }
 }
 

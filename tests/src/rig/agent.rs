@@ -61,6 +61,7 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
             heartbeat: heartbeat::Config::default(),
             lead: LeadConfig::default(),
             cut_bytes: drover_core::limits::CUT_BYTES,
+            scheduler: drover_core::types::SchedulerConfig::default(),
         }),
         client: Some(ClientConfig { client: client::Config::new(node), servers: Vec::new() }),
     }
@@ -101,6 +102,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
         payload_file: String::new(),
+        affinities: Vec::new(),
     };
     let group = Group {
         name: "group".into(),
@@ -116,6 +118,8 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
         scaling: None,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     };
     JobSpec {
         id: id.into(),
@@ -129,6 +133,8 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         groups: vec![group].into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 

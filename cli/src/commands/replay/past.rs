@@ -128,6 +128,10 @@ fn check(command: &Command) -> Result<(), Failure> {
                 | operator::raft::RaftCommand::TransferLeadership(_)
                 | operator::raft::RaftCommand::Recover(_) => WRITES,
             },
+            operator::OperatorCommand::Scheduler(command) => match command {
+                operator::scheduler::SchedulerCommand::GetConfig(_) => return Ok(()),
+                operator::scheduler::SchedulerCommand::SetConfig(_) => WRITES,
+            },
             operator::OperatorCommand::Snapshot(command) => match command {
                 operator::snapshot::SnapshotCommand::Save(_) => return Ok(()),
                 operator::snapshot::SnapshotCommand::Inspect(_) => APART,

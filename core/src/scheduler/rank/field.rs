@@ -4,12 +4,14 @@
 //! - looking changes nothing, so what is placed is the same whether or not somebody looks;
 //! - what is counted is what is true now, of every node that may be placed on.
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::{String, ToString};
 use core::cmp::Reverse;
 
-use super::{Candidate, Ranking};
+use super::Ranking;
 use crate::scheduler::crowd::Crowd;
-use crate::scheduler::feasible::{DISTINCT_HOSTS, count_of};
+use crate::scheduler::feasible::{DISTINCT_HOSTS, DISTINCT_PROPERTY, count_of};
+use crate::scheduler::lanes::Candidate;
 use crate::scheduler::room::Room;
 use crate::scheduler::score::permille;
 use crate::state::fits::Shortage;
@@ -21,7 +23,7 @@ pub struct Choice {
     /// Nodes that were looked at: by datacenter, excluded and by what, without room and for lack of what.
     pub looked_at: PlacementFailure,
     /// Of the nodes that could take it and did not, the best, and its score in thousandths.
-    pub runner_up: Option<(NodeSlot, u32)>,
+    pub runner_up: Option<(NodeSlot, i32)>,
 }
 
 /// The nodes that may take an alloc, before one does.
@@ -92,6 +94,10 @@ impl Ranking<'_> {
                 *count_of(&mut field.looked_at.filtered, DISTINCT_HOSTS) += 1;
                 continue;
             }
+            if let Some(why) = self.limited_by(slot) {
+                *count_of(&mut field.looked_at.filtered, &why) += 1;
+                continue;
+            }
             match room.lacking(slot, &self.subject.ask) {
                 None => {
                     let score = self.score(slot, avoided.contains(&slot), room, crowd);
@@ -117,5 +123,19 @@ impl Ranking<'_> {
             Some(NearMiss { node: room.fleet().node_at(slot.0)?, free, asked: ask })
         });
         field
+    }
+
+    /// Which limit keeps allocs from the node, in Nomad's words.
+    fn limited_by(&self, slot: NodeSlot) -> Option<String> {
+        let strata = &self.subject.suitable.strata;
+        let lane = strata.at(slot)?;
+        let (key, count) = self.wanted.reached(lane, strata)?;
+        let (attribute, value) = strata.keys[key].shown(strata.list[lane].values[key]);
+        Some(match value {
+            Some(value) => {
+                format!("{DISTINCT_PROPERTY}: {attribute}={value} used by {count} allocs")
+            }
+            None => format!("{DISTINCT_PROPERTY}: missing property \"{attribute}\""),
+        })
     }
 }

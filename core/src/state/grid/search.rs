@@ -1,25 +1,36 @@
 //! The best nodes for an ask, by branch and bound.
 //!
 //! Invariants
-//! - no node that was not found is better than one that was, or as good with a lower slot;
+//! - no node that was not found is better than one that was, or as good with a lower slot; where the
+//!   fleet is parted, of each part;
 //! - everything found has what is asked for, is allowed, and is not excluded;
 //! - which nodes are looked at follows from where they are, not from how they came there.
-use ::alloc::collections::BinaryHeap;
 use ::alloc::vec::Vec;
-use core::cmp::Reverse;
 
-use super::{Entry, Grid, Kind, Place, level, level_floor, share};
+use super::keep::{Keeper, Shelf, Shelves};
+use super::{Entry, Grid, Kind, LEVELS, Place, level, level_floor, share};
 use crate::state::bits::Bits;
 use crate::types::{Capacity, NodeSlot, PortGrant};
 
-/// How nodes are compared: the less is left, the better.
+/// How nodes are compared.
 pub trait Preference {
+    /// Which of them are better.
+    const FIRST: End;
+
     /// What it costs that this share of the cpu, or of the memory, stays free. It never falls as the
     /// share grows.
     fn cost(&self, share: u64) -> u64;
 
-    /// What a node is worth whose cpu and memory cost so much together. It never grows with `cost`.
+    /// What a node is worth whose cpu and memory cost so much together. It never grows with `cost`
+    /// where the fullest are the best, and never falls where the emptiest are.
     fn worth(&self, cost: u64) -> i64;
+}
+
+/// An end of the order of nodes by what is left on them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    Fullest,
+    Emptiest,
 }
 
 /// What is looked for.
@@ -34,6 +45,15 @@ pub struct Quest<'q> {
     pub excluded: &'q Bits,
 }
 
+/// Nodes in parts, of each of which the best are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Parting<'q> {
+    /// The part of each node; one that there is not: none.
+    pub of_slot: &'q [u32],
+    /// How many nodes of each part.
+    pub wanted: &'q [u32],
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -43,17 +63,11 @@ pub struct Found {
     pub lacking: u32,
 }
 
-/// A node and what it is worth. The greatest is the best, then the lowest slot.
-type Candidate = (i64, Reverse<NodeSlot>);
-
-struct Search<'s, P, F> {
+struct Search<'s, P, F, K> {
     quest: Quest<'s>,
     preference: &'s P,
     has_ports: F,
-    /// The worst of those found comes first.
-    found: BinaryHeap<Reverse<Candidate>>,
-    /// Whoever is worth less is not among the best.
-    least: i64,
+    kept: K,
     lacking: u32,
 }
 
@@ -66,25 +80,52 @@ impl Grid {
         has_ports: impl Fn(NodeSlot) -> bool,
     ) -> Found {
         assert!(0 < quest.wanted, "something is looked for");
-        let found = BinaryHeap::new();
-        let least = i64::MIN;
-        let mut search = Search { quest, preference, has_ports, found, least, lacking: 0 };
-        for &kind in self.kind_of.values() {
-            search.visit_kind(&self.kinds[kind]);
-        }
-        for (&size, alike) in &self.untouched {
-            search.visit_untouched(self, size, alike);
-        }
-        let Search { found, lacking, .. } = search;
-        let found = found.into_vec().into_iter();
-        let mut nodes: Vec<(i64, NodeSlot)> =
-            found.map(|Reverse((worth, Reverse(slot)))| (worth, slot)).collect();
-        nodes.sort_unstable_by_key(|&(worth, slot)| (worth, Reverse(slot)));
-        Found { nodes, lacking }
+        let kept = Shelf::of(quest.wanted);
+        let search = Search { quest, preference, has_ports, kept, lacking: 0 };
+        let (kept, lacking) = search.visit(self);
+        Found { nodes: kept.into_nodes(), lacking }
+    }
+
+    /// The nodes of each part that are best for the quest, and how many lacked something. How many are
+    /// wanted, the parts say.
+    pub(in crate::state) fn search_parts(
+        &self,
+        quest: Quest<'_>,
+        parting: Parting<'_>,
+        preference: &impl Preference,
+        has_ports: impl Fn(NodeSlot) -> bool,
+    ) -> (Vec<Vec<(i64, NodeSlot)>>, u32) {
+        let kept = Shelves::of(parting);
+        let search = Search { quest, preference, has_ports, kept, lacking: 0 };
+        let (kept, lacking) = search.visit(self);
+        (kept.into_shelves().into_iter().map(Shelf::into_nodes).collect(), lacking)
     }
 }
 
-impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
+impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
+    fn visit(mut self, grid: &Grid) -> (K, u32) {
+        match P::FIRST {
+            End::Fullest => {
+                for &kind in grid.kind_of.values() {
+                    self.visit_kind(&grid.kinds[kind]);
+                }
+                for (&size, alike) in &grid.untouched {
+                    self.visit_untouched(grid, size, alike);
+                }
+            }
+            End::Emptiest => {
+                for (&size, alike) in grid.untouched.iter().rev() {
+                    self.visit_untouched(grid, size, alike);
+                }
+                self.kept.begin_anew();
+                for &kind in grid.kind_of.values() {
+                    self.visit_kind_from_above(&grid.kinds[kind]);
+                }
+            }
+        }
+        (self.kept, self.lacking)
+    }
+
     /// What a node is worth at most of which such shares are left.
     fn bound(&self, cpu_cost: u64, memory_share: u64) -> i64 {
         self.preference.worth(cpu_cost + self.preference.cost(memory_share))
@@ -102,7 +143,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
             rows &= rows - 1;
             let left = level_floor(row_level).saturating_sub(cpu_mhz);
             let cpu_cost = self.preference.cost(kind.cpu.least(left));
-            if self.bound(cpu_cost, 0) < self.least {
+            if self.bound(cpu_cost, 0) < self.kept.least() {
                 return;
             }
             let row = &kind.rows[row_level as usize];
@@ -113,7 +154,41 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
             for cell in &row.cells[row.position(first)..] {
                 let left = level_floor(columns.trailing_zeros()).saturating_sub(memory_mib);
                 columns &= columns - 1;
-                if self.bound(cpu_cost, kind.memory.least(left)) < self.least {
+                if self.bound(cpu_cost, kind.memory.least(left)) < self.kept.least() {
+                    break;
+                }
+                cell.iter().for_each(|entry| self.look_at(kind, entry));
+            }
+        }
+    }
+
+    /// The same from the other end: nodes are the better, the more is left.
+    fn visit_kind_from_above(&mut self, kind: &Kind) {
+        let Capacity { cpu_mhz, memory_mib, .. } = self.quest.ask;
+        if kind.key.0 < cpu_mhz || kind.key.1 < memory_mib {
+            return;
+        }
+        let first = level(memory_mib);
+        let memory_most = kind.memory.most(kind.key.1 - memory_mib);
+        let mut rows = kind.levels & (u64::MAX << level(cpu_mhz));
+        while rows != 0 {
+            let row_level = rows.ilog2();
+            rows &= !(1 << row_level);
+            let left = level_top(row_level).min(kind.key.0).saturating_sub(cpu_mhz);
+            let cpu_cost = self.preference.cost(kind.cpu.most(left));
+            if self.bound(cpu_cost, memory_most) < self.kept.least() {
+                return;
+            }
+            let row = &kind.rows[row_level as usize];
+            let mut columns = row.levels & (u64::MAX << first);
+            if columns == 0 {
+                continue;
+            }
+            for cell in row.cells[row.position(first)..].iter().rev() {
+                let column = columns.ilog2();
+                columns &= !(1 << column);
+                let left = level_top(column).min(kind.key.1).saturating_sub(memory_mib);
+                if self.bound(cpu_cost, kind.memory.most(left)) < self.kept.least() {
                     break;
                 }
                 cell.iter().for_each(|entry| self.look_at(kind, entry));
@@ -133,17 +208,17 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
             self.lacking += 1;
             return;
         };
-        // Most are turned away without a division.
-        let cpu_cost = self.preference.cost(kind.cpu.least(left.cpu_mhz));
-        if self.bound(cpu_cost, kind.memory.least(left.memory_mib)) < self.least {
-            return;
+        if P::FIRST == End::Fullest {
+            // Most are turned away without a division.
+            let cpu_cost = self.preference.cost(kind.cpu.least(left.cpu_mhz));
+            let bound = self.bound(cpu_cost, kind.memory.least(left.memory_mib));
+            if !self.kept.may_keep(bound, entry.slot) {
+                return;
+            }
         }
         let worth = self.worth(left, entry.cpu_mhz_total, entry.memory_mib_total);
-        if worth < self.least {
-            return;
-        }
-        if (self.has_ports)(entry.slot) {
-            self.keep(worth, entry.slot);
+        if self.kept.may_keep(worth, entry.slot) && (self.has_ports)(entry.slot) {
+            self.kept.keep(worth, entry.slot);
         }
     }
 
@@ -160,11 +235,12 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
             return;
         };
         let worth = self.worth(left, size.0, size.1);
-        if worth < self.least {
+        if worth < self.kept.least() {
             return;
         }
+        self.kept.begin_anew();
         for slot in alike.within(self.quest.allowed) {
-            if self.quest.excluded.has(slot) {
+            if self.quest.excluded.has(slot) || !self.kept.may_keep(worth, slot) {
                 continue;
             }
             let disk = match grid.places[slot.0 as usize] {
@@ -173,27 +249,18 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool> Search<'_, P, F> {
             };
             if disk < ask.disk_mib {
                 self.lacking += 1;
-            } else if (self.has_ports)(slot) && !self.keep(worth, slot) {
+            } else if (self.has_ports)(slot)
+                && !self.kept.keep(worth, slot)
+                && self.kept.close(slot)
+            {
                 // Those behind it are worth as much, and have higher slots.
                 return;
             }
         }
     }
+}
 
-    /// Keep the node if it is among the best so far.
-    fn keep(&mut self, worth: i64, slot: NodeSlot) -> bool {
-        let candidate = Reverse((worth, Reverse(slot)));
-        let was_full = self.found.len() == self.quest.wanted;
-        if !was_full {
-            self.found.push(candidate);
-        } else if let Some(mut worst) = self.found.peek_mut().filter(|worst| candidate < **worst) {
-            *worst = candidate;
-        } else {
-            return false;
-        }
-        if self.found.len() == self.quest.wanted {
-            self.least = self.found.peek().map_or(i64::MIN, |Reverse((worth, _))| *worth);
-        }
-        true
-    }
+/// The most that is free at a level.
+fn level_top(level: u32) -> u32 {
+    if level as usize == LEVELS - 1 { u32::MAX } else { level_floor(level + 1) - 1 }
 }

@@ -11,9 +11,9 @@ use drover_core::types::{
 };
 
 use super::{
-    Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
+    Affinity, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
     ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
-    Task, TaskGroup, Update,
+    Spread, Task, TaskGroup, Update,
 };
 
 /// What the tables know of a job beside its specification.
@@ -81,6 +81,8 @@ impl Job {
             datacenters: Some(spec.datacenters.clone()),
             node_pool: text("default"),
             constraints: constraints(&spec.constraints),
+            affinities: Affinity::list(&spec.affinities),
+            spreads: Spread::list(&spec.spreads),
             task_groups: Some(groups.collect()),
             update: Some(Update::none()),
             periodic: Periodic::of(&spec.launch),
@@ -115,6 +117,8 @@ impl TaskGroup {
             name: text(&group.name),
             count: Some(i64::from(group.count)),
             constraints: constraints(&group.constraints),
+            affinities: Affinity::list(&group.affinities),
+            spreads: Spread::list(&group.spreads),
             tasks: Some(group.tasks.iter().map(|task| Task::of(task, &restart)).collect()),
             restart_policy: Some(restart.clone()),
             reschedule_policy: reschedule.map(ReschedulePolicy::of),
@@ -147,6 +151,7 @@ impl Task {
             config: serde_json::from_str(&task.config_json).ok(),
             env: some(&task.env),
             constraints: constraints(&task.constraints),
+            affinities: Affinity::list(&task.affinities),
             resources: Some(Resources {
                 cpu: Some(i64::from(task.resources.cpu_mhz)),
                 cores: Some(0),

@@ -41,7 +41,7 @@ impl Job {
     }
 }
 
-fn text(value: Option<&String>, default: &str) -> String {
+pub(super) fn text(value: Option<&String>, default: &str) -> String {
     value.filter(|text| !text.is_empty()).map_or_else(|| default.to_owned(), Clone::clone)
 }
 
@@ -122,6 +122,8 @@ impl Conversion {
             groups,
             meta: texts(job.meta.as_ref()),
             launch: self.launch(job),
+            affinities: self.affinities("", job.affinities.as_ref()),
+            spreads: self.spreads("", job.spreads.as_ref()),
             id,
         }
     }
@@ -155,6 +157,8 @@ impl Conversion {
             shutdown_delay_ms: self.ms(&format!("{path}.shutdown_delay"), group.shutdown_delay, 0),
             migrate: self.migrate(&path, kind, &[&job.migrate, &group.migrate]),
             scaling: self.scaling(&path, group),
+            affinities: self.affinities(&path, group.affinities.as_ref()),
+            spreads: self.spreads(&path, group.spreads.as_ref()),
             name,
         }
     }
@@ -215,6 +219,7 @@ impl Conversion {
                 task.dispatch_payload.as_ref().and_then(|payload| payload.file.as_ref()),
                 "",
             ),
+            affinities: self.affinities(&path, task.affinities.as_ref()),
             name,
         }
     }
@@ -229,12 +234,8 @@ impl Conversion {
         made
     }
 
-    fn constraint(&mut self, field: &str, one: &Constraint) -> Option<Demand> {
-        let word = text(one.operand.as_ref(), "=");
-        if matches!(word.as_str(), "distinct_property" | "semver" | "set_contains_any") {
-            self.wrong(format!("{field}.operator"), unsupported::refusal(&word));
-            return None;
-        }
+    pub(super) fn operator(&mut self, field: &str, word: Option<&String>) -> Option<Operator> {
+        let word = text(word, "=");
         let Some(operator) = Operator::parse(&word) else {
             let names = Operator::NAMES.iter().map(|&(name, _)| name);
             let hint = nearest(&word, names.clone()).map_or_else(
@@ -247,6 +248,11 @@ impl Conversion {
             );
             return None;
         };
+        Some(operator)
+    }
+
+    fn constraint(&mut self, field: &str, one: &Constraint) -> Option<Demand> {
+        let operator = self.operator(field, one.operand.as_ref())?;
         let (left, right) = (text(one.left.as_ref(), ""), text(one.right.as_ref(), ""));
         if operator != Operator::DistinctHosts {
             return Some(Demand { left, operator, right });

@@ -59,8 +59,6 @@ pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
     Refusals { path: "", list }.each(&[
         ("all_at_once", job.all_at_once == Some(true)),
         ("node_pool", is_text(job.node_pool.as_ref(), &["default", "all"])),
-        ("affinity", asks(&job.affinities)),
-        ("spread", asks(&job.spreads)),
         ("multiregion", asks(&job.multiregion)),
         ("ui", asks(&job.ui)),
         ("consul_token", is_text(job.consul_token.as_ref(), &[])),
@@ -88,6 +86,19 @@ pub(super) fn of_kind(job: &Job, kind: JobKind, list: &mut Vec<Problem>) {
             list.push(Problem { field: format!("{of}reschedule"), why });
         }
     }
+    let groups = job.task_groups.iter().flatten().map(|group| {
+        let path = format!("group[{}].", group.name.as_deref().unwrap_or_default());
+        (path, asks(&group.affinities), asks(&group.spreads))
+    });
+    let of_job = (String::new(), asks(&job.affinities), asks(&job.spreads));
+    for (path, has_affinities, has_spreads) in core::iter::once(of_job).chain(groups) {
+        for (block, is_there) in [("affinity", has_affinities), ("spread", has_spreads)] {
+            if is_there {
+                let why = format!("a {name} job runs on every node, so it has no choice: drop it");
+                list.push(Problem { field: format!("{path}{block}"), why });
+            }
+        }
+    }
 }
 
 /// Newer Nomads write a policy of nothing for such jobs.
@@ -100,8 +111,6 @@ fn reschedules(policy: &ReschedulePolicy) -> bool {
 /// Everything of the group at `path`.
 pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
     Refusals { path, list }.each(&[
-        ("affinity", asks(&group.affinities)),
-        ("spread", asks(&group.spreads)),
         ("service", asks(&group.services)),
         ("stop_after_client_disconnect", is_ns(group.stop_after_client_disconnect)),
         ("max_client_disconnect", is_ns(group.max_client_disconnect)),
@@ -144,7 +153,6 @@ fn of_network(network: &Network, path: &str, list: &mut Vec<Problem>) {
 /// Everything of the task at `path`.
 pub(super) fn of_task(task: &Task, path: &str, list: &mut Vec<Problem>) {
     Refusals { path, list }.each(&[
-        ("affinity", asks(&task.affinities)),
         ("kind", is_text(task.kind.as_ref(), &[])),
         ("lifecycle", asks(&task.lifecycle)),
         ("service", asks(&task.services)),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use drover_core::limits::SERVERS_MAX;
 use drover_core::raft::Priority;
+use drover_core::types::{Algorithm, Preemption, SchedulerConfig};
 
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
@@ -14,7 +15,7 @@ use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
 
 /// Nomad's keys of the block `server` that have no counterpart yet.
-const SERVER_FOREIGN: [&str; 43] = [
+const SERVER_FOREIGN: [&str; 42] = [
     "authoritative_region",
     "client_introduction",
     "raft_protocol",
@@ -39,7 +40,6 @@ const SERVER_FOREIGN: [&str; 43] = [
     "non_voting_server",
     "redundancy_zone",
     "upgrade_version",
-    "default_scheduler_config",
     "plan_rejection_tracker",
     "enable_event_broker",
     "event_buffer_size",
@@ -121,6 +121,7 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
         join: join(&reader, true),
         heartbeat_grace_ms: duration_ms(&reader, "heartbeat_grace"),
         min_heartbeat_ttl_ms: duration_ms(&reader, "min_heartbeat_ttl"),
+        scheduler: reader.one("default_scheduler_config").map(scheduler),
     };
     if let Some(one) = reader.attribute("encrypt") {
         reader.wrong(
@@ -131,6 +132,42 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
     }
     reader.finish(&SERVER_FOREIGN);
     made
+}
+
+/// What is not set is as `SchedulerConfig` has it.
+fn scheduler(reader: Reader<'_>) -> SchedulerConfig {
+    let algorithm = match reader.text("scheduler_algorithm").as_deref() {
+        None | Some("" | "binpack") => Algorithm::BinPack,
+        Some("spread") => Algorithm::Spread,
+        Some(other) => {
+            if let Some(one) = reader.attribute("scheduler_algorithm") {
+                let why = format!("there is no algorithm \"{other}\"");
+                reader.wrong(&one.value_place, why, "\"binpack\" or \"spread\"");
+            }
+            Algorithm::BinPack
+        }
+    };
+    let preemption = reader.one("preemption_config").map(|inner| {
+        let is_on = |name| inner.flag(name).unwrap_or_default();
+        let preemption = Preemption {
+            system: is_on("system_scheduler_enabled"),
+            sysbatch: is_on("sysbatch_scheduler_enabled"),
+            batch: is_on("batch_scheduler_enabled"),
+            service: is_on("service_scheduler_enabled"),
+        };
+        inner.finish(&[]);
+        preemption
+    });
+    let is_on = |name| reader.flag(name).unwrap_or_default();
+    let config = SchedulerConfig {
+        algorithm,
+        preemption: preemption.unwrap_or_default(),
+        memory_oversubscription: is_on("memory_oversubscription_enabled"),
+        reject_job_registration: is_on("reject_job_registration"),
+        pause_eval_broker: is_on("pause_eval_broker"),
+    };
+    reader.finish(&["node_limit_for_feasibility_checks"]);
+    config
 }
 
 fn election_priority(reader: &Reader<'_>) -> Option<Priority> {

@@ -1,13 +1,20 @@
-//! The demands of a `version` constraint: `>= 1.2, < 2.0`, `~> 3.1`.
+//! The demands of a `version` or `semver` constraint: `>= 1.2, < 2.0`, `~> 3.1`.
 //!
 //! Invariants
 //! - what passes here the scheduler can compare.
 
+use drover_core::types::Operator;
+
 const OPERATORS: [&str; 7] = [">=", "<=", "!=", "~>", "=", ">", "<"];
 
 /// Refuse what is no comma-separated list of demands.
-pub(super) fn parse(demands: &str) -> Result<(), String> {
+pub(super) fn parse(demands: &str, comparison: Operator) -> Result<(), String> {
     for demand in demands.split(',').map(str::trim) {
+        if comparison == Operator::Semver && demand.starts_with("~>") {
+            return Err(format!(
+                "`semver` has no ~>: write \"{demand}\" as a range, or use `version`"
+            ));
+        }
         let operator = OPERATORS.iter().find(|operator| demand.starts_with(**operator));
         let version = operator.map_or(demand, |operator| demand[operator.len()..].trim());
         if !is_version(version) {

@@ -35,8 +35,11 @@ fn request(rng: &mut Entropy<'_>, (number, ends): (u64, bool), mark: u64) -> Act
             job,
             kind: if ends { JobKind::Sysbatch } else { JobKind::System },
             spread: match draw_spread(rng) {
-                // One on each node is as distinct as it gets.
-                Spread::DistinctHosts | Spread::Anywhere => Spread::Anywhere,
+                // One on each node is as distinct, and as spread, as it gets.
+                Spread::Anywhere
+                | Spread::DistinctHosts
+                | Spread::OverDatacenters
+                | Spread::RatherSecond => Spread::Anywhere,
                 Spread::OneDatacenter => Spread::OneDatacenter,
             },
             count: u64::from(rng.chance(900)),

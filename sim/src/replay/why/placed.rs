@@ -5,7 +5,7 @@
 //!   counts are those that the servers keep, and those without room are only the ones that were seen.
 use std::collections::BTreeMap;
 
-use drover_core::types::{PlacementNote, Plan, Verdict};
+use drover_core::types::{PlacementNote, Plan, ScoreParts, Verdict};
 
 use super::super::history::{At, Chosen, Planned};
 use super::Chain;
@@ -36,7 +36,8 @@ pub(super) fn choice_of(planned: Option<&Planned>, group: u16, ordinal: u32) -> 
 /// The score, and how the nodes compared.
 pub(super) fn compared(note: PlacementNote, choice: Option<&Chosen>) -> String {
     let (score, nodes) = (note.score_permille, note.nodes_evaluated);
-    let mut what = format!("score {score} of 1000; the best of {nodes} nodes");
+    let parts = note.parts.map(|parts| mean_of(&parts)).unwrap_or_default();
+    let mut what = format!("score {score} of 1000{parts}; the best of {nodes} nodes");
     let Some(Chosen { looked_at, runner_up, .. }) = choice else {
         let none = BTreeMap::new();
         what.push_str(&left_out("filtered out", note.nodes_filtered, &none));
@@ -51,6 +52,19 @@ pub(super) fn compared(note: PlacementNote, choice: Option<&Chosen>) -> String {
         None => what.push_str("; no other could take it"),
     }
     what
+}
+
+/// ` (the mean of fit 700, spread 500)`.
+fn mean_of(parts: &ScoreParts) -> String {
+    let terms = [
+        ("crowd", parts.crowd),
+        ("failed before", parts.failed_before),
+        ("affinity", parts.affinity),
+        ("spread", parts.spread),
+    ];
+    let present = terms.into_iter().filter(|(_, term)| *term != 0);
+    let words: Vec<String> = present.map(|(name, term)| format!(", {name} {term}")).collect();
+    format!(" (the mean of fit {}{})", parts.fit, words.concat())
 }
 
 fn all(counts: &BTreeMap<String, u32>) -> u32 {

@@ -57,5 +57,6 @@ pub(super) fn requests() -> Vec<Request> {
             meta_json: "{}".into(),
         },
         Request::SetNodeDrain { node: NodeId(8), spec: None, mark_eligible: true, meta: [].into() },
+        Request::SetSchedulerConfig { config: SchedulerConfig::default(), check_index: None },
     ]
 }

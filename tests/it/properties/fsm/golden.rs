@@ -47,9 +47,10 @@ fn name(command: &Command) -> &'static str {
         Command::ForcePeriodic { .. } => "force_periodic",
         Command::DispatchJob { .. } => "dispatch_job",
         Command::ScaleJob { .. } => "scale_job",
+        Command::SetSchedulerConfig { .. } => "set_scheduler_config",
     }
 }
-const VARIANTS: usize = 31;
+const VARIANTS: usize = 32;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -126,6 +127,10 @@ fn samples() -> Vec<Command> {
             message: "more".to_owned(),
             error: false,
             meta_json: "{}".to_owned(),
+        },
+        Command::SetSchedulerConfig {
+            config: SchedulerConfig { algorithm: Algorithm::Spread, ..SchedulerConfig::default() },
+            check_index: Some(Index(3)),
         },
     ]
 }

@@ -175,6 +175,8 @@ pub(crate) fn job_spec(name: &str, kind: JobKind, count: u32) -> JobSpec {
         groups: vec![group("web", kind, count)].into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 
@@ -193,6 +195,8 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         shutdown_delay_ms: 0,
         migrate: MigratePolicy::default(),
         scaling: None,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 
@@ -212,5 +216,6 @@ fn task(name: &str) -> Task {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
         payload_file: String::new(),
+        affinities: Vec::new(),
     }
 }

@@ -8,6 +8,8 @@ use drover_core::planner::View;
 use drover_core::state::State;
 use drover_core::types::*;
 
+use super::leaning::{limits, value_of};
+
 /// What is taken on one node, port by port.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Taken {
@@ -53,19 +55,21 @@ pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     });
     let tasks = group.tasks.iter().flat_map(|task| &task.constraints);
     let constraints = spec.constraints.iter().chain(&group.constraints).chain(tasks);
-    let mut others = constraints.filter(|c| c.operator != Operator::DistinctHosts);
+    let is_distinct = [Operator::DistinctHosts, Operator::DistinctProperty];
+    let mut others = constraints.filter(|c| !is_distinct.contains(&c.operator));
     let datacenter = spec.datacenters.iter().any(|dc| dc == "*" || *dc == node.spec.datacenter);
     datacenter && drivers && others.all(|constraint| holds(constraint, node))
 }
 
 /// Only what the generators of these tests write.
-fn holds(constraint: &Constraint, node: &Node) -> bool {
+pub(crate) fn holds(constraint: &Constraint, node: &Node) -> bool {
     let key = constraint.left.trim_start_matches("${").trim_end_matches('}');
     let value = match key.split_once('.') {
         Some(("attr", rest)) => node.spec.attributes.get(rest).cloned(),
         Some(("meta", rest)) => node.spec.meta.get(rest).cloned(),
         Some(("node", "unique.name")) => Some(node.spec.name.clone()),
         Some(("node", "class")) => Some(node.spec.class.clone()),
+        Some(("node", "datacenter")) => Some(node.spec.datacenter.clone()),
         other => panic!("not a target of these tests: {other:?}"),
     };
     match constraint.operator {
@@ -197,6 +201,22 @@ fn check_groups(state: &State, plan: &Plan, stopped: &BTreeSet<AllocId>) {
         if is_distinct(&group.constraints) {
             let most = on_node.iter().filter(|((_, g), _)| *g == at).map(|(_, n)| *n).max();
             assert!(most <= Some(1), "two of a group that wants distinct hosts share one");
+        }
+        for (attribute, most) in limits(&group.constraints) {
+            let mut sharing: BTreeMap<Option<String>, u32> = BTreeMap::new();
+            // What runs already may stand where it may not be placed now.
+            let is_placed = |slot| plan.placements.iter().any(|p| p.slot == slot);
+            for ((slot, _), count) in on_node.iter().filter(|((_, g), _)| *g == at) {
+                let node = state.node_at(*slot).expect("a known node");
+                let value = value_of(attribute, node);
+                assert!(value.is_some() || !is_placed(*slot), "placed without {attribute}");
+                *sharing.entry(value).or_default() += count;
+            }
+            for placement in plan.placements.iter().filter(|p| usize::from(p.group) == at) {
+                let node = state.node_at(placement.slot).expect("a known node");
+                let count = sharing.get(&value_of(attribute, node)).copied();
+                assert!(count <= Some(most), "{count:?} of {most} share {attribute}");
+            }
         }
     }
     if is_distinct(&spec.constraints) {

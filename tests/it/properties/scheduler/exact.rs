@@ -2,14 +2,16 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use drover_core::fsm::Command;
 use drover_core::rng::Rng;
-use drover_core::scheduler::score::{Against, score};
+use drover_core::scheduler::score::{Against, permille, score_with};
 use drover_core::state::State;
 use drover_core::state::fits::Amounts;
 use drover_core::types::*;
 
 use super::checker::{Taken, is_distinct, is_feasible, taken_on};
-use super::generate::{a_job, something_happens};
+use super::generate::{a_job, lean, something_happens};
+use super::leaning::{is_kept_out, terms};
 use super::{SEEDS, empty};
 
 /// A node that may be placed on, in one of the job's datacenters.
@@ -25,6 +27,7 @@ struct Look<'a> {
     spec: &'a JobSpec,
     group: &'a Group,
     ask: Capacity,
+    algorithm: Algorithm,
     nodes: BTreeMap<NodeSlot, Seen<'a>>,
 }
 
@@ -48,7 +51,8 @@ impl<'a> Look<'a> {
             (state.slot_of(node.spec.id).expect("a known node"), seen)
         });
         let ask = group.capacity().expect("a sum that fits");
-        let mut look = Self { spec, group, ask, nodes: nodes.collect() };
+        let algorithm = state.scheduler().config.algorithm;
+        let mut look = Self { spec, group, ask, algorithm, nodes: nodes.collect() };
         let other = &state.job(ahead.job).expect("a known job").newest().spec;
         for placement in &ahead.placements {
             let capacity = other.groups[usize::from(placement.group)].capacity();
@@ -59,9 +63,16 @@ impl<'a> Look<'a> {
         look
     }
 
+    /// How many of the group are on each node.
+    fn placed(&self) -> Vec<(&Node, u32)> {
+        self.nodes.values().map(|seen| (seen.node, seen.crowd)).collect()
+    }
+
+    /// Whether others of the job keep it from the node.
     fn is_crowded(&self, seen: &Seen<'_>) -> bool {
         let distinct = is_distinct(&self.spec.constraints) || is_distinct(&self.group.constraints);
-        distinct && 0 < seen.crowd
+        let kept_out = || is_kept_out((self.spec, self.group), seen.node, &self.placed());
+        distinct && 0 < seen.crowd || kept_out()
     }
 
     /// What the node lacks first, in words.
@@ -93,7 +104,9 @@ impl<'a> Look<'a> {
         used.disk_mib += seen.taken.disk_mib;
         let (collisions, count) = (seen.crowd, self.group.count);
         let against = Against { collisions, count, failed_before: false };
-        Some((score(seen.node.spec.usable().into(), used, against), Reverse(slot)))
+        let terms = terms((self.spec, self.group), seen.node, &self.placed());
+        let amounts = (seen.node.spec.usable().into(), used);
+        Some((score_with(self.algorithm, amounts, against, terms), Reverse(slot)))
     }
 
     fn filtered_count(&self) -> usize {
@@ -107,8 +120,7 @@ impl<'a> Look<'a> {
         let (worth, Reverse(slot)) = best.expect("something was placed, so there is room");
         assert_eq!(placement.slot, slot, "the best, and of the best the lowest");
         let note = placement.note;
-        let permille = (u64::try_from(worth.max(0)).expect("positive") * 1_000) >> 32;
-        assert_eq!(u64::from(note.score_permille), permille);
+        assert_eq!(note.score_permille, permille(worth));
         assert_eq!(note.nodes_evaluated as usize, self.nodes.len(), "every node is evaluated");
         assert_eq!(note.nodes_filtered as usize, self.filtered_count(), "what may not be is said");
         let room = note.nodes_evaluated - note.nodes_filtered;
@@ -135,6 +147,9 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
     let (mut placed, mut failed, mut beside) = (0, 0, 0);
     for seed in 0..SEEDS {
         let (mut cluster, mut rng) = empty(seed);
+        let algorithm = if rng.chance(300) { Algorithm::Spread } else { Algorithm::BinPack };
+        let config = SchedulerConfig { algorithm, ..SchedulerConfig::default() };
+        cluster.run(Command::SetSchedulerConfig { config, check_index: None });
         for nth in 0..12_u64 {
             for _ in 0..3 {
                 something_happens(&mut cluster, &mut rng);
@@ -143,7 +158,8 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
             // One plan is under way while the next is made.
             let fresh = |rng: &mut Rng, name: &str| {
                 // The types of which each alloc has a choice.
-                let mut spec = a_job(rng, nth % 4);
+                let spec = a_job(rng, nth % 4);
+                let mut spec = if rng.chance(600) { lean(rng, spec) } else { spec };
                 spec.id = format!("{name}{nth}");
                 spec.groups.truncate(1);
                 spec.groups[0].count += 1;

@@ -87,6 +87,59 @@ pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
     spec
 }
 
+/// What it would rather have.
+pub(crate) fn lean(rng: &mut Rng, mut spec: JobSpec) -> JobSpec {
+    let attributes = [
+        "${node.datacenter}",
+        "${node.class}",
+        "${meta.rack}",
+        "${node.unique.name}",
+        "${meta.rack}",
+    ];
+    let spreads = |rng: &mut Rng| -> Vec<Spread> {
+        let count = one_of(rng, &[0, 0, 1, 1, 2]);
+        let one = |rng: &mut Rng| {
+            let attribute = one_of(rng, &attributes).to_owned();
+            let weight = u8::try_from(small(rng, 0, 100)).expect("a small number");
+            let values =
+                one_of(rng, &[vec![], vec![], vec!["dc1", "1"], vec!["big", "2", "3", "n1"]]);
+            let target = |value: &str| SpreadTarget {
+                value: value.to_owned(),
+                percent: one_of(rng, &[0, 10, 25, 25]),
+            };
+            let targets = values.into_iter().map(target).collect();
+            Spread { attribute, weight, targets }
+        };
+        (0..count).map(|_| one(rng)).collect()
+    };
+    let affinities = |rng: &mut Rng| -> Vec<Affinity> {
+        let count = one_of(rng, &[0, 0, 1, 2]);
+        let one = |rng: &mut Rng| {
+            let Constraint { left, operator, right } = one_of(
+                rng,
+                &[
+                    constraint("${meta.rack}", "=", "2"),
+                    constraint("${meta.rack}", "<", "3"),
+                    constraint("${node.datacenter}", "!=", "dc1"),
+                    constraint("${node.unique.name}", "=", "n3"),
+                    constraint("${node.class}", "=", "big"),
+                ],
+            );
+            Affinity { left, operator, right, weight: one_of(rng, &[100, 50, 7, -20, -100]) }
+        };
+        (0..count).map(|_| one(rng)).collect()
+    };
+    (spec.affinities, spec.spreads) = (affinities(rng), spreads(rng));
+    for group in &mut spec.groups {
+        (group.affinities, group.spreads) = (affinities(rng), spreads(rng));
+        if rng.chance(200) {
+            let limit = one_of(rng, &[constraint("${meta.rack}", "distinct_property", "2")]);
+            group.constraints.push(limit);
+        }
+    }
+    spec
+}
+
 fn fit_out(rng: &mut Rng, group: &mut Group) {
     group.count = small(rng, 0, 6);
     group.disk_mib = small(rng, 0, 500);
@@ -111,7 +164,8 @@ pub(crate) fn something_happens(cluster: &mut Cluster, rng: &mut Rng) {
     match rng.between(0, 11) {
         0 | 1 => {
             let nth = rng.between(0, 5);
-            let spec = a_job(rng, nth);
+            let plain = a_job(rng, nth);
+            let spec = if rng.chance(500) { lean(rng, plain) } else { plain };
             // Another version of a running job keeps its shape, as a user's edit would.
             match cluster.state.job_named("default", &spec.id) {
                 Some(known) if !known.stopped => {

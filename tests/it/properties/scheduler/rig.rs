@@ -421,10 +421,14 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             shutdown_delay_ms: 0,
             migrate: MigratePolicy::default(),
             scaling: None,
+            affinities: Vec::new(),
+            spreads: Vec::new(),
         }]
         .into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
+        affinities: Vec::new(),
+        spreads: Vec::new(),
     }
 }
 
@@ -453,6 +457,7 @@ fn task() -> Task {
         shutdown_delay_ms: 0,
         logs: LogLimits::default(),
         payload_file: String::new(),
+        affinities: Vec::new(),
     }
 }
 

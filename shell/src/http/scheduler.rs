@@ -1,0 +1,60 @@
+//! How the servers schedule: read and set.
+//!
+//! Invariants
+//! - with `cas`, nothing is set that was set by another since.
+use axum::body::Bytes;
+use axum::extract::State;
+use drover_core::api::{Rejection, Request};
+use drover_core::types::Index;
+use serde_json::json;
+
+use super::Shared;
+use super::answer::{self, Answer, Failure};
+use super::query::Query;
+use super::read::mark_read;
+use super::write::{body, written};
+use crate::api::scheduler::{Configuration, not_in_force};
+
+pub(super) async fn read(State(http): State<Shared>, query: Query) -> Answer {
+    let (shadow, known_leader) = http.fresh(query.freshness).await?;
+    let (index, row) = {
+        let state = shadow.read();
+        (state.index(), *state.scheduler())
+    };
+    let mut response = answer::json(&json!({
+        "SchedulerConfig": Configuration::of(&row),
+        "Index": row.modify_index.0.max(1),
+        "Warnings": not_in_force(&row.config),
+        "LastContact": 0,
+        "KnownLeader": known_leader,
+    }))?;
+    mark_read(&mut response, index, known_leader);
+    Ok(response)
+}
+
+pub(super) async fn set(State(http): State<Shared>, query: Query, bytes: Bytes) -> Answer {
+    let asked: Configuration = body(&bytes)?;
+    let config = asked.converted().map_err(Failure::bad)?;
+    let check_index = match query.number("cas")? {
+        None => None,
+        Some(index) => {
+            let index = u64::try_from(index).map_err(|_| {
+                Failure::bad(format!("cas: {index} is no index: use the ModifyIndex that was read"))
+            })?;
+            // One stands for a configuration that was never set.
+            let known = http.shadow()?.read().scheduler().modify_index;
+            Some(if known == Index(0) && index == 1 { known } else { Index(index) })
+        }
+    };
+    let warnings = not_in_force(&config);
+    match http.submit(Request::SetSchedulerConfig { config, check_index }).await {
+        Ok(applied) => written(
+            applied.index,
+            &json!({ "Updated": true, "Index": applied.index.0, "Warnings": warnings }),
+        ),
+        Err(Rejection::Conflict { index }) => {
+            written(index, &json!({ "Updated": false, "Index": index.0, "Warnings": "" }))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
