@@ -17,6 +17,7 @@
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
+//! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
@@ -57,6 +58,7 @@ pub mod election_safety;
 pub mod eval_is_settled;
 pub mod leader_commits_own_term;
 pub mod leader_completeness;
+pub mod leanings_counted;
 pub mod linearizable;
 pub mod log_matching;
 pub mod max_parallel;
@@ -109,6 +111,7 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
         named("min_healthy", min_healthy::check(tables))?;
     }
     named("one_on_each_node", one_on_each_node::check(tables))?;
+    named("leanings_counted", leanings_counted::check(tables))?;
     named("node_not_oversubscribed", node_not_oversubscribed::check(tables))
 }
 

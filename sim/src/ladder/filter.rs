@@ -75,6 +75,7 @@ impl Filter {
             | "down_only_after_ttl"
             | "stopped_for_a_reason"
             | "desired_is_running"
+            | "leanings_counted"
             | "max_parallel"
             | "min_healthy"
             | "migrate"

@@ -50,6 +50,7 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("queues_are_bounded", "no queue is longer than its bound, and no row keeps more than it may"),
     ("desired_is_running", "when all faults are over, what is wanted runs, and nothing else"),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
+    ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
     ("max_parallel", "an update replaces no more allocs at once than its policy says"),
     ("migrate", "drains take no more allocs of a group away at once than its policy says"),
     (
