@@ -202,7 +202,11 @@ impl Lane {
                 let last = self.others.pop();
                 assert!(last == Some((top.sum, top.slot)), "what is chosen is the best");
             }
-            Rank::Alone | Rank::Beside => self.remove(top.rank, (top.sum, top.slot)),
+            Rank::Alone | Rank::Beside => {
+                let first = self.pool(top.rank).heap.pop();
+                let chosen = (top.sum, Reverse(top.slot));
+                assert!(first == Some(chosen), "what is chosen is the best");
+            }
         }
     }
 }
