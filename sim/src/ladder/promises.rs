@@ -51,6 +51,10 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("desired_is_running", "when all faults are over, what is wanted runs, and nothing else"),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
     ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
+    (
+        "one_on_each_node",
+        "a system job has at most one alloc of a group on a node, and none after one that is done",
+    ),
     ("max_parallel", "an update replaces no more allocs at once than its policy says"),
     ("migrate", "drains take no more allocs of a group away at once than its policy says"),
     (

@@ -85,7 +85,7 @@ fn the_generated_logs_reach_what_matters() {
     let (mut tombstones, mut blocked, mut follow_ups, mut gone) = (0, 0, 0, 0);
     let mut restored = 0;
     let mut allocs_before = 0;
-    for seed in 0..SEEDS {
+    for seed in 0..3 * SEEDS {
         log_of(seed, |state, outcome| {
             match outcome {
                 Outcome::Applied { refused_placements: count, .. } => refused_placements += count,

@@ -88,9 +88,9 @@ pub(super) fn of_kind(job: &Job, kind: JobKind, list: &mut Vec<Problem>) {
     }
     let groups = job.task_groups.iter().flatten().map(|group| {
         let path = format!("group[{}].", group.name.as_deref().unwrap_or_default());
-        (path, asks(&group.affinities), asks(&group.spreads))
+        (path, has_any(&group.affinities), has_any(&group.spreads))
     });
-    let of_job = (String::new(), asks(&job.affinities), asks(&job.spreads));
+    let of_job = (String::new(), has_any(&job.affinities), has_any(&job.spreads));
     for (path, has_affinities, has_spreads) in core::iter::once(of_job).chain(groups) {
         for (block, is_there) in [("affinity", has_affinities), ("spread", has_spreads)] {
             if is_there {
@@ -99,6 +99,10 @@ pub(super) fn of_kind(job: &Job, kind: JobKind, list: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+fn has_any<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
 /// Newer Nomads write a policy of nothing for such jobs.

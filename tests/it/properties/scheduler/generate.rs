@@ -77,6 +77,8 @@ pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
             group.reschedule = ReschedulePolicy::default_of(kind);
             group.update.parallel_max = one_of(rng, &[0, 5]);
             group.update.stagger_ms = 5_000;
+            // A port that it has everywhere is nobody else's.
+            group.network.ports.iter_mut().for_each(|port| port.fixed = None);
         }
         if at == 0 {
             spec.groups[0] = group;
