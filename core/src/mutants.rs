@@ -222,8 +222,6 @@ mutants!(
     DrainCompleteEarly,
     /// Everything leaves a node that drains at once.
     MigrateUnpaced,
-    /// Nobody looks at drains whose deadline has come.
-    DrainDeadlineForgotten,
     /// A moment of a calendar is launched again a little later.
     PeriodicLaunchesTwice,
     /// The leader does not look at calendars.

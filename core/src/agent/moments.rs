@@ -103,8 +103,7 @@ impl Agent {
         self.enter_come(|leader, state, now| {
             let (coming, moment) = (state.drains_due(), (now, leader.clock));
             let nodes = leader.moments.drains.come(coming, moment, DRAINS_REVIEWED_MAX);
-            let is_any = !nodes.is_empty() && !planted!(DrainDeadlineForgotten);
-            is_any.then_some(Command::ReviewDrains { nodes })
+            (!nodes.is_empty()).then_some(Command::ReviewDrains { nodes })
         });
         self.enter_come(|leader, state, now| {
             let (coming, moment) = (state.launches(), (now, leader.clock));
