@@ -6,6 +6,9 @@
 use crate::plan::{Knobs, Plan};
 use crate::run::{Options, run_plan};
 
+/// Seeds with which a smaller plan is tried.
+const SEEDS_TRIED: u64 = 8;
+
 /// A smaller plan that fails by the same checker, found with at most `runs_max` runs. `None`: the plan
 /// does not fail.
 #[must_use]
@@ -14,10 +17,15 @@ pub fn shrink(plan: &Plan, options: &Options, runs_max: u64) -> Option<Plan> {
     let checker = run_plan(plan, &options).failure?.checker;
     let mut search = Search { options, checker, best: plan.clone(), runs_left: runs_max };
     search.shorten();
-    search.drop_lines();
-    search.calm_knobs();
-    search.drop_clients();
-    search.drop_servers();
+    loop {
+        let before = search.best.clone();
+        search.drop_lines();
+        search.calm_knobs();
+        search.drop_hosts();
+        if search.best == before || search.runs_left == 0 {
+            break;
+        }
+    }
     search.halve_numbers();
     search.drop_lines();
     Some(search.best)
@@ -31,8 +39,16 @@ struct Search {
 }
 
 impl Search {
-    /// Take `plan` if it still fails the same way.
+    /// Take `plan` if it still fails the same way, with this chance or another: when a line is gone, all
+    /// that comes after it is drawn for other ids, and what failed by chance may fail by another.
     fn try_plan(&mut self, plan: Plan) -> bool {
+        (0..SEEDS_TRIED).any(|nth| {
+            let seed = plan.seed.wrapping_add(nth);
+            self.try_once(Plan { seed, ..plan.clone() })
+        })
+    }
+
+    fn try_once(&mut self, plan: Plan) -> bool {
         if self.runs_left == 0 {
             return false;
         }
@@ -84,6 +100,14 @@ impl Search {
         }
     }
 
+    fn drop_hosts(&mut self) {
+        if 0 < self.best.spares && !self.best.lines.iter().any(|line| line.joins().is_some()) {
+            self.try_plan(Plan { spares: 0, ..self.best.clone() });
+        }
+        self.drop_clients();
+        self.drop_servers();
+    }
+
     fn drop_clients(&mut self) {
         while 1 < self.best.clients {
             let mut plan = self.best.clone();
@@ -111,7 +135,7 @@ impl Search {
         while line < self.best.lines.len() {
             let mut word = 1;
             while let Some(halved) = halved(&self.best, line, word) {
-                if halved.is_none_or(|plan| !self.try_plan(plan)) {
+                if halved.is_none_or(|plan| !self.try_once(plan)) {
                     word += 1;
                 }
             }

@@ -23,7 +23,7 @@ const COMMIT: &str = match option_env!("DROVER_COMMIT") {
 };
 
 /// Runs that shrinking may take.
-const SHRINK_RUNS_MAX: u64 = 500;
+const SHRINK_RUNS_MAX: u64 = 3_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimCommand {

@@ -305,7 +305,7 @@ impl World {
 
 impl Line {
     /// Who is not there before this line.
-    pub(super) const fn joins(&self) -> Option<Who> {
+    pub(crate) const fn joins(&self) -> Option<Who> {
         if let Act::Join { who } = self.act { Some(who) } else { None }
     }
 }
