@@ -314,6 +314,12 @@ impl Client {
         (self.ended.len(), self.ground.config.ended_allocs_max)
     }
 
+    /// The version as which the alloc runs here.
+    #[must_use]
+    pub fn version_of(&self, alloc: AllocId) -> Option<u64> {
+        self.allocs.get(&alloc).map(|alloc| alloc.spec.version)
+    }
+
     /// Names of the alloc's tasks; none if it is not here.
     #[must_use]
     pub fn task_names(&self, alloc: AllocId) -> Vec<String> {

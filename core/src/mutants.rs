@@ -178,6 +178,14 @@ mutants!(
     KillForgotten,
     /// A report that was lost with its server is not made again.
     ReportLostWithServer,
+    /// The scheduler does not see what the leader's own plans in flight take.
+    InFlightUnseen,
+    /// A node is not told of the version that its alloc takes as it runs.
+    UpdateNotTold,
+    /// Allocs that were found unhealthy count for a deployment's success.
+    UnhealthyCounts,
+    /// One canary less than was asked for is enough.
+    CanaryTooFew,
     /// An alloc whose node died is stopped and not replaced.
     LostNotReplaced,
     /// One alloc of the group's count is called surplus.

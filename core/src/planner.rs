@@ -52,7 +52,7 @@ impl InFlight {
             let capacity = capacities.of_group(version, placement.group)?;
             Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
         });
-        let held: Vec<Held> = held.collect();
+        let held: Vec<Held> = held.filter(|_| !planted!(InFlightUnseen)).collect();
         for one in &held {
             self.overlays.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
         }

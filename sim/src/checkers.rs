@@ -23,6 +23,8 @@
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
 //! | `migrate` | drains take no more away at once than the policy says |
 //! | `children` | a moment of a calendar, and a token, makes one child; no child beside another that must not |
+//! | `deployment_is_earned` | a version takes over when its allocs are healthy |
+//! | `plans_hold` | a leader's plan does not collide with its own others |
 //! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
 //! | `drains_end` | a drain that is called complete is, and every one with a deadline comes to be |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
@@ -50,6 +52,7 @@ pub mod alloc_runs_once;
 pub mod at_rest;
 pub mod children;
 pub mod committed_is_durable;
+pub mod deployment_is_earned;
 pub mod deployments_end;
 pub mod desired_is_running;
 pub mod down_only_after_ttl;
@@ -67,6 +70,7 @@ pub mod min_healthy;
 pub mod no_lost_write;
 pub mod node_not_oversubscribed;
 pub mod one_on_each_node;
+pub mod plans_hold;
 pub mod queues_are_bounded;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;

@@ -61,6 +61,7 @@ fn parent(job: &str, launch: Launch) -> Request {
         fixed_port: 0,
         spread: Spread::Anywhere,
         mark: 1,
+        build: 1,
         update: UpdateAsk::default(),
     });
     let spec = drover_core::types::JobSpec { launch, ..(*spec).clone() };

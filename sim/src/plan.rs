@@ -354,6 +354,8 @@ pub struct JobAsk {
     /// Makes two registrations differ.
     pub mark: u64,
     pub update: UpdateAsk,
+    /// What its tasks are made of: of two registrations that share it, the second needs no restart.
+    pub build: u64,
 }
 
 /// How a new version takes over.

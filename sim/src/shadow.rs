@@ -17,6 +17,8 @@ use drover_core::raft::{Configuration, Frame, Payload, Position, SnapshotMark};
 use drover_core::state::{Change, State};
 use drover_core::types::Index;
 
+use crate::checkers::deployment_is_earned::DeploymentIsEarned;
+use crate::checkers::plans_hold::PlansHold;
 use crate::checkers::stopped_for_a_reason::StoppedForAReason;
 use crate::checkers::{Violation, named, queues_are_bounded};
 
@@ -27,6 +29,8 @@ pub struct Folded {
     changes: Vec<Change>,
     /// Where a saved state was put in force, until somebody asks.
     restored: Vec<Index>,
+    plans: PlansHold,
+    deployments: DeploymentIsEarned,
 }
 
 /// The state after all that is committed, and what it was at the cuts.
@@ -57,7 +61,13 @@ struct Cut {
 
 impl Default for Folded {
     fn default() -> Self {
-        Self { state: Box::new(State::new()), changes: Vec::new(), restored: Vec::new() }
+        Self {
+            state: Box::new(State::new()),
+            changes: Vec::new(),
+            restored: Vec::new(),
+            plans: PlansHold::default(),
+            deployments: DeploymentIsEarned::default(),
+        }
     }
 }
 
@@ -71,12 +81,13 @@ impl Folded {
     /// `frame` was committed, as nobody had seen before. Answers whether the log is cut there.
     ///
     /// # Errors
-    /// An entry stops what it has no reason to stop, or writes a row that is too long.
+    /// An entry does what it has no reason to do, or writes a row that is too long.
     pub fn on_committed(
         &mut self,
         frame: &Frame,
         stops: &mut StoppedForAReason,
     ) -> Result<bool, Violation> {
+        self.plans.on_frame(frame);
         match &frame.payload {
             Payload::Noop | Payload::Configuration(_) => self.state.pass(frame.first),
             Payload::Commands { count, bytes } => {
@@ -97,13 +108,16 @@ impl Folded {
     ) -> Result<(), Violation> {
         stops.on_entry(&self.state, entry);
         self.changes.clear();
-        let _as_the_core_said = fsm::apply(&mut self.state, index, entry, &mut self.changes);
+        let outcome = fsm::apply(&mut self.state, index, entry, &mut self.changes);
+        named("plans_hold", self.plans.on_applied(index, entry, &outcome))?;
         for &change in &self.changes {
             if change == Change::Restored {
                 self.restored.push(index);
             }
             let reason = stops.on_applied(&self.state, index, change);
             named("stopped_for_a_reason", reason)?;
+            let earned = self.deployments.on_applied(&self.state, change);
+            named("deployment_is_earned", earned)?;
             named("queues_are_bounded", queues_are_bounded::check_row(&self.state, change))?;
         }
         Ok(())

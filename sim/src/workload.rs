@@ -19,8 +19,8 @@ use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
 
 /// The namespace of all jobs.
 pub const NAMESPACE: &str = "default";
-/// The variable in which a registration's mark stands.
-const MARK: &str = "MARK";
+/// The variable that makes two builds differ.
+const BUILD: &str = "BUILD";
 /// How long allocs of a new version must run before others follow.
 const MIN_HEALTHY_MS: u64 = 1_000;
 /// Between two steps of a system job's update.
@@ -80,7 +80,8 @@ fn group_of(ask: &JobAsk) -> Group {
         },
         reschedule: ReschedulePolicy {
             attempts: 0,
-            interval_ms: 0,
+            // The mark: without a limit nothing else looks at it, and it needs no restart.
+            interval_ms: ask.mark,
             delay_ms: 2_000,
             delay_function: DelayFunction::Constant,
             delay_ms_max: 0,
@@ -137,8 +138,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         driver: "raw_exec".into(),
         user: String::new(),
         config_json: r#"{"command":"/bin/work"}"#.into(),
-        // Two registrations differ, in a way that no update in place can hide.
-        env: BTreeMap::from([(MARK.to_owned(), ask.mark.to_string())]),
+        env: BTreeMap::from([(BUILD.to_owned(), ask.build.to_string())]),
         constraints: Vec::new(),
         resources: TaskResources {
             cpu_mhz: narrow(ask.cpu_mhz),
@@ -158,9 +158,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
 /// What tells the registration of `spec` from others.
 #[must_use]
 pub fn mark_of(spec: &JobSpec) -> u64 {
-    let task = spec.groups.first().and_then(|group| group.tasks.first());
-    let mark = task.and_then(|task| task.env.get(MARK)?.parse().ok());
-    mark.unwrap_or_default()
+    spec.groups.first().map_or(0, |group| group.reschedule.interval_ms)
 }
 
 /// The machine of the client `number`.
@@ -209,6 +207,7 @@ pub fn register_in(state: &mut State, index: u64, count: u64) {
         spread: Spread::Anywhere,
         mark: 1,
         update: UpdateAsk::default(),
+        build: 1,
     });
     let command = Command::RegisterJob { spec, check_index: None };
     let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };

@@ -8,7 +8,7 @@ use super::Agent;
 use crate::gossip::Member;
 use crate::raft::{Configuration, Feed, PeerView, Raft, Role};
 use crate::time::MonoTime;
-use crate::types::{ClusterId, Incarnation, Index, ServerId, Term};
+use crate::types::{AllocId, ClusterId, Incarnation, Index, ServerId, Term};
 use crate::wal::Written;
 
 /// An agent's standing at one moment.
@@ -75,6 +75,12 @@ impl Agent {
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The version as which this client runs an alloc; none if it does not know it.
+    #[must_use]
+    pub fn version_here(&self, alloc: AllocId) -> Option<u64> {
+        self.client.as_ref().and_then(|client| client.version_of(alloc))
     }
 
     /// Whether this server leads and has made sure of what it inherited.

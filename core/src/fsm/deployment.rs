@@ -153,8 +153,12 @@ fn evaluate(txn: &mut Txn<'_>, job: JobId) -> EvalId {
 }
 
 fn is_complete(deployment: &Deployment) -> bool {
-    let is_done =
-        |group: &DeploymentGroup| !group.awaits_promotion() && group.desired_total <= group.healthy;
+    let counted = |group: &DeploymentGroup| {
+        group.healthy + if planted!(UnhealthyCounts) { group.unhealthy } else { 0 }
+    };
+    let is_done = |group: &DeploymentGroup| {
+        !group.awaits_promotion() && group.desired_total <= counted(group)
+    };
     deployment.groups.values().all(is_done)
 }
 
@@ -165,7 +169,8 @@ fn healthy_canaries(state: &State, group: &DeploymentGroup) -> usize {
 }
 
 fn has_healthy_canaries(state: &State, group: &DeploymentGroup) -> bool {
-    usize::try_from(group.desired_canaries).is_ok_and(|all| all <= healthy_canaries(state, group))
+    let healthy = healthy_canaries(state, group) + usize::from(planted!(CanaryTooFew));
+    usize::try_from(group.desired_canaries).is_ok_and(|all| all <= healthy)
 }
 
 fn may_promote_itself(state: &State, deployment: &Deployment) -> bool {

@@ -5,13 +5,13 @@
 //! older ones run instead, and some may be missing.
 //!
 //! Invariants
-//! - what runs is asked of the drivers, not of the tables.
+//! - what runs is asked of the drivers, not of the tables, and as which version of the clients.
 use std::collections::BTreeSet;
 
 use drover_core::state::State;
 use drover_core::types::{
     AllocId, Allocation, Capacity, ClientStatus, DeploymentStatus, DesiredStatus, Group, Job,
-    JobKind, Node, NodeStatus, Operator,
+    JobKind, Node, NodeId, NodeStatus, Operator,
 };
 
 use super::Verdict;
@@ -35,6 +35,21 @@ pub fn check(state: &State, live: &BTreeSet<AllocId>) -> Verdict {
         }
     }
     check_processes(&wanted, live)
+}
+
+/// Compares the version of each alloc that runs with the one that its node knows it by.
+pub fn check_versions(state: &State, here: impl Fn(NodeId, AllocId) -> Option<u64>) -> Verdict {
+    let wanted = state.allocs().filter(|alloc| {
+        alloc.desired == DesiredStatus::Run && alloc.client_status == ClientStatus::Running
+    });
+    for alloc in wanted {
+        let (known, wanted) = (here(alloc.node, alloc.id), alloc.version);
+        if known != Some(wanted) {
+            let id = alloc.id;
+            return Err(format!("{id:?} is of version {wanted}, and its node knows {known:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn check_processes(wanted: &BTreeSet<AllocId>, live: &BTreeSet<AllocId>) -> Verdict {

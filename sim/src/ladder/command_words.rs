@@ -8,7 +8,9 @@ use drover_core::api::{Heir, Order, Rejection, Request, Response};
 use drover_core::fsm::Command;
 use drover_core::raft::Configuration;
 use drover_core::state::State;
-use drover_core::types::{AllocId, AllocUpdate, ClientStatus, Index, NodeStatus, Plan, StopReason};
+use drover_core::types::{
+    AllocId, AllocUpdate, ClientStatus, Index, NodeId, NodeStatus, Plan, StopReason,
+};
 
 use super::names::Names;
 use super::rung::Kind;
@@ -85,17 +87,7 @@ pub(super) fn of_command(
         Command::UnblockEvals { evals, reason } => {
             said("eval", format!("{} blocked evals go on: {reason}", evals.len()), Dull::Never)
         }
-        Command::UpdateAllocs { node, updates } => {
-            for update in updates {
-                learn(names, state, update.id);
-            }
-            let text = format!("{} reports {}", names.node(*node), of_updates(updates, names));
-            let mut said = said("report", text, Dull::Never);
-            for update in updates {
-                said = said.of_alloc(names, update.id);
-            }
-            said
-        }
+        Command::UpdateAllocs { node, updates } => of_report(*node, updates, (state, names)),
         Command::CollectGarbage { .. } => {
             said("garbage", "garbage is collected".into(), Dull::Never)
         }
@@ -188,6 +180,20 @@ fn of_plan(plan: &Plan, index: Index, (state, names): (Option<&State>, &mut Name
         said = said.of_alloc(names, alloc);
     }
     said
+}
+
+/// What came of the allocs of a node.
+fn of_report(
+    node: NodeId,
+    updates: &[AllocUpdate],
+    (state, names): (Option<&State>, &mut Names),
+) -> Said {
+    for update in updates {
+        learn(names, state, update.id);
+    }
+    let text = format!("{} reports {}", names.node(node), of_updates(updates, names));
+    let said = Said::new(Kind::Commit, "report", text, Dull::Never);
+    updates.iter().fold(said, |said, update| said.of_alloc(names, update.id))
 }
 
 const fn of_reason(reason: StopReason) -> &'static str {

@@ -59,6 +59,7 @@ impl Plan {
         everywhere::draw(&mut rng.fork("everywhere"), size, JOBS, &mut lines);
         drains::draw(&mut rng.fork("drains"), size, &mut lines);
         launches::draw(&mut rng.fork("launches"), size, JOBS, &mut lines);
+        updates::draw_builds(&mut rng.fork("builds"), &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
@@ -297,6 +298,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
             fixed_port: if rng.chance(150) { rng.between(8_080, 8_082) } else { 0 },
             mark,
             update: UpdateAsk::default(),
+            build: mark,
         }),
         45..=54 => Act::StopJob { job, purge: rng.chance(300) },
         55..=61 => Act::Evaluate { job },

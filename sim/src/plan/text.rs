@@ -133,11 +133,15 @@ impl fmt::Display for Act {
 
 impl fmt::Display for JobAsk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job, count, tasks, cpu_mhz, memory_mib, ports, fixed_port, mark, .. } = self;
+        let Self { job, count, tasks, cpu_mhz, memory_mib, ports, fixed_port, mark, build, .. } =
+            self;
         let kind = kind_word(self.kind);
         write!(f, "{job} {kind} {} count={count} tasks={tasks} ", spread_word(self.spread))?;
         write!(f, "cpu={cpu_mhz} memory={memory_mib} ports={ports} ")?;
         write!(f, "fixed={fixed_port} mark={mark}")?;
+        if build != mark {
+            write!(f, " build={build}")?;
+        }
         if self.update == UpdateAsk::default() {
             return Ok(());
         }
@@ -394,6 +398,10 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         Spread::RatherSecond,
     ];
     let number = |word: &str, name: &str| word.strip_prefix(name)?.parse().ok();
+    let mark = number(mark, "mark=")?;
+    // Where nothing is said each registration is a build of its own.
+    let build = update.first().and_then(|word| number(word, "build="));
+    let update = if build.is_some() { &update[1..] } else { update };
     Some(JobAsk {
         job: job.into(),
         kind: KINDS.into_iter().find(|&known| kind_word(known) == kind)?,
@@ -404,8 +412,9 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         memory_mib: number(memory, "memory=")?,
         ports: number(ports, "ports=")?,
         fixed_port: number(fixed, "fixed=")?,
-        mark: number(mark, "mark=")?,
+        mark,
         update: read_update(update)?,
+        build: build.unwrap_or(mark),
     })
 }
 

@@ -6,7 +6,7 @@ use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
-use crate::checkers::{Violation, at_rest};
+use crate::checkers::{Violation, at_rest, desired_is_running, named};
 use crate::clock::Moment;
 use crate::network::{HostId, Weather};
 
@@ -81,6 +81,11 @@ impl World {
             PeerId::Client(node) => Some((&*host.name, node)),
             PeerId::Server(_) => None,
         });
-        at_rest::check_tables(tables, clients, &self.checkers)
+        at_rest::check_tables(tables, clients, &self.checkers)?;
+        let here = |node, alloc| {
+            let host = self.host_of(PeerId::Client(node))?;
+            self.hosts[host.0].agent.as_ref()?.version_here(alloc)
+        };
+        named("desired_is_running", desired_is_running::check_versions(tables, here))
     }
 }

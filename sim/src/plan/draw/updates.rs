@@ -3,9 +3,10 @@
 //! Invariants
 //! - requests are what they were without it, but for their update policies.
 use drover_core::types::JobKind;
+use std::collections::BTreeMap;
 
 use crate::plan::entropy::Entropy;
-use crate::plan::{Act, Line, Promotion, Steering, UpdateAsk};
+use crate::plan::{Act, JobAsk, Line, Promotion, Steering, UpdateAsk};
 
 use super::Size;
 
@@ -32,6 +33,19 @@ pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, jobs: u64, lines: &mut Vec
         };
         lines.push(Line { at_ms, act: Act::Steer { job, how } });
         at_ms += rng.between(1, 2 * gap_ms);
+    }
+}
+
+/// Some registrations change only what needs no restart: how many, where, and the policies.
+pub(super) fn draw_builds(rng: &mut Entropy<'_>, lines: &mut [Line]) {
+    let mut last: BTreeMap<String, JobAsk> = BTreeMap::new();
+    for line in lines {
+        let Act::Register(ask) = &mut line.act else { continue };
+        if let Some(known) = last.get(&ask.job).filter(|_| rng.chance(300)) {
+            let JobAsk { count, spread, mark, update, .. } = *ask;
+            *ask = JobAsk { count, spread, mark, update, ..known.clone() };
+        }
+        last.insert(ask.job.clone(), ask.clone());
     }
 }
 
