@@ -94,6 +94,7 @@ mod tests {
             fixed_port: 0,
             spread: Spread::Anywhere,
             mark: 1,
+            build: 1,
             update: UpdateAsk { parallel: 0, canaries: 0, promotion: Promotion::Operator },
         });
         let nodes = vec![node_id(1)];
