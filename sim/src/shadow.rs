@@ -109,7 +109,7 @@ impl Folded {
         stops.on_entry(&self.state, entry);
         self.changes.clear();
         let outcome = fsm::apply(&mut self.state, index, entry, &mut self.changes);
-        named("plans_hold", self.plans.on_applied(index, entry, &outcome))?;
+        named("plans_hold", self.plans.on_applied(&self.state, (index, entry), &outcome))?;
         for &change in &self.changes {
             if change == Change::Restored {
                 self.restored.push(index);

@@ -67,14 +67,20 @@ fn check(state: &State, deployment: &Deployment, before: Option<&Seen>) -> Verdi
             let canaries = group.placed_canaries.iter().filter_map(|&id| state.alloc(id));
             let healthy = canaries.filter(|alloc| alloc.is_healthy()).count();
             if healthy < group.desired_canaries as usize {
-                let (id, wanted) = (deployment.id, group.desired_canaries);
+                let (what, wanted) = (called(state, deployment), group.desired_canaries);
                 return Err(format!(
-                    "{name} of {id:?} is promoted with {healthy} healthy canaries of {wanted}"
+                    "{name} of {what} is promoted with {healthy} healthy canaries of {wanted}"
                 ));
             }
         }
     }
     Ok(())
+}
+
+/// The deployment as people call it.
+fn called(state: &State, deployment: &Deployment) -> String {
+    let job = state.job(deployment.job).map_or("?", |job| &job.newest().spec.id);
+    format!("the deployment of {job}, version {},", deployment.version)
 }
 
 fn check_won(
@@ -88,12 +94,12 @@ fn check_won(
             && state.group_name(alloc) == Some(name)
     };
     let healthy = state.allocs_of_job(deployment.job).filter(is_counted).count();
-    let (id, wanted) = (deployment.id, group.desired_total);
+    let (what, wanted) = (called(state, deployment), group.desired_total);
     if group.awaits_promotion() {
-        return Err(format!("{id:?} is successful, and {name} still waits to be promoted"));
+        return Err(format!("{what} is successful, and {name} still waits to be promoted"));
     }
     if wanted as usize <= healthy {
         return Ok(());
     }
-    Err(format!("{id:?} is successful with {healthy} healthy allocs of {name}, and wants {wanted}"))
+    Err(format!("{what} is successful with {healthy} healthy allocs of {name}, and wants {wanted}"))
 }

@@ -45,8 +45,9 @@ pub fn check_versions(state: &State, here: impl Fn(NodeId, AllocId) -> Option<u6
     for alloc in wanted {
         let (known, wanted) = (here(alloc.node, alloc.id), alloc.version);
         if known != Some(wanted) {
+            let known = known.map_or("not at all".into(), |known| format!("as version {known}"));
             let id = alloc.id;
-            return Err(format!("{id:?} is of version {wanted}, and its node knows {known:?}"));
+            return Err(format!("{id:?} is of version {wanted}, and its node knows it {known}"));
         }
     }
     Ok(())

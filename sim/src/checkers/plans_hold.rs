@@ -5,6 +5,7 @@
 //! - what a plan could not have known excuses it: any other entry, and plans of leaders before.
 use drover_core::fsm::{Command, Entry, Outcome};
 use drover_core::raft::Frame;
+use drover_core::state::State;
 use drover_core::types::{Index, Term};
 
 use super::Verdict;
@@ -25,8 +26,13 @@ impl PlansHold {
         }
     }
 
-    /// `entry` was applied at `index`.
-    pub fn on_applied(&mut self, index: Index, entry: &Entry, outcome: &Outcome) -> Verdict {
+    /// `entry` was applied at `index`, which made `state`.
+    pub fn on_applied(
+        &mut self,
+        state: &State,
+        (index, entry): (Index, &Entry),
+        outcome: &Outcome,
+    ) -> Verdict {
         let Command::ApplyPlan(plan) = &entry.command else {
             self.known_since = index;
             return Ok(());
@@ -35,10 +41,11 @@ impl PlansHold {
             Outcome::Applied { refused_placements: refused @ 1.., .. }
                 if self.known_since <= plan.based_on =>
             {
-                let (at, eval, made) = (index.0, plan.eval, plan.based_on.0);
+                let job = state.job(plan.job).map_or("?", |job| &job.newest().spec.id);
+                let (at, made) = (index.0, plan.based_on.0);
                 Err(format!(
-                    "{refused} placements of the plan of {eval:?} at {at} do not hold, and since {made}, \
-                     where it was made, the leader has entered nothing but plans"
+                    "entry {at}, a plan for {job}, finds no room for {refused} of its placements. It was \
+                     made when {made} was applied, and nothing came since but other plans of the same leader"
                 ))
             }
             Outcome::Applied { .. } | Outcome::Refused(_) | Outcome::Repeated { .. } => Ok(()),

@@ -216,7 +216,13 @@ pub(super) fn of_updates(updates: &[AllocUpdate], names: &Names) -> String {
         ClientStatus::Failed => "FAILED",
         ClientStatus::Lost => "lost",
     };
-    list(updates.iter().map(|u| format!("{} {}", names.alloc(u.id), word(u.status))).collect())
+    let health = |update: &AllocUpdate| match update.health.map(|health| health.healthy) {
+        Some(true) => " and healthy",
+        Some(false) => " and UNHEALTHY",
+        None => "",
+    };
+    let told = |u: &AllocUpdate| format!("{} {}{}", names.alloc(u.id), word(u.status), health(u));
+    list(updates.iter().map(told).collect())
 }
 
 /// Who votes.
