@@ -50,7 +50,10 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("queues_are_bounded", "no queue is longer than its bound, and no row keeps more than it may"),
     ("deployment_is_earned", "a version takes over only when enough of its allocs are healthy"),
     ("plans_hold", "what a leader plans has room beside what it has planned before"),
-    ("desired_is_running", "when all faults are over, what is wanted runs as wanted, and nothing else"),
+    (
+        "desired_is_running",
+        "when all faults are over, what is wanted runs as wanted, and nothing else",
+    ),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
     ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
     (
