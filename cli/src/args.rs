@@ -156,6 +156,17 @@ pub(crate) fn is_plan(argv: &[OsString]) -> bool {
 /// Flags that are on by default have another name for off.
 const OFF: [(&str, &str); 1] = [("diff", "--no-diff")];
 
+/// Flags that change what is kept: switched off is not the same as not said.
+const SAID: [&str; 7] = [
+    "memory-oversubscription",
+    "pause-eval-broker",
+    "preempt-batch-scheduler",
+    "preempt-service-scheduler",
+    "preempt-sysbatch-scheduler",
+    "preempt-system-scheduler",
+    "reject-job-registration",
+];
+
 /// One argument; a flag that is switched off is left out.
 fn flag(text: &str) -> Option<OsString> {
     let Some(name) = text.strip_prefix('-') else { return Some(text.into()) };
@@ -165,6 +176,7 @@ fn flag(text: &str) -> Option<OsString> {
     }
     let (word, value) = match name.split_once('=') {
         Some((word, "true")) => (word, None),
+        Some((word, "false")) if SAID.contains(&word) => (word, Some("false")),
         Some((word, "false")) => {
             return OFF.iter().find(|(on, _)| *on == word).map(|(_, off)| (*off).into());
         }
@@ -197,6 +209,9 @@ mod tests {
     fn one_dash_before_a_long_flag_becomes_two() {
         for (typed, meant) in [
             ("drover job run -detach x.hcl", "drover job run --detach x.hcl"),
+            ("drover job plan -diff=false x", "drover job plan --no-diff x"),
+            ("drover x -pause-eval-broker=false", "drover x --pause-eval-broker=false"),
+            ("drover x -pause-eval-broker=true", "drover x --pause-eval-broker"),
             ("drover run -check-index=5 -", "drover run --check-index=5 -"),
             ("drover alloc logs -f -n 5 ab", "drover alloc logs -f -n 5 ab"),
             ("drover run -var a=-b -var-file v", "drover run --var a=-b --var-file v"),
