@@ -398,7 +398,8 @@ mod tests {
             (StopReason::Updated, "it is of version 0"),
             (StopReason::NodeLost, "its node is not down"),
             (StopReason::Rescheduled, "it is Pending"),
-            (StopReason::Migrating, "its node may run allocs"),
+            (StopReason::Migrating, "nobody has asked it to leave its node"),
+            (StopReason::Drained, "no deadline of a drain has come for it"),
         ] {
             let fired = Rig::new().stop(reason).expect_err("there is no such reason");
             assert!(fired.contains(words), "{reason:?}: {fired}");
