@@ -1,4 +1,7 @@
 //! What may be asked of a client: for operators, checkers and tests.
+//!
+//! Invariants
+//! - asking changes nothing.
 use alloc::string::String;
 use alloc::vec::Vec;
 
