@@ -3,7 +3,8 @@
 //! is for (core/fsm/drain.rs).
 //!
 //! Invariants
-//! - the largest n of the versions that are kept counts: a version may have come while allocs moved.
+//! - the largest n of the versions that are kept counts: a version may have come while allocs moved;
+//! - a successor that has taken a newer version in place must prove itself anew, and counts no more.
 use std::collections::BTreeMap;
 
 use drover_core::state::State;
@@ -44,5 +45,9 @@ fn is_on_its_way(state: &State, alloc: &Allocation) -> bool {
         alloc.desired == DesiredStatus::Run && !alloc.client_status.is_terminal()
     };
     let next = alloc.next.and_then(|next| state.alloc(next));
-    runs(alloc) || next.is_some_and(|next| runs(next) && !next.is_healthy())
+    let has_arrived = |next: &Allocation| {
+        let is_as_placed = next.assign_index == next.create_index;
+        next.is_healthy() || !is_as_placed
+    };
+    runs(alloc) || next.is_some_and(|next| runs(next) && !has_arrived(next))
 }

@@ -8,13 +8,14 @@ use crate::plan::{Act, Launching, Line, Overlap};
 use super::Size;
 
 /// Seconds between two children of the calendar: all divide a minute.
-const EVERY_S: [u64; 3] = [15, 20, 30];
+const EVERY_S: [u64; 3] = [20, 30, 30];
 /// Tokens that are used again and again.
 const TOKENS: u64 = 4;
 
-/// In half of the clusters there are two jobs that make children, and somebody who asks them to.
+/// In a third of the clusters there are two jobs that make children, and somebody who asks them to: each
+/// child is a job, and looked at like any other.
 pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, jobs: u64, lines: &mut Vec<Line>) {
-    if rng.chance(500) {
+    if rng.chance(667) {
         return;
     }
     let overlap = if rng.chance(500) { Overlap::Prohibited } else { Overlap::Allowed };
@@ -25,7 +26,7 @@ pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, jobs: u64, lines: &mut Vec
     };
     ask(1_500 + rng.between(0, 10_000), "cron1", periodic);
     ask(1_500 + rng.between(0, 10_000), "feed1", Launching::Parameterized);
-    let gap_ms = rng.between(2_000, 15_000);
+    let gap_ms = rng.between(4_000, 30_000);
     let mut at_ms = 3_000 + rng.between(0, gap_ms);
     while at_ms < size.fault_ms {
         match rng.between(0, 99) {
