@@ -11,7 +11,7 @@ use super::Verdict;
 use crate::clock::Moment;
 
 /// A verdict may wait this long for its place in the log while heartbeats go on arriving.
-const SLACK_MS: u64 = 2_000;
+const SLACK_MS: u64 = 5_000;
 
 /// Who was heard where, and when.
 #[derive(Debug, Default)]

@@ -26,16 +26,16 @@ pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, jobs: u64, lines: &mut Vec
     };
     ask(1_500 + rng.between(0, 10_000), "cron1", periodic);
     ask(1_500 + rng.between(0, 10_000), "feed1", Launching::Parameterized);
-    let gap_ms = rng.between(4_000, 30_000);
+    let gap_ms = rng.between(3_000, 20_000);
     let mut at_ms = 3_000 + rng.between(0, gap_ms);
     while at_ms < size.fault_ms {
         match rng.between(0, 99) {
-            0..=54 => {
+            0..=44 => {
                 let token = if rng.chance(700) { rng.between(1, TOKENS) } else { 0 };
                 ask(at_ms, "feed1", Launching::Dispatch { token });
             }
-            55..=69 => ask(at_ms, "cron1", Launching::Force),
-            70..=89 => {
+            45..=59 => ask(at_ms, "cron1", Launching::Force),
+            60..=89 => {
                 let job = format!("job{}", rng.between(1, jobs));
                 ask(at_ms, &job, Launching::Scale { count: rng.between(0, 6) });
             }
