@@ -310,8 +310,9 @@ impl Agent {
             server.assign.on_time(now, out);
             server.requests.on_time(now, out);
             server.sightings.on_time(now, out);
-            if let Some(leader) = &mut server.leader {
-                leader.heartbeats.on_time(now, out);
+            let takes_writes = !server.raft.is_transferring();
+            if let Some(leader) = server.leader.as_mut().filter(|_| takes_writes) {
+                leader.look_for_silence(now, out);
             }
         }
         if let Some(client) = &mut self.client {
@@ -332,6 +333,8 @@ impl Agent {
         let leader = server.and_then(|server| server.leader.as_ref());
         // A leader has nobody to tell of whom it heard.
         let follower = server.filter(|server| server.leader.is_none());
+        let takes_writes = server.is_some_and(|server| !server.raft.is_transferring());
+        let writer = leader.filter(|_| takes_writes);
         let deadlines = [
             ("wal", self.disk.as_ref().and_then(|disk| disk.quiet_at)),
             ("raft", server.and_then(|server| server.raft.next_deadline())),
@@ -339,7 +342,7 @@ impl Agent {
             ("assign", server.and_then(|server| server.assign.next_deadline())),
             ("requests", server.and_then(|server| server.requests.next_deadline())),
             ("sightings", follower.and_then(|server| server.sightings.next_deadline())),
-            ("heartbeat", leader.and_then(|leader| leader.heartbeats.next_deadline())),
+            ("heartbeat", writer.and_then(Leader::silence_deadline)),
             ("broker", leader.and_then(|leader| leader.next_deadline(self.now))),
             ("client", self.client.as_ref().and_then(|client| client.next_deadline())),
         ];

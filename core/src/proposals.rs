@@ -60,8 +60,13 @@ impl Proposals {
     /// Whether a frame should be proposed now.
     #[must_use]
     pub fn has_batch(&self) -> bool {
-        let has_window = self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT;
-        !self.waiting.is_empty() && (has_window || planted!(FramesUnbounded))
+        !self.waiting.is_empty() && (self.has_window() || planted!(FramesUnbounded))
+    }
+
+    /// Whether one more entry need not wait for those before it.
+    #[must_use]
+    pub fn has_window(&self) -> bool {
+        self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT
     }
 
     /// What waits for a frame.

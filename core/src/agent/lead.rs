@@ -177,6 +177,23 @@ impl Leader {
         until.into_iter().chain(garbage).chain(moment).min()
     }
 
+    /// Call silent nodes down, if the log takes that at once: while a verdict waited, its node might be
+    /// heard, and nobody could take it back.
+    pub(super) fn look_for_silence(
+        &mut self,
+        now: MonoTime,
+        out: &mut impl Emit<heartbeat::Output>,
+    ) {
+        if self.proposals.has_window() {
+            self.heartbeats.on_time(now, out);
+        }
+    }
+
+    /// When there is next somebody to call down. Without a window whoever opens it looks again.
+    pub(super) fn silence_deadline(&self) -> Option<MonoTime> {
+        self.heartbeats.next_deadline().filter(|_| self.proposals.has_window())
+    }
+
     fn has_work(&self) -> bool {
         let has_room = self.in_flight.len() < self.config.plans_in_flight_max;
         self.is_open() && !self.is_paused && has_room && self.broker.is_ready()

@@ -10,8 +10,8 @@ use drover_core::types::{NodeId, ServerId};
 use super::Verdict;
 use crate::clock::Moment;
 
-/// A verdict may wait this long for its place in the log while heartbeats go on arriving.
-const SLACK_MS: u64 = 5_000;
+/// How wrong the leader's clock may go in that time.
+const SLACK_MS: u64 = 1_000;
 
 /// Who was heard where, and when.
 #[derive(Debug, Default)]
