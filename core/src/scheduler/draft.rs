@@ -326,8 +326,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The job is to be looked at again at that moment, unless somebody does so before.
-    pub(super) fn go_on_at(&mut self, due: Option<WallTime>) {
-        let Some(due) = due else { return };
+    pub(super) fn go_on_at(&mut self, due: WallTime) {
         let is_waited_for = self.view.state.pending_evals_of_job(self.eval.job).any(|other| {
             let is_step = other.trigger == Trigger::RollingUpdate && other.id != self.eval.id;
             is_step && other.wait_until.is_some_and(|at| at <= due.plus_ms(SLACK_MS))

@@ -38,6 +38,9 @@ use crate::types::{
     StopReason, Trigger,
 };
 
+/// Between two looks at an update that waits for others to end.
+const STEP_MS_MIN: u64 = 1_000;
+
 /// How an alloc stands towards its node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Standing {
@@ -329,7 +332,9 @@ fn fill_group<'a>(
     let mut allowed = pace.allowed(group);
     for (slot, old) in updates {
         if allowed == 0 {
-            draft.go_on_at(pace.first_due);
+            // Whoever is ending may do so where nobody looks at the job again.
+            let stagger_ms = group.update.stagger_ms.max(STEP_MS_MIN);
+            draft.go_on_at(pace.first_due.unwrap_or_else(|| now.plus_ms(stagger_ms)));
             return;
         }
         if draft.spend(1) == 0 {
