@@ -8,6 +8,7 @@
 //! | `remove job JOB`, `remove job JOB in NAMESPACE` | the job is stopped |
 //!
 //! A node is meant by its name or by the beginning of its ID.
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use drover_core::fsm::Command;
 use drover_core::limits::ROWS_PER_COMMAND_MAX;
 use drover_core::state::State;
-use drover_core::types::{DesiredStatus, Node, NodeId, NodeSpec, NodeStatus};
+use drover_core::types::{DrainDeadline, DrainSpec, Node, NodeId, NodeSpec, NodeStatus};
 
 /// What is understood, for whoever wrote something else.
 const FORMS: &str = "drain NODE, lose NODE, lose dc=DATACENTER, lose class=CLASS, \
@@ -94,11 +95,9 @@ impl Supposition {
         match self {
             Self::Drain(node) => {
                 let node = find(state, node)?.spec.id;
-                let runs = state.allocs_of_node(node).filter(|a| a.desired == DesiredStatus::Run);
-                let live = runs.filter(|alloc| !alloc.client_status.is_terminal());
-                let stops = live.map(|alloc| Command::StopAlloc { alloc: alloc.id });
-                let closed = Command::SetNodeEligible { node, eligible: false };
-                Ok(std::iter::once(closed).chain(stops).collect())
+                let spec = DrainSpec { deadline: DrainDeadline::Force, ignore_system: false };
+                let (spec, meta) = (Some(spec), BTreeMap::new());
+                Ok(vec![Command::SetNodeDrain { node, spec, mark_eligible: false, meta }])
             }
             Self::Lose(which) => {
                 let nodes = which.find(state)?;
