@@ -82,7 +82,7 @@ impl Preference for WorstFit {
 
     #[inline]
     fn cost(&self, share: u64) -> u64 {
-        power_of_ten(share)
+        BestFit.cost(share)
     }
 
     #[inline]
@@ -96,9 +96,8 @@ impl Preference for WorstFit {
 #[must_use]
 pub fn fit(algorithm: Algorithm, total: Amounts, used: Amounts) -> i64 {
     let left = total.left_after(used);
-    let (cpu, memory) =
-        (share(left.cpu_mhz, total.cpu_mhz), share(left.memory_mib, total.memory_mib));
-    let cost = power_of_ten(cpu) + power_of_ten(memory);
+    let cost = BestFit.cost(share(left.cpu_mhz, total.cpu_mhz))
+        + BestFit.cost(share(left.memory_mib, total.memory_mib));
     match algorithm {
         Algorithm::BinPack => BestFit.worth(cost),
         Algorithm::Spread => WorstFit.worth(cost),
