@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - what a client reports moves an alloc along its table, and a task that is dead stays dead;
-//! - a report that another has overtaken changes nothing;
+//! - a report that another has overtaken changes nothing, nor does one of a client that has forgotten how
+//!   the alloc ended;
 //! - a report about an alloc of another node changes nothing;
 //! - an alloc that ends without having been asked to is followed by an evaluation of its job, unless
 //!   it is a batch alloc that completed, or one of a system job that failed: another node is no way out;
@@ -91,7 +92,10 @@ pub(super) fn update(
 /// The alloc as the report has it; `None` when the report says nothing new or cannot be true.
 fn merge(state: &State, before: &Allocation, report: &AllocUpdate) -> Option<Allocation> {
     let (from, to) = (before.client_status, report.status);
-    if (from != to && !from.may_become(to)) || is_overtaken(&before.tasks, &report.tasks) {
+    // A client that has forgotten the alloc can say no more than that it does not run.
+    let is_known_better = from == to && from.is_terminal() && report.tasks.is_empty();
+    let is_possible = from == to || from.may_become(to);
+    if is_known_better || !is_possible || is_overtaken(&before.tasks, &report.tasks) {
         return None;
     }
     let mut after = before.clone();

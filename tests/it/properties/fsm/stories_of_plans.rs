@@ -404,6 +404,24 @@ fn a_difference_holds_only_what_changed_for_the_node() {
 }
 
 #[test]
+fn who_has_forgotten_how_an_alloc_ended_changes_nothing() {
+    let mut world = World::with_nodes(1);
+    let (_, allocs) = world.place(service("web", 2), &[0, 0]);
+    let report = |world: &mut World, id, status, description: &str| {
+        let (description, tasks) = (description.to_owned(), BTreeMap::new());
+        let update = AllocUpdate { id, status, description, tasks, health: None };
+        world.run(Command::UpdateAllocs { node: NodeId(1), updates: vec![update] });
+    };
+    report(&mut world, allocs[0], ClientStatus::Complete, "all is well");
+    report(&mut world, allocs[0], ClientStatus::Complete, "not known here");
+    assert!(world.changes.is_empty(), "it has ended, and how is known");
+    assert_eq!(world.alloc(allocs[0]).client_description, "all is well");
+    report(&mut world, allocs[1], ClientStatus::Lost, "its node is down");
+    report(&mut world, allocs[1], ClientStatus::Complete, "not known here");
+    assert_eq!(world.alloc(allocs[1]).client_status, ClientStatus::Complete, "it was in doubt");
+}
+
+#[test]
 fn a_report_that_another_has_overtaken_changes_nothing() {
     let mut world = World::with_nodes(1);
     let (_, allocs) = world.place(service("web", 1), &[0]);
