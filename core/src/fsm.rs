@@ -44,6 +44,7 @@ use crate::types::{
     AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
     NodeId, NodeSpec, NodeStatus, Plan, SchedulerConfig,
 };
+pub use drain::DRAIN_GIVEN_UP;
 
 /// Longest text for people (a reason, a description) that a row keeps: a few lines.
 pub const TEXT_BYTES_MAX: usize = 512;

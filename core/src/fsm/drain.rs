@@ -35,6 +35,9 @@ use crate::types::{
     JobKind, LastDrain, Migration, Node, NodeId, NodeStatus, NodeSubsystem, Trigger,
 };
 
+/// What a node's history says when its drain ended without the word of its client.
+pub const DRAIN_GIVEN_UP: &str = "Node drain complete: the node is down and its allocs are lost";
+
 /// When allocs of a job leave a node that drains.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Turn {
@@ -273,7 +276,7 @@ fn complete(txn: &mut Txn<'_>, id: NodeId) {
     let is_lost = |alloc: &Allocation| alloc.client_status == ClientStatus::Lost;
     let has_lost = txn.state().allocs_of_node(id).any(is_lost);
     let words = if node.status == NodeStatus::Down && has_lost {
-        "Node drain complete: the node is down and its allocs are lost"
+        DRAIN_GIVEN_UP
     } else {
         "Node drain complete"
     };

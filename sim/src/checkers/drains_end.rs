@@ -1,16 +1,18 @@
 //! ∀ drain: when it is called complete, no process lives on the node of an alloc that the tables know,
-//! unless the node is down and the alloc was given up as lost; after healing, ◇: no drain with a deadline goes on — whoever is told that a
-//! node is empty switches it off (core/fsm/drain.rs).
+//! unless the node was down and the alloc was given up as lost; after healing, ◇: no drain with a deadline
+//! goes on — whoever is told that a node is empty switches it off (core/fsm/drain.rs).
 //!
 //! Invariants
 //! - what lives is asked of the drivers, not of the tables;
 //! - each completion is looked at once, when the first server applies it: later there may be new work.
 use std::collections::BTreeSet;
 
+use drover_core::fsm::DRAIN_GIVEN_UP;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    AllocId, ClientStatus, DesiredStatus, DrainStatus, Index, JobKind, NodeId, NodeStatus,
+    AllocId, ClientStatus, DesiredStatus, DrainStatus, Index, JobKind, Node, NodeId, NodeStatus,
+    NodeSubsystem,
 };
 
 use super::Verdict;
@@ -53,7 +55,8 @@ impl DrainsEnd {
 }
 
 fn check_empty(state: &State, node: NodeId, live: &BTreeSet<AllocId>) -> Verdict {
-    let is_down = state.node(node).is_some_and(|node| node.status == NodeStatus::Down);
+    let is_down =
+        state.node(node).is_some_and(|node| node.status == NodeStatus::Down || gave_up(node));
     let mut there = state.allocs_of_node(node);
     let runs = there.find(|alloc| {
         let is_given_up = is_down && alloc.client_status == ClientStatus::Lost;
@@ -66,6 +69,13 @@ fn check_empty(state: &State, node: NodeId, live: &BTreeSet<AllocId>) -> Verdict
         let (id, status) = (alloc.id, alloc.client_status);
         Err(format!("{node:?} is called empty, and {id:?} runs there ({status:?})"))
     })
+}
+
+/// Whether the last drain ended because the node was down; it may be back since, within one batch of
+/// entries.
+fn gave_up(node: &Node) -> bool {
+    let last = node.events.iter().rfind(|event| event.subsystem == NodeSubsystem::Drain);
+    last.is_some_and(|event| event.message == DRAIN_GIVEN_UP)
 }
 
 /// Looks at every node when all faults are over.

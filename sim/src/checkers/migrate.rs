@@ -4,7 +4,8 @@
 //!
 //! Invariants
 //! - the largest n of the versions that are kept counts: a version may have come while allocs moved;
-//! - a successor that has taken a newer version in place must prove itself anew, and counts no more.
+//! - a successor that has taken a newer version in place must prove itself anew, and counts no more;
+//! - a successor that must leave its own node is on its way itself: both together are one.
 use std::collections::BTreeMap;
 
 use drover_core::state::State;
@@ -45,9 +46,10 @@ fn is_on_its_way(state: &State, alloc: &Allocation) -> bool {
         alloc.desired == DesiredStatus::Run && !alloc.client_status.is_terminal()
     };
     let next = alloc.next.and_then(|next| state.alloc(next));
-    let has_arrived = |next: &Allocation| {
+    let is_awaited = |next: &Allocation| {
         let is_as_placed = next.assign_index == next.create_index;
-        next.is_healthy() || !is_as_placed
+        let must_move = next.migration != Migration::None;
+        runs(next) && !next.is_healthy() && is_as_placed && !must_move
     };
-    runs(alloc) || next.is_some_and(|next| runs(next) && !has_arrived(next))
+    runs(alloc) || next.is_some_and(is_awaited)
 }
