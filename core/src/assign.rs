@@ -6,7 +6,8 @@
 //! Invariants
 //! - a node has at most one unacknowledged assignment on its way, so bursts of changes are one;
 //! - a change is told, or waits for the acknowledgement or the retry of the one before it;
-//! - what was not acknowledged within `RETRY_MS` is sent again as the full set.
+//! - what was not acknowledged within `RETRY_MS` is sent again as the full set;
+//! - a connected node is known, with or without a row: its row may come while the connection stands.
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -149,11 +150,13 @@ impl Assign {
         }
     }
 
-    /// The node's row is gone.
-    pub fn on_node_removed(&mut self, node: NodeId) {
-        if self.nodes.contains_key(&node) {
-            self.set(node, State::Disconnected);
-            self.nodes.remove(&node);
+    /// The node has no row, or none any more. A connection that stands goes on: the node may register anew over it.
+    pub fn on_node_unknown(&mut self, node: NodeId) {
+        let Some(told) = self.nodes.get_mut(&node) else { return };
+        told.acknowledged = None;
+        match told.state {
+            State::Disconnected => drop(self.nodes.remove(&node)),
+            State::UpToDate | State::InFlight { .. } => self.set(node, State::UpToDate),
         }
     }
 
@@ -304,8 +307,27 @@ mod tests {
         out.clear();
         assign.on_full_set_asked(at(11), A, &mut out);
         assert_eq!(out, [tell(None)], "it saw a gap");
-        assign.on_node_removed(A);
-        assign.on_full_set_asked(at(12), A, &mut out);
-        assert_eq!((out.len(), assign.next_deadline()), (1, None));
+    }
+
+    #[test]
+    fn a_node_that_registers_anew_over_the_same_connection_is_told_all_its_work() {
+        let mut assign = up_to_date();
+        let mut out = Vec::new();
+        assign.on_changed(at(10), A, &mut out);
+        assign.on_told(A, Index(8));
+        assign.on_node_unknown(A);
+        assert_eq!(assign.next_deadline(), None, "nothing is wanted of it");
+        out.clear();
+        assign.on_changed(at(11), A, &mut out);
+        assert_eq!(out, [tell(None)], "it is another node to the tables");
+        assign.check_invariants();
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_node_without_a_row_that_has_left() {
+        let mut assign = up_to_date();
+        assign.on_node_link(at(10), A, Link::Down, &mut Vec::new());
+        assign.on_node_unknown(A);
+        assert!(assign.nodes.is_empty());
     }
 }

@@ -97,7 +97,7 @@ impl Agent {
             match change {
                 Change::Assigned(node) => server.assign.on_changed(now, node, &mut self.pending),
                 Change::Node(node) if state.node(node).is_none() => {
-                    server.assign.on_node_removed(node);
+                    server.assign.on_node_unknown(node);
                 }
                 Change::Node(_)
                 | Change::Job(_)

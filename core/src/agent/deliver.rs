@@ -133,6 +133,9 @@ impl Agent {
                 if let Some(server) = &mut self.server {
                     let link = if up { assign::Link::Up } else { assign::Link::Down };
                     server.assign.on_node_link(self.now, node, link, &mut self.pending);
+                    if !up && server.state.node(node).is_none() {
+                        server.assign.on_node_unknown(node);
+                    }
                 }
             }
         }
