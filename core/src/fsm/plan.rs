@@ -23,7 +23,7 @@ use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
-    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobSpec, Migration, NodeId,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobKind, JobSpec, Migration, NodeId,
     NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason, Trigger,
     Verdict,
 };
@@ -52,12 +52,15 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
     if let Some(deployment) = deployment {
         deployment::note_joined(txn, deployment, &joined);
     }
+    let mut is_late = false;
     for stop in &plan.stops {
         if !(awaits_successor(stop.reason) && abandoned.contains(&stop.alloc)) {
+            is_late |= comes_too_late(txn.state(), stop);
             stop_alloc(txn, plan, stop);
         }
     }
-    let mut next = (0 < refused_placements).then(|| evaluate_again(txn, &eval)).flatten();
+    let mut next =
+        (0 < refused_placements || is_late).then(|| evaluate_again(txn, &eval)).flatten();
     match &plan.verdict {
         Verdict::More => {}
         Verdict::Done { failures, queued, later } => {
@@ -102,6 +105,15 @@ const fn awaits_successor(reason: StopReason) -> bool {
         StopReason::Updated | StopReason::Rescheduled | StopReason::Migrating => true,
         StopReason::NotNeeded | StopReason::NodeLost | StopReason::Drained => false,
     }
+}
+
+/// Whether the next alloc on the node waits for an end that has been: its report will not come again.
+fn comes_too_late(state: &State, stop: &Stop) -> bool {
+    let alloc = state.alloc(stop.alloc).filter(|alloc| alloc.desired == DesiredStatus::Run);
+    alloc.is_some_and(|alloc| {
+        let kind = state.job(alloc.job).map(|job| job.newest().spec.kind);
+        alloc.client_status.is_terminal() && kind.is_some_and(JobKind::is_on_every_node)
+    })
 }
 
 fn stop_alloc(txn: &mut Txn<'_>, plan: &Plan, stop: &Stop) {

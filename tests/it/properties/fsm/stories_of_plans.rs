@@ -131,6 +131,23 @@ fn a_stopped_alloc_holds_its_room_until_its_client_says_that_it_ended() {
     assert!(world.state.assignment(NodeId(1), None).tombstones.is_empty());
 }
 
+/// A job on every node places the next alloc when it hears that the last one has ended: if it heard that
+/// before it wished for it, nobody would look again.
+#[test]
+fn a_stop_that_comes_after_the_end_has_its_job_looked_at_again() {
+    for (kind, again) in [(JobKind::System, true), (JobKind::Service, false)] {
+        let mut world = World::with_nodes(1);
+        let (job, allocs) = world.place(JobSpec { kind, ..service("web", 1) }, &[0]);
+        let eval = evaluate(&mut world, "web");
+        let stops = stop(allocs[0], StopReason::Updated);
+        let plan = Plan { stops, ..world.empty_plan(job, eval) };
+        world.report(1, allocs[0], ClientStatus::Failed);
+        world.plan(plan);
+        let looks_again = world.state.pending_evals().any(|next| next.previous == Some(eval));
+        assert_eq!(looks_again, again, "{kind:?}");
+    }
+}
+
 #[test]
 fn an_alloc_whose_successor_was_refused_runs_on() {
     for (slot, desired) in [(0, DesiredStatus::Stop), (7, DesiredStatus::Run)] {
