@@ -20,8 +20,8 @@ use crate::state::State;
 use crate::state::txn::Txn;
 use crate::time::WallTime;
 use crate::types::{
-    AllocHealth, AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, NodeId,
-    TaskPhase, TaskState, Trigger,
+    AllocHealth, AllocId, AllocUpdate, Allocation, ClientStatus, DesiredStatus, Group, Migration,
+    NodeId, TaskPhase, TaskState, Trigger,
 };
 
 pub(super) fn stop(txn: &mut Txn<'_>, id: AllocId) -> Result<Outcome, Rejection> {
@@ -30,6 +30,8 @@ pub(super) fn stop(txn: &mut Txn<'_>, id: AllocId) -> Result<Outcome, Rejection>
     if alloc.desired == DesiredStatus::Run {
         alloc.desired = DesiredStatus::Stop;
         alloc.desired_description = "alloc was stopped by a user".to_string();
+        // Who comes for it comes because of the user, not of a drain.
+        alloc.migration = Migration::None;
         txn.put_alloc(alloc);
     }
     let made = eval::create(txn, job, Cause::of(Trigger::AllocStop));

@@ -1,7 +1,8 @@
 //! Drains: set and called off by operators, and followed entry by entry to their end.
 //!
 //! Which allocs must leave is marked in their rows (`Migration`); an evaluation then finds a place for
-//! another, and stops the old one.
+//! another, and stops the old one. Who is stopped for any other reason loses the mark: what comes after it is
+//! no move.
 //!
 //! | job | its allocs leave |
 //! |---|---|

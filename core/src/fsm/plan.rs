@@ -116,6 +116,17 @@ fn comes_too_late(state: &State, stop: &Stop) -> bool {
     })
 }
 
+/// Whether a drain is why it is stopped.
+const fn is_move(reason: StopReason) -> bool {
+    match reason {
+        StopReason::Migrating | StopReason::Drained => true,
+        StopReason::NotNeeded
+        | StopReason::Updated
+        | StopReason::NodeLost
+        | StopReason::Rescheduled => false,
+    }
+}
+
 fn stop_alloc(txn: &mut Txn<'_>, plan: &Plan, stop: &Stop) {
     let of_job = txn.state().alloc(stop.alloc).filter(|alloc| alloc.job == plan.job);
     let Some(mut alloc) = of_job.cloned() else {
@@ -134,6 +145,9 @@ fn stop_alloc(txn: &mut Txn<'_>, plan: &Plan, stop: &Stop) {
     if alloc.desired == DesiredStatus::Run {
         alloc.desired = DesiredStatus::Stop;
         alloc.desired_description = description(stop.reason).to_string();
+    }
+    if !is_move(stop.reason) {
+        alloc.migration = Migration::None;
     }
     txn.put_alloc(alloc);
 }
