@@ -188,12 +188,18 @@ impl Client {
         out: &mut impl Emit<Output>,
     ) {
         match message {
-            ServerMessage::Registered { .. } => self.servers.on_registered(at.now, from),
+            ServerMessage::Registered { index, .. } => {
+                self.servers.on_registered(at.now, from, index);
+            }
             ServerMessage::HeartbeatAck { ttl_ms } => {
                 self.servers.on_heartbeat_ack(at.now, from, ttl_ms);
                 self.ask_what_runs(from, out);
             }
-            ServerMessage::Unregistered => self.servers.on_unregistered(at.now, from),
+            ServerMessage::Unregistered => {
+                if self.servers.on_unregistered(at.now, from) {
+                    self.reports.on_server_lost();
+                }
+            }
             // As if it had not answered: another one is asked in a while.
             ServerMessage::Unavailable => {}
             ServerMessage::Assign(assignment) => self.on_assignment(at, from, assignment, out),
@@ -390,7 +396,10 @@ impl Client {
         }
         let message = match word {
             Word::Register => NodeMessage::Register { spec: Arc::clone(spec) },
-            Word::Heartbeat => NodeMessage::Heartbeat { seq: self.heard.seq },
+            Word::Heartbeat => {
+                let (seq, registered_at) = (self.heard.seq, self.servers.registered_at());
+                NodeMessage::Heartbeat { seq, registered_at }
+            }
         };
         out.emit(Output::Send { to, message });
     }

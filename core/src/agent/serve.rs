@@ -48,9 +48,9 @@ impl Agent {
                     server.requests.on_requested(now, caller, request, &mut self.pending);
                 }
             }
-            NodeMessage::Heartbeat { seq } => {
+            NodeMessage::Heartbeat { seq, registered_at } => {
                 server.assign.on_acknowledged(now, node, seq, &mut self.pending);
-                self.hear_heartbeat(node);
+                self.hear_heartbeat(node, seq.max(registered_at));
             }
             NodeMessage::Acknowledge { seq } => {
                 server.assign.on_acknowledged(now, node, seq, &mut self.pending);
@@ -67,14 +67,17 @@ impl Agent {
         }
     }
 
-    fn hear_heartbeat(&mut self, node: NodeId) {
+    /// `seen`: the last entry that the node has been told of.
+    fn hear_heartbeat(&mut self, node: NodeId, seen: Index) {
         let now = self.now;
         let ttl_ms = self.heartbeat_ttl_ms();
         let Some(server) = &mut self.server else { return };
         let status = server.state.node(node).map(|row| row.status);
+        // Who has seen less than the node cannot say that it is unknown; the leader can.
+        let is_behind = server.leader.is_none() && server.state.index() < seen;
         let answer = match status {
-            None => ServerMessage::Unregistered,
-            Some(NodeStatus::Ready | NodeStatus::Init | NodeStatus::Down) => {
+            None if !is_behind => ServerMessage::Unregistered,
+            None | Some(NodeStatus::Ready | NodeStatus::Init | NodeStatus::Down) => {
                 ServerMessage::HeartbeatAck { ttl_ms }
             }
         };
@@ -194,7 +197,9 @@ impl Agent {
         };
         let ttl_ms = self.heartbeat_ttl_ms();
         let message = match answer {
-            Ok(_) if report == 0 => ServerMessage::Registered { ttl_ms },
+            Ok(Response::Applied { index, .. }) if report == 0 => {
+                ServerMessage::Registered { ttl_ms, index }
+            }
             Ok(_) => ServerMessage::ReportAck { report },
             Err(Rejection::NotFound { .. }) => ServerMessage::Unregistered,
             Err(_) => ServerMessage::Unavailable,

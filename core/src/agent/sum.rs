@@ -115,13 +115,13 @@ fn of_message(message: &Message) -> [u64; 4] {
         Message::Cut { index, digest } => [39, index.0, low(digest.0), 0],
         Message::FromNode(said) => match said {
             NodeMessage::Register { .. } => [40, 0, 0, 0],
-            NodeMessage::Heartbeat { seq } => [41, seq.0, 0, 0],
+            NodeMessage::Heartbeat { seq, registered_at } => [41, seq.0, registered_at.0, 0],
             NodeMessage::Acknowledge { seq } => [42, seq.0, 0, 0],
             NodeMessage::AskFullSet => [43, 0, 0, 0],
             NodeMessage::Report { report, updates } => [44, *report, updates.len() as u64, 0],
         },
         Message::ToNode(said) => match said {
-            ServerMessage::Registered { ttl_ms } => [45, *ttl_ms, 0, 0],
+            ServerMessage::Registered { ttl_ms, index } => [45, *ttl_ms, index.0, 0],
             ServerMessage::HeartbeatAck { ttl_ms } => [46, *ttl_ms, 0, 0],
             ServerMessage::Unregistered => [47, 0, 0, 0],
             ServerMessage::Unavailable => [48, 0, 0, 0],

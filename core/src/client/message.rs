@@ -15,8 +15,8 @@ pub enum NodeMessage {
     /// Answered by `Registered`, or by `Unavailable`.
     Register { spec: Arc<NodeSpec> },
     /// Answered by `HeartbeatAck`, `Unregistered` or `Unavailable`. `seq` is the last assignment
-    /// that is durable on the node.
-    Heartbeat { seq: Index },
+    /// that is durable on the node, `registered_at` what `Registered` said.
+    Heartbeat { seq: Index, registered_at: Index },
     /// Assignments up to `seq` are durable on the node.
     Acknowledge { seq: Index },
     /// An assignment did not follow on what the node knows: send the full set.
@@ -28,9 +28,10 @@ pub enum NodeMessage {
 /// From a server to a client node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum ServerMessage {
-    /// The registration is committed.
+    /// The registration is the entry `index`, and committed.
     Registered {
         ttl_ms: u64,
+        index: Index,
     },
     /// The node must be heard from again within `ttl_ms`.
     HeartbeatAck {

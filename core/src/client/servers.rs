@@ -8,7 +8,8 @@
 //! Invariants
 //! - the current server is connected;
 //! - while a server is current, the next word to it has its time;
-//! - heartbeats are sent only while registered.
+//! - heartbeats are sent only while registered;
+//! - whatever servers answer, registrations that no heartbeat confirms are a second apart.
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{HEARTBEAT_TTL_MS, SERVERS_MAX};
 use crate::rng::Rng;
 use crate::time::MonoTime;
-use crate::types::ServerId;
+use crate::types::{Index, ServerId};
 
 /// How long a server may take to answer, at least and at most: by chance, so that a fleet that was
 /// left by its server does not return in step.
@@ -31,10 +32,14 @@ pub(super) struct Servers {
     up: BTreeSet<ServerId>,
     current: Option<ServerId>,
     registration: Registration,
+    /// The entry that holds the last registration.
+    registered_at: Index,
     /// When the next word is due; `None`: no server, or nothing to say yet.
     due: Option<MonoTime>,
     /// Whether the last word is still unanswered.
     is_answer_awaited: bool,
+    /// Whether a heartbeat was answered since the last registration.
+    is_confirmed: bool,
     rng: Rng,
 }
 
@@ -62,8 +67,10 @@ impl Servers {
             up: BTreeSet::new(),
             current: None,
             registration: Registration::Unknown,
+            registered_at: Index(0),
             due: None,
             is_answer_awaited: false,
+            is_confirmed: false,
             rng,
         }
     }
@@ -78,6 +85,10 @@ impl Servers {
             Registration::Done => self.current,
             Registration::Unknown | Registration::Needed | Registration::Outdated => None,
         }
+    }
+
+    pub(super) const fn registered_at(&self) -> Index {
+        self.registered_at
     }
 
     pub(super) fn on_up(&mut self, now: MonoTime, server: ServerId) {
@@ -111,15 +122,24 @@ impl Servers {
         self.due = self.current.map(|_| now);
     }
 
-    /// The servers do not know this node.
-    pub(super) fn on_unregistered(&mut self, now: MonoTime, from: ServerId) {
-        if self.registered_with() == Some(from) {
-            self.is_answer_awaited = false;
-            self.on_registration_needed(now);
+    /// The server does not know this node. One that has just registered it is behind the others: one of
+    /// them is asked, and not at once, for it may be behind as well and each registration is an entry.
+    /// Answers whether the current server was left.
+    pub(super) fn on_unregistered(&mut self, now: MonoTime, from: ServerId) -> bool {
+        if self.registered_with() != Some(from) {
+            return false;
         }
+        self.is_answer_awaited = false;
+        self.on_registration_needed(now);
+        if self.is_confirmed {
+            return false;
+        }
+        self.choose(now);
+        self.due = self.due.map(|_| now.plus_ms(self.rng.between(ANSWER_MS_MIN, ANSWER_MS_MAX)));
+        self.current != Some(from)
     }
 
-    pub(super) fn on_registered(&mut self, now: MonoTime, from: ServerId) {
+    pub(super) fn on_registered(&mut self, now: MonoTime, from: ServerId, index: Index) {
         if self.current != Some(from) || !self.is_answer_awaited {
             return;
         }
@@ -128,6 +148,8 @@ impl Servers {
             Registration::Needed => Registration::Done,
             Registration::Outdated => Registration::Needed,
         };
+        self.registered_at = index;
+        self.is_confirmed = false;
         self.is_answer_awaited = false;
         self.due = Some(now);
     }
@@ -137,6 +159,7 @@ impl Servers {
             return;
         }
         self.is_answer_awaited = false;
+        self.is_confirmed = true;
         // However odd the server's answer, a node speaks neither all the time nor never.
         let half_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100) / 2;
         let early_ms = self.rng.between(0, half_ms / 10);

@@ -108,7 +108,7 @@ fn of_node(message: &NodeMessage, names: &Names) -> Said {
             let text = format!("registers as {}", spec.name);
             Said::new(Kind::Work, "register", text, Dull::IfSaid)
         }
-        NodeMessage::Heartbeat { seq } => {
+        NodeMessage::Heartbeat { seq, .. } => {
             let text = format!("lives, has heard up to {}", seq.0);
             Said::new(Kind::Heartbeat, "beat", text, Dull::Always)
         }

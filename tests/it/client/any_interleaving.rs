@@ -211,8 +211,10 @@ impl World {
         let message = self.to_server.remove(0);
         let answer = match message {
             _ if self.rng.chance(100) => ServerMessage::Unavailable,
-            NodeMessage::Register { .. } => ServerMessage::Registered { ttl_ms: 10_000 },
-            NodeMessage::Heartbeat { seq } | NodeMessage::Acknowledge { seq } => {
+            NodeMessage::Register { .. } => {
+                ServerMessage::Registered { ttl_ms: 10_000, index: Index(self.index) }
+            }
+            NodeMessage::Heartbeat { seq, .. } | NodeMessage::Acknowledge { seq } => {
                 self.acknowledged = self.acknowledged.max(seq.0);
                 ServerMessage::HeartbeatAck { ttl_ms: 10_000 }
             }

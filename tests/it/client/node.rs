@@ -11,14 +11,16 @@ use drover_core::client::{
 use drover_core::rng::Rng;
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
-    AllocId, AllocSpec, AllocUpdate, Boot, NodeId, ORDINAL_BITS, Remedy, ServerId, TaskChange,
-    TaskKey, TaskStart, WriteSeq,
+    AllocId, AllocSpec, AllocUpdate, Boot, Index, NodeId, ORDINAL_BITS, Remedy, ServerId,
+    TaskChange, TaskKey, TaskStart, WriteSeq,
 };
 
 use super::specs;
 
 pub(super) const S1: ServerId = ServerId(1);
 pub(super) const S2: ServerId = ServerId(2);
+pub(super) const REGISTERED: ServerMessage =
+    ServerMessage::Registered { ttl_ms: 10_000, index: Index(4) };
 
 pub(super) struct Node {
     pub(super) client: Client,
@@ -61,7 +63,7 @@ impl Node {
         let mut node = Self::new();
         node.fingerprint();
         node.link(S1, Link::Up);
-        node.hear(S1, ServerMessage::Registered { ttl_ms: 10_000 });
+        node.hear(S1, REGISTERED);
         node.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000 });
         node.said();
         node
@@ -197,7 +199,7 @@ impl Node {
         self.crash(boot);
         self.fingerprint();
         self.link(S1, Link::Up);
-        self.hear(S1, ServerMessage::Registered { ttl_ms: 10_000 });
+        self.hear(S1, REGISTERED);
         self.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000 });
     }
 
@@ -287,7 +289,7 @@ impl Node {
     fn message(&mut self, message: NodeMessage) -> String {
         match message {
             NodeMessage::Register { .. } => "register".into(),
-            NodeMessage::Heartbeat { seq } => format!("heartbeat {}", seq.0),
+            NodeMessage::Heartbeat { seq, .. } => format!("heartbeat {}", seq.0),
             NodeMessage::Acknowledge { seq } => format!("acknowledge {}", seq.0),
             NodeMessage::AskFullSet => "ask full set".into(),
             NodeMessage::Report { report, updates } => {

@@ -3,7 +3,7 @@ use drover_core::client::{ClientRecord, Link, Recovered, ServerMessage};
 use drover_core::limits::RECOVERY_LEAP;
 use drover_core::types::{AllocSpec, Boot, ClientStatus, JobKind};
 
-use super::node::{Node, S1, S2};
+use super::node::{Node, REGISTERED, S1, S2};
 use super::specs::{self, alloc, spec, task};
 
 fn service() -> AllocSpec {
@@ -20,7 +20,7 @@ fn registration_comes_first_the_heartbeat_at_once_and_then_every_half_ttl() {
     assert_eq!(node.said(), [""; 0], "the machine was not looked at yet");
     node.fingerprint();
     assert_eq!(node.said(), ["s1 < register"]);
-    node.hear(S1, ServerMessage::Registered { ttl_ms: 10_000 });
+    node.hear(S1, REGISTERED);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
     node.hear(S1, ACK);
     node.pass(4_499);
@@ -69,6 +69,27 @@ fn a_node_that_was_forgotten_registers_again() {
     assert_eq!(node.said(), ["s1 < register"], "there is a leader again, perhaps");
 }
 
+/// A server that lags would have it register in a circle, two entries of the log a turn.
+#[test]
+fn a_server_that_forgets_whom_it_has_just_registered_is_left_and_nobody_is_asked_at_once() {
+    let mut node = Node::new();
+    node.fingerprint();
+    node.link(S1, Link::Up);
+    node.link(S2, Link::Up);
+    node.said();
+    node.hear(S1, REGISTERED);
+    assert_eq!(node.said(), ["s1 < heartbeat 0"]);
+    node.hear(S1, ServerMessage::Unregistered);
+    assert_eq!(node.said(), [""; 0]);
+    node.pass(2_000);
+    assert_eq!(node.said(), ["s2 < register"]);
+    node.hear(S2, REGISTERED);
+    node.hear(S2, ACK);
+    node.said();
+    node.hear(S2, ServerMessage::Unregistered);
+    assert_eq!(node.said(), ["s2 < register"], "it knew the node, and does not any more");
+}
+
 #[test]
 fn a_machine_that_changes_during_its_registration_is_registered_once_more() {
     let mut node = Node::new();
@@ -79,9 +100,9 @@ fn a_machine_that_changes_during_its_registration_is_registered_once_more() {
     changed.name = "n2".into();
     node.step(|client, at, out| client.on_fingerprint(at, changed.into(), out));
     assert_eq!(node.said(), [""; 0], "the answer may be to the old or the new");
-    node.hear(S1, ServerMessage::Registered { ttl_ms: 10_000 });
+    node.hear(S1, REGISTERED);
     assert_eq!(node.said(), ["s1 < register"]);
-    node.hear(S1, ServerMessage::Registered { ttl_ms: 10_000 });
+    node.hear(S1, REGISTERED);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
 }
 

@@ -230,7 +230,7 @@ fn from_servers() -> Vec<Message> {
     ]);
     all.extend(
         [
-            ServerMessage::Registered { ttl_ms: 10_000 },
+            ServerMessage::Registered { ttl_ms: 10_000, index: Index(11) },
             ServerMessage::HeartbeatAck { ttl_ms: 10_000 },
             ServerMessage::Unregistered,
             ServerMessage::Unavailable,
@@ -270,7 +270,7 @@ fn assignment() -> Assignment {
 fn from_clients() -> [NodeMessage; 5] {
     [
         NodeMessage::Register { spec: Arc::new(node_spec(NodeId(8))) },
-        NodeMessage::Heartbeat { seq: Index(12) },
+        NodeMessage::Heartbeat { seq: Index(12), registered_at: Index(11) },
         NodeMessage::Acknowledge { seq: Index(12) },
         NodeMessage::AskFullSet,
         NodeMessage::Report { report: 3, updates: vec![update()] },

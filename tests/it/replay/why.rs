@@ -143,7 +143,10 @@ fn why_tells_how_the_nodes_compared_and_what_was_left_out() {
         let says = |said| Event::Received { from: peer, message: Message::FromNode(said) };
         dev.step(Event::LinkChanged { peer, up: true });
         dev.step(says(NodeMessage::Register { spec: Arc::new(spec) }));
-        dev.step(says(NodeMessage::Heartbeat { seq: drover_core::types::Index(0) }));
+        dev.step(says(NodeMessage::Heartbeat {
+            seq: drover_core::types::Index(0),
+            registered_at: drover_core::types::Index(0),
+        }));
     }
     dev.pass_ms(500);
     let mut spec = job_spec("web", JobKind::Service, 1);

@@ -15,6 +15,7 @@ use drover_core::types::{
     ServerId, Task, TaskChange, TaskKey, TaskResources, UpdatePolicy,
 };
 use drover_core::wal::Tail;
+use drover_core::wire::{Message, PeerId};
 use drover_core::{client, gossip, heartbeat, raft, wal};
 
 /// The agent and what it has done.
@@ -27,6 +28,8 @@ pub struct DevAgent {
     pub answers: BTreeMap<RequestId, Result<Response, Rejection>>,
     /// Attempts that were started and have not ended.
     pub running: BTreeMap<TaskKey, String>,
+    /// What was said to other agents.
+    pub sent: Vec<(PeerId, Message)>,
     /// Every input so far: the log.
     pub inputs: Vec<Input>,
     /// What another version would have planned in place of this.
@@ -180,6 +183,7 @@ impl DevAgent {
             requests: 0,
             answers: BTreeMap::new(),
             running: BTreeMap::new(),
+            sent: Vec::new(),
             inputs: Vec::new(),
             decide: |_| None,
         };
@@ -268,8 +272,11 @@ impl DevAgent {
                 if was_there { vec![Event::TaskChanged { key, change }] } else { Vec::new() }
             }
             Effect::Halt { reason } => panic!("halted: {reason}"),
-            Effect::Send { .. }
-            | Effect::Dial { .. }
+            Effect::Send { to, message } => {
+                self.sent.push((to, message));
+                Vec::new()
+            }
+            Effect::Dial { .. }
             | Effect::HangUp { .. }
             | Effect::ReattachTask { .. }
             | Effect::SignalTask { .. }
