@@ -38,7 +38,7 @@ use crate::raft::{self, Raft};
 use crate::requests::{self, Requests};
 use crate::rng::Rng;
 use crate::sightings::{self, Sightings};
-use crate::state::State;
+use crate::state::{Session, State};
 use crate::time::{MonoTime, WallTime};
 use crate::types::{Incarnation, NodeId, Plan, SchedulerConfig, ServerId};
 use crate::wal::{self, Wal};
@@ -184,8 +184,7 @@ enum Output {
     },
     /// An answer to the server that asked.
     Answer {
-        to: ServerId,
-        seq: u64,
+        asked: Session,
         answer: Result<Response, Rejection>,
     },
 }

@@ -41,8 +41,10 @@ pub enum Message {
         seq: u64,
         request: Request,
     },
-    /// What became of it.
+    /// What became of it. `incarnation` and `seq` are those of the question: the numbers begin anew with
+    /// every start of who asked.
     Answer {
+        incarnation: Incarnation,
         seq: u64,
         answer: Result<Response, Rejection>,
     },

@@ -1,12 +1,16 @@
 //! Stories of one whole agent: how the machines work together.
 use std::collections::BTreeMap;
 
-use drover_core::agent::{Agent, Config, Effect, Effects};
+use drover_core::agent::{Agent, Config, Effect, Effects, Event};
 use drover_core::api::{Request, Response};
+use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::raft;
-use drover_core::types::{ClientStatus, EvalStatus, JobKind, SchedulerConfig};
-use drover_core::types::{NodeId, ServerId};
+use drover_core::types::{
+    AllocId, ClientStatus, EvalStatus, Incarnation, Index, JobKind, NodeId, SchedulerConfig,
+    ServerId,
+};
 use drover_core::wal::{self, Lane, Operation, Recovery, SegmentId, SegmentImage};
+use drover_core::wire::{Message, PeerId};
 use drover_tests::rig::agent::{DevAgent, dev_config, job_spec};
 
 fn settled() -> DevAgent {
@@ -114,6 +118,53 @@ fn a_job_too_big_waits_blocked_and_says_why() {
     let first = state.evals().next().expect("an evaluation");
     let failure = &first.failures["group"];
     assert_eq!(failure.exhausted.get("memory"), Some(&1), "{failure:?}");
+}
+
+/// Its state may be on its way to it. If it said that it does not know the node, that would register again,
+/// and again.
+#[test]
+fn a_server_that_has_seen_less_than_a_node_does_not_call_it_unknown() {
+    let mut config = dev_config(ServerId(1), NodeId(7));
+    config.client = None;
+    config.server.as_mut().expect("a server").gossip.own.expect = 3;
+    let mut dev = DevAgent::of(config);
+    let peer = PeerId::Client(NodeId(8 << 120));
+    dev.step(Event::LinkChanged { peer, up: true });
+    let (ack, unknown) =
+        (ServerMessage::HeartbeatAck { ttl_ms: 10_000 }, ServerMessage::Unregistered);
+    for (seq, registered_at, answer) in [(5, 0, &ack), (0, 5, &ack), (0, 0, &unknown)] {
+        dev.sent.clear();
+        let (seq, registered_at) = (Index(seq), Index(registered_at));
+        let beat = Message::FromNode(NodeMessage::Heartbeat { seq, registered_at });
+        dev.step(Event::Received { from: peer, message: beat });
+        let is_work =
+            |said: &&(PeerId, Message)| matches!(said.1, Message::ToNode(ServerMessage::Assign(_)));
+        let answers: Vec<_> = dev.sent.iter().filter(|said| !is_work(said)).collect();
+        assert_eq!(
+            answers,
+            [&(peer, Message::ToNode(answer.clone()))],
+            "{seq:?} {registered_at:?}"
+        );
+    }
+}
+
+/// Its numbers begin anew with every start, and a leader may answer late.
+#[test]
+fn an_answer_to_what_was_asked_before_a_restart_is_not_taken_for_a_new_one() {
+    let mut config = dev_config(ServerId(1), NodeId(7));
+    config.client = None;
+    config.server.as_mut().expect("a server").gossip.own.expect = 3;
+    let mut dev = DevAgent::of(config);
+    let id = dev.ask(Request::StopAlloc { alloc: AllocId(9) });
+    let leader = PeerId::Server(ServerId(2));
+    dev.step(Event::LinkChanged { peer: leader, up: true });
+    for (incarnation, is_answered) in [(0, false), (1, true)] {
+        let answer = Ok(Response::Applied { index: Index(5), eval: None, job: None });
+        let incarnation = Incarnation(incarnation);
+        let message = Message::Answer { incarnation, seq: 1, answer };
+        dev.step(Event::Received { from: leader, message });
+        assert_eq!(dev.answers.contains_key(&id), is_answered, "{incarnation:?}");
+    }
 }
 
 #[test]

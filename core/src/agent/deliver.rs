@@ -102,7 +102,11 @@ impl Agent {
             Message::Ask { incarnation, seq, request } => {
                 self.take_ask(from, incarnation, seq, request);
             }
-            Message::Answer { seq, answer } => server.requests.on_answer(now, seq, answer, out),
+            Message::Answer { incarnation, seq, answer } if incarnation == self.incarnation => {
+                server.requests.on_answer(now, seq, answer, out);
+            }
+            // To what it asked before it was started again.
+            Message::Answer { .. } => (),
             Message::Sighting { wall, seen } => {
                 if let Some(leader) = &mut server.leader {
                     leader.stamper.on_reading(now, from, wall);

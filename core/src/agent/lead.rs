@@ -404,17 +404,14 @@ impl Agent {
     fn refuse(&mut self, own: ServerId, leader: Option<ServerId>, origins: Vec<Origin>) {
         for origin in origins {
             match origin {
-                Origin::Request { server, seq, .. } => {
+                Origin::Request { server, incarnation, seq } => {
                     let rejection = if server == own && leader.is_none() {
                         Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS }
                     } else {
                         Rejection::NotLeader { leader }
                     };
-                    self.pending.push_back(Output::Answer {
-                        to: server,
-                        seq,
-                        answer: Err(rejection),
-                    });
+                    let asked = Session { origin: server, incarnation, seq };
+                    self.pending.push_back(Output::Answer { asked, answer: Err(rejection) });
                 }
                 Origin::Plan(eval) => self.end_plan(eval, Settled::Refused),
                 Origin::Housekeeping | Origin::Garbage => (),

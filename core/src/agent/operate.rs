@@ -111,7 +111,7 @@ impl Agent {
                 }
                 Progress::Refused(rejection) => Err(rejection),
             };
-            self.pending.push_back(Output::Answer { to: asked.origin, seq: asked.seq, answer });
+            self.pending.push_back(Output::Answer { asked, answer });
         }
         // A change of the lead is an output, and routed later: the office is still held.
         let leader = server.leader.as_mut().expect("invariant: outputs are routed later");

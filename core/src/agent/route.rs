@@ -25,7 +25,7 @@ impl Agent {
             Output::ToNode { node, message } => {
                 self.send(PeerId::Client(node), Message::ToNode(message), effects);
             }
-            Output::Answer { to, seq, answer } => self.send_answer(to, seq, answer, effects),
+            Output::Answer { asked, answer } => self.send_answer(asked, answer, effects),
         }
     }
 

@@ -159,7 +159,7 @@ impl Agent {
             command.and_then(|command| self.take_write(session, command))
         };
         if let Err(rejection) = taken {
-            self.pending.push_back(Output::Answer { to: from, seq, answer: Err(rejection) });
+            self.pending.push_back(Output::Answer { asked: session, answer: Err(rejection) });
         }
     }
 
@@ -172,16 +172,17 @@ impl Agent {
 
     pub(super) fn send_answer(
         &mut self,
-        to: ServerId,
-        seq: u64,
+        asked: Session,
         answer: Result<Response, Rejection>,
         effects: &mut Effects,
     ) {
         let Some(server) = &mut self.server else { return };
-        if to == server.id {
+        let Session { origin, incarnation, seq } = asked;
+        if origin != server.id {
+            let message = Message::Answer { incarnation, seq, answer };
+            self.send(PeerId::Server(origin), message, effects);
+        } else if incarnation == self.incarnation {
             server.requests.on_answer(self.now, seq, answer, &mut self.pending);
-        } else {
-            self.send(PeerId::Server(to), Message::Answer { seq, answer }, effects);
         }
     }
 

@@ -110,7 +110,9 @@ fn of_message(message: &Message) -> [u64; 4] {
             gossip::Message::Pull(word) => [35, word.others.len() as u64, 0, 0],
         },
         Message::Ask { seq, .. } => [36, *seq, 0, 0],
-        Message::Answer { seq, answer } => [37, *seq, u64::from(answer.is_ok()), 0],
+        Message::Answer { incarnation, seq, answer } => {
+            [37, *seq, u64::from(answer.is_ok()), incarnation.0]
+        }
         Message::Sighting { seen, .. } => [38, seen.len() as u64, 0, 0],
         Message::Cut { index, digest } => [39, index.0, low(digest.0), 0],
         Message::FromNode(said) => match said {

@@ -68,7 +68,7 @@ pub(super) fn of_message(message: &Message, names: &Names) -> Said {
             let said = Said::new(Kind::Request, "ask", format!("asks #{seq}: {text}"), Dull::Never);
             job.map_or(said.clone(), |job| said.of_job(&job))
         }
-        Message::Answer { seq, answer } => {
+        Message::Answer { seq, answer, .. } => {
             let text = format!("answers #{seq}: {}", of_answer(answer, names));
             Said::new(Kind::Request, "answer", text, Dull::Never)
         }

@@ -226,10 +226,8 @@ impl World {
                         let wanted = self.wanted.get_mut(&update.id).expect("assigned here");
                         wanted.ended.get_or_insert(self.index);
                     }
-                    let is_known_better = |known: &AllocUpdate| known.status.is_terminal();
-                    if !is_forgotten(&update)
-                        || !self.known.get(&update.id).is_some_and(is_known_better)
-                    {
+                    let ended = |known: &AllocUpdate| known.status.is_terminal();
+                    if !(is_forgotten(&update) && self.known.get(&update.id).is_some_and(ended)) {
                         self.known.insert(update.id, update);
                     }
                 }
@@ -485,8 +483,7 @@ impl World {
     }
 }
 
-/// Whether the client knows of the alloc only that it does not run: it never heard of it, or its files are
-/// gone. The servers keep what they were told when it ended.
+/// Whether all that the client knows is that it does not run: the servers keep what they were told before.
 fn is_forgotten(update: &AllocUpdate) -> bool {
     update.tasks.is_empty()
 }

@@ -223,8 +223,8 @@ fn from_servers() -> Vec<Message> {
         Message::Gossip(gossip::Message::Push(word.clone().into())),
         Message::Gossip(gossip::Message::Pull(word.into())),
         Message::Ask { incarnation, seq, request: Request::StopAlloc { alloc: AllocId(9) } },
-        Message::Answer { seq, answer: Ok(applied) },
-        Message::Answer { seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
+        Message::Answer { incarnation, seq, answer: Ok(applied) },
+        Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
         Message::Sighting { wall: wall(), seen: vec![Seen { node: NodeId(8), age_ms: 20 }] },
         Message::Cut { index: Index(9), digest: Digest(5) },
     ]);
