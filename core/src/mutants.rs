@@ -220,6 +220,12 @@ mutants!(
     RestoreEvaluatesNothing,
     /// A leader does not look at the evaluations that a restore brought back.
     RestoreNotFollowed,
+    /// A node that may be placed on again is forgotten by the jobs that run on every node.
+    SystemNodeForgotten,
+    /// The new alloc of a system job begins beside the one that is ending.
+    SystemRunsTwice,
+    /// What has succeeded on a node runs there again.
+    SysbatchRunsAgain,
     /// A drain is complete as soon as everything has been told to leave.
     DrainCompleteEarly,
     /// Everything leaves a node that drains at once.
@@ -232,6 +238,12 @@ mutants!(
     OverlapIgnored,
     /// A dispatch with a token that was used already makes another child.
     TokenIgnored,
+    /// What is placed does not count for the spread of what is placed next.
+    SpreadCountsStale,
+    /// No node is better than another for what its job would rather have.
+    AffinityIgnored,
+    /// The best of a stratum is not looked for again when it is taken.
+    StratumNotRefilled,
 );
 
 /// From now on `mutant` is there, and no other.

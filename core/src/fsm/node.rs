@@ -107,7 +107,7 @@ pub(super) fn wake_everywhere(
 ) -> Option<EvalId> {
     let state = txn.state();
     let is_open = state.slot_of(id).is_some_and(|slot| state.fleet().is_placeable(slot));
-    if !is_open {
+    if !is_open || planted!(SystemNodeForgotten) {
         return None;
     }
     let awaiting = state

@@ -189,7 +189,7 @@ impl Lane {
 
     /// So many others were looked for, and these were found.
     pub(super) fn found(&mut self, asked: usize, others: Vec<(i64, NodeSlot)>) {
-        self.more_others = others.len() == asked;
+        self.more_others = others.len() == asked && !planted!(StratumNotRefilled);
         // Those that were not found are no better than the worst that was.
         self.others_worth_max = others.first().map_or(self.others_worth_max, |&(sum, _)| sum);
         self.others = others;

@@ -306,7 +306,11 @@ impl<'a> Making<'a> {
     }
 
     fn stratum(&mut self, weight: i64, values: Vec<u32>) -> u32 {
-        let affinity = (weight * ONE).checked_div(self.weights).unwrap_or(0);
+        let affinity = if planted!(AffinityIgnored) {
+            0
+        } else {
+            (weight * ONE).checked_div(self.weights).unwrap_or(0)
+        };
         let list = &mut self.list;
         *self.numbers.entry((affinity, values)).or_insert_with_key(|(affinity, values)| {
             list.push(Stratum { affinity: *affinity, values: values.clone(), placeable_count: 0 });

@@ -110,7 +110,11 @@ impl<'a> Sight<'a> {
             (DesiredStatus::Run, ClientStatus::Failed) if is_newest && !self.is_retried(alloc) => {
                 Standing::Done
             }
-            (DesiredStatus::Run, ClientStatus::Complete) if is_newest && ends => Standing::Done,
+            (DesiredStatus::Run, ClientStatus::Complete)
+                if is_newest && ends && !planted!(SysbatchRunsAgain) =>
+            {
+                Standing::Done
+            }
             (_, ClientStatus::Complete | ClientStatus::Failed | ClientStatus::Lost) => {
                 Standing::Ended
             }
@@ -144,7 +148,7 @@ impl<'a> Sight<'a> {
         let Terrain { is_open, is_suitable } = terrain;
         let newest = self.job.newest();
         let Some(alloc) = on.live else {
-            let is_free = on.ending.is_none();
+            let is_free = on.ending.is_none() || planted!(SystemRunsTwice);
             let is_missing = 0 < group.count && !on.is_done && is_free && is_open && is_suitable;
             return if is_missing { Step::Place(on.last) } else { Step::Nothing };
         };

@@ -92,7 +92,7 @@ impl Tally {
 
     /// One more alloc has the value.
     pub(super) fn join(&mut self, value: u32) -> Shift {
-        if value == NONE {
+        if value == NONE || planted!(SpreadCountsStale) {
             return Shift::One;
         }
         self.set(value, self.counts[value as usize] + 1)
@@ -100,7 +100,7 @@ impl Tally {
 
     /// One alloc less has the value.
     pub(super) fn leave(&mut self, value: u32) -> Shift {
-        if value == NONE {
+        if value == NONE || planted!(SpreadCountsStale) {
             return Shift::One;
         }
         let count = self.counts[value as usize];
