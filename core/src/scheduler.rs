@@ -15,6 +15,7 @@
 //! - a second scheduling of what was applied asks for nothing new.
 //!
 //! `explain` is the same, and also says how the nodes compared: for people, later, from a recorded log.
+//! `look` says how they compare now.
 //!
 //! It proposes nothing itself, and knows no clock but the replicated one.
 mod bucket;
@@ -24,6 +25,7 @@ mod crowd;
 mod draft;
 mod feasible;
 mod lanes;
+mod look;
 mod memo;
 mod rank;
 mod reconcile;
@@ -39,6 +41,7 @@ use alloc::vec::Vec;
 
 use self::bucket::Sorter;
 use self::draft::Draft;
+pub use self::look::{Asked, Look, Sought, Standing, Tried, look};
 pub use self::memo::Memo;
 pub use self::rank::field::Choice;
 pub use self::system::{awaits, may_go_on};

@@ -15,7 +15,8 @@ use super::View;
 use super::bucket::Buckets;
 use super::change::{self, Change};
 use super::crowd::Crowd;
-use super::feasible::{Suitable, count_of, distinct};
+use super::feasible::{Feasibility, Suitable, count_of, distinct};
+use super::look::{Look, Sought};
 use super::memo::Memo;
 use super::rank::field::Choice;
 use super::rank::{Chosen, Ranking, Subject};
@@ -128,6 +129,53 @@ impl<'a> Draft<'a> {
 
     /// Bring every group of the job's newest version to what it should be.
     pub(super) fn fill(&mut self, job: &'a Job, buckets: &Buckets<'a>, seed: u64) {
+        let (works, mut crowd) = self.works(job, buckets);
+        for work in works {
+            self.fill_group(work, &mut crowd, seed);
+        }
+    }
+
+    /// How the nodes compare for the next alloc of a group, once what comes before it is placed.
+    pub(super) fn look(
+        &mut self,
+        (job, buckets): (&'a Job, &Buckets<'a>),
+        sought: Sought,
+        seed: u64,
+    ) -> Look {
+        let newest = &job.newest().spec;
+        let (works, mut crowd) = self.works(job, buckets);
+        for work in works {
+            if work.at == sought.group && Arc::ptr_eq(work.spec, newest) {
+                return self.look_at(&work, &mut crowd, sought.node);
+            }
+            self.fill_group(work, &mut crowd, seed);
+        }
+        unreachable!("each group of the newest version has its work");
+    }
+
+    fn look_at(&mut self, work: &Work<'a>, crowd: &mut Crowd, node: Option<NodeSlot>) -> Look {
+        let (state, wants) = (self.view.state, &work.outline.wants);
+        let subject = self.subject(work.at, work.spec, work.position, wants.len().max(1));
+        let feasibility = Feasibility::of(work.spec, subject.ask.group);
+        let mut ranking = Ranking::of(subject, &self.room, crowd);
+        let next = wants.first();
+        let old = next.and_then(|want| self.old_slot(want));
+        if let Some(slot) = old {
+            ranking.vacate(slot, &self.room, crowd);
+        }
+        let avoided = next.map_or_else(Vec::new, |want| self.avoided(want));
+        let (looked_at, candidates) = ranking.candidates(&avoided, &self.room, crowd);
+        let tried = |slot| {
+            let mut tried = feasibility.tried(state, slot);
+            tried.extend(ranking.tried(slot, &self.room, crowd));
+            tried
+        };
+        let tried = node.map(tried);
+        Look { missing_count: wants.len(), looked_at, candidates, tried, ..Look::outside(state) }
+    }
+
+    /// What is to be done about each group, and where the job's allocs are that stay.
+    fn works(&mut self, job: &'a Job, buckets: &Buckets<'a>) -> (Vec<Work<'a>>, Crowd) {
         let (spec, fleet) = (&job.newest().spec, self.view.state.fleet());
         let mut crowd = Crowd::of(spec.groups.len());
         let mut works = Vec::with_capacity(spec.groups.len());
@@ -146,9 +194,7 @@ impl<'a> Draft<'a> {
             works.extend(of_older(job, &mut work));
             works.push(work);
         }
-        for work in works {
-            self.fill_group(work, &mut crowd, seed);
-        }
+        (works, crowd)
     }
 
     fn outline(&mut self, job: &'a Job, at: usize, buckets: &Buckets<'a>) -> Work<'a> {
@@ -185,16 +231,7 @@ impl<'a> Draft<'a> {
             }
             let wanted = outline.wants.len().min(self.left + 1);
             let ranking = ranking.get_or_insert_with(|| {
-                let position = usize::from(position);
-                let subject = Subject {
-                    at,
-                    ask: Ask::of(group),
-                    distinct: distinct(spec, group),
-                    suitable: self.memo.suitable(self.view.state, spec, position),
-                    leanings: Leanings::of(spec, group),
-                    algorithm: self.view.state.scheduler().config.algorithm,
-                    wanted,
-                };
+                let subject = self.subject(at, spec, position, wanted);
                 Ranking::of(subject, &self.room, crowd)
             });
             let old = self.old_slot(want);
@@ -219,6 +256,26 @@ impl<'a> Draft<'a> {
                     old.into_iter().for_each(|slot| ranking.restore(slot, &self.room, crowd));
                 }
             }
+        }
+    }
+
+    fn subject(
+        &mut self,
+        at: usize,
+        spec: &'a Arc<JobSpec>,
+        position: u16,
+        wanted: usize,
+    ) -> Subject<'a> {
+        let (state, position) = (self.view.state, usize::from(position));
+        let group = &spec.groups[position];
+        Subject {
+            at,
+            ask: Ask::of(group),
+            distinct: distinct(spec, group),
+            suitable: self.memo.suitable(state, spec, position),
+            leanings: Leanings::of(spec, group),
+            algorithm: state.scheduler().config.algorithm,
+            wanted,
         }
     }
 

@@ -10,12 +10,15 @@
 //!   filtered.
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use regex::Regex;
 
 use super::compare;
+use super::look::{Asked, Tried};
 use super::strata::Strata;
 use crate::state::State;
 use crate::state::bits::Bits;
@@ -75,6 +78,18 @@ impl<'a> Demand<'a> {
 
     fn written(&self) -> String {
         compare::written(self.left, self.operator, self.right)
+    }
+
+    /// Whether it holds, with what was compared.
+    fn tried(&self, spec: &JobSpec, subject: Subject<'_>) -> Tried {
+        let found = subject.resolve(self.left, spec).map(Cow::into_owned);
+        let other = subject.resolve(self.right, spec).filter(|other| *other != self.right);
+        let found = match (found, other) {
+            (Some(found), Some(other)) => Some(format!("{found}, and {} is {other}", self.right)),
+            (found, _) => found,
+        };
+        let is_met = self.holds(spec, subject);
+        Tried { asked: Asked::Constraint, demand: self.written(), found, is_met }
     }
 }
 
@@ -200,8 +215,7 @@ impl<'a> Feasibility<'a> {
     }
 
     fn judge_class(&self, class: &ClassKey) -> Judgement {
-        let within = |pattern: &String| compare::glob_matches(pattern, &class.datacenter);
-        if !self.spec.datacenters.iter().any(within) {
+        if !self.is_within(&class.datacenter) {
             return Judgement::Elsewhere;
         }
         if !self.drivers.iter().all(|&driver| class.drivers.contains(driver)) {
@@ -222,10 +236,39 @@ impl<'a> Feasibility<'a> {
     /// Whether the node meets what was demanded of it by name, drivers aside.
     pub(super) fn still_admits(&self, node: &Node) -> bool {
         let subject = Subject::Node(node);
-        let within = |pattern: &String| compare::glob_matches(pattern, &node.spec.datacenter);
-        self.spec.datacenters.iter().any(within)
+        self.is_within(&node.spec.datacenter)
             && self.judge_demands(&self.shared, subject) == Judgement::Fit
             && self.judge_demands(&self.escaped, subject) == Judgement::Fit
+    }
+
+    fn is_within(&self, datacenter: &str) -> bool {
+        self.spec.datacenters.iter().any(|pattern| compare::glob_matches(pattern, datacenter))
+    }
+
+    /// Every demand of the one node, in the order in which they are judged.
+    pub(super) fn tried(&self, state: &State, slot: NodeSlot) -> Vec<Tried> {
+        let fleet = state.fleet();
+        let class = fleet.class_key(fleet.class(slot));
+        let node = state.node_at(slot).expect("invariant: the fleet has the nodes of the table");
+        let mut tried = vec![Tried {
+            asked: Asked::Datacenter,
+            demand: self.spec.datacenters.join(", "),
+            found: Some(class.datacenter.clone()),
+            is_met: self.is_within(&class.datacenter),
+        }];
+        tried.extend(self.drivers.iter().map(|&driver| {
+            let is_met = class.drivers.contains(driver);
+            let found = is_met.then(|| "healthy".to_string());
+            Tried { asked: Asked::Driver, demand: driver.to_string(), found, is_met }
+        }));
+        let of = |demands: &[Demand<'_>], subject| -> Vec<Tried> {
+            demands.iter().map(|demand| demand.tried(self.spec, subject)).collect()
+        };
+        tried.extend(of(&self.shared, Subject::Class(class)));
+        tried.extend(of(&self.escaped, Subject::Node(node)));
+        let is_fit = tried.iter().all(|one| one.is_met);
+        assert!(is_fit == self.admits(state, slot), "who meets every demand is admitted");
+        tried
     }
 
     fn judge_demands(&self, demands: &[Demand<'_>], subject: Subject<'_>) -> Judgement {

@@ -25,6 +25,7 @@ use crate::state::fleet::{Parting, Quest};
 use crate::types::{Algorithm, NodeSlot, PlacementNote, PortGrant};
 
 pub(super) mod field;
+pub(super) mod trial;
 mod wanted;
 
 use self::wanted::Wanted;

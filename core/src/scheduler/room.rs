@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 use crate::planner::{View, fixed_ports};
 use crate::rng::mix;
+use crate::state::State;
 use crate::state::by_slot::BySlot;
-use crate::state::fits::{Amounts, Overlay, Shortage};
+use crate::state::fits::{Amounts, Overlay, Shortage, shortage};
 use crate::state::fleet::Fleet;
 use crate::types::{
     Allocation, Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Group, NodeSlot, PortGrant,
@@ -42,6 +43,10 @@ pub(super) struct Room<'a> {
 impl<'a> Room<'a> {
     pub(super) const fn of(view: View<'a>) -> Self {
         Self { view, touched: BySlot::new() }
+    }
+
+    pub(super) const fn state(&self) -> &'a State {
+        self.view.state
     }
 
     pub(super) const fn fleet(&self) -> &'a Fleet {
@@ -90,6 +95,19 @@ impl<'a> Room<'a> {
         self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed)
     }
 
+    /// Whether the node has what is asked of the one quantity that `only` leaves of any amounts.
+    pub(super) fn has(&self, slot: NodeSlot, ask: Capacity, only: fn(Amounts) -> Amounts) -> bool {
+        let (total, overlay) = (only(self.usable(slot)), self.overlay(slot));
+        let freed = only(overlay.freed.amounts);
+        let ask = only(ask.into()).to_capacity();
+        shortage(total, only(self.used(slot)), freed, ask).is_none()
+    }
+
+    /// Whether nobody has the port there.
+    pub(super) fn has_port(&self, slot: NodeSlot, port: u16) -> bool {
+        self.fleet().port_is_free_over(slot, self.overlay(slot), port)
+    }
+
     /// What the node lacks first for `ask`, dynamic ports included.
     pub(super) fn lacking(&self, slot: NodeSlot, ask: &Ask<'_>) -> Option<Shortage> {
         self.ports(slot, ask, 0).err()
@@ -116,6 +134,16 @@ impl<'a> Room<'a> {
         draw: u64,
     ) -> Result<Vec<PortGrant>, Shortage> {
         self.fits(slot, ask)?;
+        self.grants(slot, ask, draw)
+    }
+
+    /// The ports that `ask` would get if the node had all else that it takes.
+    pub(super) fn grants(
+        &self,
+        slot: NodeSlot,
+        ask: &Ask<'_>,
+        draw: u64,
+    ) -> Result<Vec<PortGrant>, Shortage> {
         if ask.group.network.ports.is_empty() {
             return Ok(Vec::new());
         }

@@ -18,8 +18,11 @@
 //! - on a node live or end at most as many allocs of a group as before, or one;
 //! - an update takes at most `max_parallel` nodes within `stagger`, those not back yet included;
 //! - a node that has no room holds up no other.
+mod look;
+
 use alloc::vec::Vec;
 
+pub(super) use self::look::look;
 use super::change::Change;
 use super::draft::{Draft, position, step as step_between};
 use super::feasible::Feasibility;
@@ -241,13 +244,25 @@ impl Pace {
 pub(super) fn fill<'a>(draft: &mut Draft<'a>, job: &'a Job, now: WallTime, seed: u64) {
     let (state, eval) = (draft.view.state, draft.eval);
     let sight = Sight { state, job, asked_at: asked_at(eval) };
-    let groups = &job.newest().spec.groups;
+    let (on_nodes, stops) = by_node(sight, state.allocs_of_job(job.id));
+    draft.stop(stops);
+    for (at, on_nodes) in on_nodes.iter().enumerate() {
+        fill_group(draft, sight, at, on_nodes, (now, seed));
+    }
+}
+
+/// What each node has of each group, and what must stop whatever else is done.
+fn by_node<'a>(
+    sight: Sight<'a>,
+    allocs: impl Iterator<Item = &'a Allocation>,
+) -> (Vec<BySlot<OnNode<'a>>>, Vec<Stop>) {
+    let (fleet, groups) = (sight.state.fleet(), &sight.job.newest().spec.groups);
     let mut on_nodes: Vec<BySlot<OnNode<'a>>> = Vec::new();
     on_nodes.resize_with(groups.len(), BySlot::new);
     let mut stops = Vec::new();
-    for alloc in state.allocs_of_job(job.id) {
+    for alloc in allocs {
         let standing = sight.standing(alloc);
-        match (sight.group_of(alloc), state.fleet().slot_of(alloc.node)) {
+        match (sight.group_of(alloc), fleet.slot_of(alloc.node)) {
             (Some(at), Some(slot)) => {
                 let on = on_nodes[at].get_or_insert_with(slot, OnNode::default);
                 stops.extend(on.join(alloc, standing));
@@ -256,10 +271,7 @@ pub(super) fn fill<'a>(draft: &mut Draft<'a>, job: &'a Job, now: WallTime, seed:
             (None, _) | (Some(_), None) => stops.extend(stop_stray(alloc, standing)),
         }
     }
-    draft.stop(stops);
-    for (at, on_nodes) in on_nodes.iter().enumerate() {
-        fill_group(draft, sight, at, on_nodes, (now, seed));
-    }
+    (on_nodes, stops)
 }
 
 /// A user who asks for a job to be looked at wants what failed to be tried again.

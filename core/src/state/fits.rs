@@ -214,7 +214,7 @@ impl Columns {
 }
 
 /// The first quantity of `ask` that `total` lacks once `used` is taken and `freed` given back.
-pub(super) fn shortage(
+pub(crate) fn shortage(
     total: Amounts,
     used: Amounts,
     freed: Amounts,

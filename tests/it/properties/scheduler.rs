@@ -7,6 +7,7 @@ mod exact;
 mod examples;
 mod generate;
 mod leaning;
+mod looking;
 mod reconciler;
 pub(crate) mod rig;
 mod rollout;

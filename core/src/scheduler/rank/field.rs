@@ -6,14 +6,16 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::Ranking;
 use crate::scheduler::crowd::Crowd;
 use crate::scheduler::feasible::{DISTINCT_HOSTS, DISTINCT_PROPERTY, count_of};
 use crate::scheduler::lanes::Candidate;
+use crate::scheduler::look::Standing;
 use crate::scheduler::room::Room;
-use crate::scheduler::score::permille;
+use crate::scheduler::score::{Against, parts, permille};
 use crate::state::fits::Shortage;
 use crate::types::{Capacity, NearMiss, NodeSlot, PlacementFailure};
 
@@ -70,14 +72,49 @@ impl Ranking<'_> {
         room: &Room<'_>,
         crowd: &Crowd,
     ) -> Field {
+        let mut field = Field { looked_at: PlacementFailure::default(), best: None, second: None };
+        let looked_at = self.compare(avoided, room, crowd, &mut |candidate| field.enter(candidate));
+        Field { looked_at, ..field }
+    }
+
+    /// The nodes that may take one alloc more, the best first.
+    pub(in crate::scheduler) fn candidates(
+        &self,
+        avoided: &[NodeSlot],
+        room: &Room<'_>,
+        crowd: &Crowd,
+    ) -> (PlacementFailure, Vec<Standing>) {
+        let mut found: Vec<Candidate> = Vec::new();
+        let looked_at = self.compare(avoided, room, crowd, &mut |candidate| found.push(candidate));
+        found.sort_unstable_by_key(|&candidate| Reverse(candidate));
+        let standing = |(score, Reverse(slot)): Candidate| {
+            let failed_before = avoided.contains(&slot);
+            let against = Against { failed_before, ..self.against(slot, crowd) };
+            let strata = &self.subject.suitable.strata;
+            let lane = strata.at(slot).expect("invariant: a suitable node is of a stratum");
+            let (affinity, spread) =
+                (strata.list[lane].affinity, self.wanted.spread_of_lane(lane, strata));
+            let parts = parts(self.fit(slot, room), against, affinity, spread);
+            Standing { slot, score_permille: permille(score), parts }
+        };
+        (looked_at, found.into_iter().map(standing).collect())
+    }
+
+    /// Look at every node; `enter` hears of those that may take one alloc more.
+    fn compare(
+        &self,
+        avoided: &[NodeSlot],
+        room: &Room<'_>,
+        crowd: &Crowd,
+        enter: &mut dyn FnMut(Candidate),
+    ) -> PlacementFailure {
         let suitable = &self.subject.suitable;
-        let looked_at = PlacementFailure {
+        let mut looked_at = PlacementFailure {
             nodes_evaluated: suitable.evaluated_count,
             nodes_available: suitable.available.clone(),
             filtered: suitable.filtered.clone(),
             ..PlacementFailure::default()
         };
-        let mut field = Field { looked_at, best: None, second: None };
         let ask = self.subject.ask.capacity;
         let mut nearest = None;
         // The two that are common are counted apart, for speed.
@@ -91,17 +128,17 @@ impl Ranking<'_> {
             let room_left = (met, free.memory_mib, free.cpu_mhz, free.disk_mib);
             nearest = nearest.max(Some((room_left, Reverse(slot))));
             if self.is_crowded(slot, crowd) {
-                *count_of(&mut field.looked_at.filtered, DISTINCT_HOSTS) += 1;
+                *count_of(&mut looked_at.filtered, DISTINCT_HOSTS) += 1;
                 continue;
             }
             if let Some(why) = self.limited_by(slot) {
-                *count_of(&mut field.looked_at.filtered, &why) += 1;
+                *count_of(&mut looked_at.filtered, &why) += 1;
                 continue;
             }
             match room.lacking(slot, &self.subject.ask) {
                 None => {
                     let score = self.score(slot, avoided.contains(&slot), room, crowd);
-                    field.enter((score, Reverse(slot)));
+                    enter((score, Reverse(slot)));
                 }
                 Some(Shortage::Cpu) => cpu += 1,
                 Some(Shortage::Memory) => memory += 1,
@@ -117,12 +154,12 @@ impl Ranking<'_> {
         exhausted.insert(Shortage::Memory, memory);
         exhausted.retain(|_, nodes| 0 < *nodes);
         let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
-        field.looked_at.exhausted = named.collect();
-        field.looked_at.nearest = nearest.and_then(|((_, memory_mib, cpu_mhz, disk_mib), slot)| {
+        looked_at.exhausted = named.collect();
+        looked_at.nearest = nearest.and_then(|((_, memory_mib, cpu_mhz, disk_mib), slot)| {
             let free = Capacity { cpu_mhz, memory_mib, disk_mib };
             Some(NearMiss { node: room.fleet().node_at(slot.0)?, free, asked: ask })
         });
-        field
+        looked_at
     }
 
     /// Which limit keeps allocs from the node, in Nomad's words.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::Subject;
 use crate::scheduler::crowd::Crowd;
 use crate::scheduler::score::Terms;
-use crate::scheduler::strata::{Strata, Within};
+use crate::scheduler::strata::{NONE, Strata, Within};
 use crate::scheduler::tally::{Limit, Shift, Tally};
 use crate::types::NodeSlot;
 
@@ -94,6 +94,23 @@ impl Wanted {
 
     pub(super) const fn has_limits(&self) -> bool {
         !self.limits.is_empty()
+    }
+
+    /// Each limit at the node, suitable or not: its key, the node's value, and how many allocs have it;
+    /// and whether that is as many as may.
+    pub(super) fn limits_at<'s>(
+        &'s self,
+        slot: NodeSlot,
+        strata: &'s Strata,
+    ) -> impl Iterator<Item = (usize, u32, Option<u32>, bool)> + 's {
+        let first = self.tallies.len();
+        self.limits.iter().zip(strata.keys.iter().skip(first)).enumerate().map(
+            move |(nth, (limit, key))| {
+                let value = key.value(slot);
+                let count = (value != NONE).then(|| limit.count(value));
+                (first + nth, value, count, limit.is_reached(value))
+            },
+        )
     }
 
     /// The first limit that keeps further allocs out of the stratum: its key, and how many are there.

@@ -1,0 +1,111 @@
+//! One node for one more alloc, question by question: for people who ask about it.
+//!
+//! Invariants
+//! - each answer is that of the function that decides.
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Ranking;
+use crate::scheduler::crowd::Crowd;
+use crate::scheduler::feasible::{DISTINCT_HOSTS, DISTINCT_PROPERTY, Distinct};
+use crate::scheduler::look::{Asked, Tried};
+use crate::scheduler::room::{Ask, Room};
+use crate::state::fits::Amounts;
+use crate::types::{NodeSlot, NodeStatus};
+
+impl Ranking<'_> {
+    /// Whether the node is open, what others of the job leave of it, and its room.
+    pub(in crate::scheduler) fn tried(
+        &self,
+        slot: NodeSlot,
+        room: &Room<'_>,
+        crowd: &Crowd,
+    ) -> Vec<Tried> {
+        let mut tried = vec![of_node(slot, room)];
+        let others = match self.subject.distinct {
+            Distinct::Nobody => None,
+            Distinct::WithinGroup => Some((crowd.of_group(self.subject.at, slot), "group")),
+            Distinct::WithinJob => {
+                let of_job = (0..crowd.groups()).map(|group| crowd.of_group(group, slot)).sum();
+                Some((of_job, "job"))
+            }
+        };
+        tried.extend(others.map(|(count, whose): (u32, _)| Tried {
+            asked: Asked::DistinctHosts,
+            demand: DISTINCT_HOSTS.to_string(),
+            found: Some(format!("{count} allocs of the {whose}")),
+            is_met: !self.is_crowded(slot, crowd),
+        }));
+        let strata = &self.subject.suitable.strata;
+        for (key, value, count, is_reached) in self.wanted.limits_at(slot, strata) {
+            let (attribute, value) = strata.keys[key].shown(value);
+            let found = value.zip(count);
+            tried.push(Tried {
+                asked: Asked::DistinctProperty,
+                demand: format!("{DISTINCT_PROPERTY} {attribute}"),
+                found: found.map(|(value, count)| format!("{value}, which {count} allocs have")),
+                is_met: !is_reached,
+            });
+        }
+        tried.extend(of_room(slot, &self.subject.ask, room));
+        tried
+    }
+}
+
+/// Whether new allocs may go there at all.
+pub(in crate::scheduler) fn of_node(slot: NodeSlot, room: &Room<'_>) -> Tried {
+    let node =
+        room.state().node_at(slot).expect("invariant: a slot that is asked about has a node");
+    let found = match node.status {
+        NodeStatus::Init => "not heard of yet",
+        NodeStatus::Down => "down",
+        NodeStatus::Ready if node.drain.is_some() => "draining",
+        NodeStatus::Ready if !node.eligible => "not eligible",
+        NodeStatus::Ready => "ready and eligible",
+    };
+    Tried {
+        asked: Asked::Node,
+        demand: "ready and eligible".to_string(),
+        found: Some(found.to_string()),
+        is_met: room.is_placeable(slot),
+    }
+}
+
+/// Each quantity and each port that `ask` takes.
+pub(in crate::scheduler) fn of_room(slot: NodeSlot, ask: &Ask<'_>, room: &Room<'_>) -> Vec<Tried> {
+    type Only = fn(Amounts) -> Amounts;
+    let quantities: [(Asked, &str, Only); 3] = [
+        (Asked::Cpu, "MHz", |all| Amounts { cpu_mhz: all.cpu_mhz, ..Amounts::default() }),
+        (Asked::Memory, "MiB", |all| Amounts { memory_mib: all.memory_mib, ..Amounts::default() }),
+        (Asked::Disk, "MiB", |all| Amounts { disk_mib: all.disk_mib, ..Amounts::default() }),
+    ];
+    let sum = |amounts: Amounts| amounts.cpu_mhz + amounts.memory_mib + amounts.disk_mib;
+    let quantities = quantities.map(|(asked, unit, only)| Tried {
+        asked,
+        demand: format!("{} {unit}", sum(only(ask.capacity.into()))),
+        found: Some(format!(
+            "{} {unit} free of {}",
+            sum(only(room.free(slot))),
+            sum(only(room.usable(slot)))
+        )),
+        is_met: room.has(slot, ask.capacity, only),
+    });
+    let mut tried = Vec::from(quantities);
+    let said = |is_free: bool| Some(if is_free { "free" } else { "taken" }.to_string());
+    for port in &ask.fixed {
+        let is_met = room.has_port(slot, port.value);
+        let demand = format!("{}={}", port.label, port.value);
+        tried.push(Tried { asked: Asked::Port, demand, found: said(is_met), is_met });
+    }
+    let dynamic = ask.group.network.ports.iter().filter(|port| port.fixed.is_none());
+    let labels: Vec<String> = dynamic.map(|port| port.label.clone()).collect();
+    if !labels.is_empty() {
+        let is_met = room.grants(slot, ask, 0).is_ok();
+        let found = Some(if is_met { "enough" } else { "too few" }.to_string());
+        let demand = format!("dynamic: {}", labels.join(", "));
+        tried.push(Tried { asked: Asked::Port, demand, found, is_met });
+    }
+    tried
+}
