@@ -7,6 +7,7 @@ pub mod agent;
 pub mod alloc;
 pub mod deployment;
 pub mod eval;
+pub mod explain;
 pub mod job;
 pub mod jobs;
 pub mod misc;

@@ -21,7 +21,7 @@ use drover_core::types::{
     AllocId, AllocUpdate, ClientStatus, DesiredStatus, EvalId, Evaluation, NodeId, NodeStatus,
 };
 
-pub use self::supposition::Supposition;
+pub use self::supposition::{Supposition, find_node};
 pub use self::told::{Move, Told, Unplaced};
 
 /// Chance decides between equal nodes only.

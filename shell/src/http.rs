@@ -33,6 +33,7 @@ mod deployments;
 mod diff;
 mod dress;
 mod evals;
+mod explain;
 mod fs;
 mod guard;
 mod host;
@@ -63,7 +64,7 @@ use self::answer::Answer;
 const BODY_BYTES_MAX: usize = 4 << 20;
 /// Streams (logs, files, monitors) that are open at once.
 const STREAMS_MAX: usize = 1_024;
-/// Dry runs at once: each holds a state of its own.
+/// Dry runs and explanations at once: each holds a state of its own.
 const PLANS_MAX: usize = 2;
 /// Snapshots made at once, for the same reason.
 const SAVES_MAX: usize = 1;
@@ -174,6 +175,7 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/node/{id}/drain", write(nodes::drain))
         .route("/v1/allocations", get(allocs::list))
         .route("/v1/allocation/{id}", get(allocs::one))
+        .route("/v1/allocation/{id}/explain", get(explain::alloc))
         .route("/v1/allocation/{id}/stop", write(allocs::stop))
         .route("/v1/evaluations", get(evals::list))
         .route("/v1/evaluation/{id}", get(evals::one))

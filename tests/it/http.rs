@@ -279,6 +279,63 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_and_an_alloc_are_explained_by_what_is_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, browser) = agent(dir.path()).await;
+    let mut spec = job("web", 1, "sleep 60");
+    spec["Job"]["TaskGroups"][0]["Name"] = json!("app");
+    spec["Job"]["Constraints"] = json!([
+        { "LTarget": "${attr.kernel.name}", "Operand": "=", "RTarget": "linux" }
+    ]);
+    browser.put("/v1/jobs", &spec).await;
+    let running_alloc = alloc(&browser, "web", "running").await;
+    let node = running_alloc["NodeName"].as_str().expect("a name").to_owned();
+    let seen = browser.get(&format!("/v1/job/web/explain?node={node}")).await;
+    let told = seen.json();
+    assert_eq!((&told["JobID"], &told["Index"]), (&json!("web"), &json!(seen.index())));
+    let group = &told["Groups"][0];
+    assert_eq!((&group["Name"], &group["Missing"]), (&json!("app"), &json!(0)));
+    assert_eq!(group["Best"][0]["NodeName"], json!(node));
+    assert_eq!(group["Node"]["Standing"], group["Best"][0]);
+    let demands = group["Node"]["Demands"].as_array().expect("a list");
+    assert!(demands.contains(&json!({
+        "Kind": "constraint", "Demand": "${attr.kernel.name} = linux", "Found": "linux", "Met": true
+    })));
+    // The alloc itself stands against one more there, and not against itself.
+    let against = |group: &Json| group["Best"][0]["Scores"]["job-anti-affinity"].clone();
+    assert_ne!(against(group), json!(0.0));
+    let path = format!("/v1/allocation/{}/explain", running_alloc["ID"].as_str().expect("an id"));
+    let told = browser.get(&path).await.json();
+    assert_eq!(told["Evaluation"]["TriggeredBy"], "job-register");
+    assert_eq!((&told["Replaced"], &told["Metrics"]["NodesEvaluated"]), (&Json::Null, &json!(1)));
+    let now = &told["Now"]["Group"];
+    assert_eq!((&now["Missing"], against(now)), (&json!(1), json!(0.0)));
+    // Nothing of it has happened.
+    assert_eq!(browser.get("/v1/job/web/allocations").await.json()[0]["ClientStatus"], "running");
+    browser.ask("DELETE", "/v1/job/web", &[], None).await;
+    let none = "job \"web\" has no group";
+    let stopped = "job \"web\" is stopped, so nothing of it is placed";
+    for (path, status, text) in [
+        ("/v1/job/none/explain", 404, "job not found"),
+        ("/v1/job/web/explain", 400, stopped),
+        ("/v1/allocation/00000000-0000-0000-0000-000000000000/explain", 404, "alloc not found"),
+    ] {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.text().starts_with(text), "{path}: {}", answer.text());
+    }
+    let told = browser.get(&path).await.json();
+    assert_eq!((&told["Now"], &told["NeverNow"]), (&Json::Null, &json!(stopped)));
+    browser.put("/v1/jobs", &spec).await;
+    let answer = browser.get("/v1/job/web/explain?group=db").await;
+    assert_eq!((answer.status, answer.text()), (400, &*format!("{none} \"db\"; its groups: app")));
+    let answer = browser.get("/v1/job/web/explain?node=n7").await;
+    let unknown = "there is no node \"n7\": see drover node status";
+    assert_eq!((answer.status, answer.text()), (400, unknown));
+    running.stop(AtStop::KillTasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_without_tables_asks_a_server() {
     let dir = tempfile::tempdir().unwrap();
     let (running, server) = agent(dir.path()).await;

@@ -264,6 +264,11 @@ pub fn group_of<'a>(state: &'a State, alloc: &'a Allocation) -> (&'a Group, &'a 
     (sight.group, sight.version)
 }
 
+/// What was placed again before the alloc, if anything was.
+pub(super) fn reschedules(state: &State, alloc: &Allocation) -> Option<Reschedules> {
+    Sight::of(state, alloc).reschedules()
+}
+
 impl Stub {
     #[must_use]
     pub fn of(state: &State, alloc: &Allocation, detail: Detail) -> Self {
@@ -348,21 +353,26 @@ impl Alloc {
     }
 }
 
+/// What a score is the mean of, in Nomad's words.
+pub(super) fn scores(parts: ScoreParts) -> BTreeMap<&'static str, f64> {
+    let shown = |permille: i32| f64::from(permille) / 1_000.0;
+    let mut scores = BTreeMap::from([
+        ("binpack", shown(parts.fit)),
+        ("job-anti-affinity", shown(parts.crowd)),
+        ("node-affinity", shown(parts.affinity)),
+        ("node-reschedule-penalty", shown(parts.failed_before)),
+    ]);
+    if parts.spread != 0 {
+        scores.insert("allocation-spread", shown(parts.spread));
+    }
+    scores
+}
+
 impl Metrics {
-    fn of_placement(note: &PlacementNote, node: NodeId) -> Self {
-        let shown = |permille: i32| f64::from(permille) / 1_000.0;
-        let score = shown(note.score_permille);
+    pub(super) fn of_placement(note: &PlacementNote, node: NodeId) -> Self {
+        let score = f64::from(note.score_permille) / 1_000.0;
         let fit_alone = ScoreParts { fit: note.score_permille, ..ScoreParts::default() };
-        let parts = note.parts.unwrap_or(fit_alone);
-        let mut scores = BTreeMap::from([
-            ("binpack", shown(parts.fit)),
-            ("job-anti-affinity", shown(parts.crowd)),
-            ("node-affinity", shown(parts.affinity)),
-            ("node-reschedule-penalty", shown(parts.failed_before)),
-        ]);
-        if parts.spread != 0 {
-            scores.insert("allocation-spread", shown(parts.spread));
-        }
+        let scores = scores(note.parts.unwrap_or(fit_alone));
         Self {
             nodes_evaluated: note.nodes_evaluated,
             nodes_filtered: note.nodes_filtered,

@@ -94,7 +94,7 @@ impl Supposition {
     pub(super) fn commands(&self, state: &State) -> Result<Vec<Command>, String> {
         match self {
             Self::Drain(node) => {
-                let node = find(state, node)?.spec.id;
+                let node = find_node(state, node)?.spec.id;
                 let spec = DrainSpec { deadline: DrainDeadline::Force, ignore_system: false };
                 let (spec, meta) = (Some(spec), BTreeMap::new());
                 Ok(vec![Command::SetNodeDrain { node, spec, mark_eligible: false, meta }])
@@ -109,7 +109,7 @@ impl Supposition {
                 Ok(lost.collect())
             }
             Self::Add { count, like } => {
-                let like = &find(state, like)?.spec;
+                let like = &find_node(state, like)?.spec;
                 Ok((1..=*count).flat_map(|nth| another(state, like, nth)).collect())
             }
             Self::Remove { job, namespace } => {
@@ -131,7 +131,7 @@ impl Which {
             up.map(|node| node.spec.id).collect()
         };
         let (found, what) = match self {
-            Self::One(node) => return Ok(vec![find(state, node)?.spec.id]),
+            Self::One(node) => return Ok(vec![find_node(state, node)?.spec.id]),
             Self::Datacenter(name) => (of(&|spec| spec.datacenter == *name), "datacenter"),
             Self::Class(name) => (of(&|spec| spec.class == *name), "class"),
         };
@@ -143,7 +143,10 @@ impl Which {
 }
 
 /// The node with that name, or whose ID begins so.
-fn find<'a>(state: &'a State, written: &str) -> Result<&'a Node, String> {
+///
+/// # Errors
+/// There is none, or several, for whoever wrote it.
+pub fn find_node<'a>(state: &'a State, written: &str) -> Result<&'a Node, String> {
     let begins = |node: &Node| node.spec.id.uuid().to_string().starts_with(written);
     let named: Vec<&Node> = state.nodes().filter(|node| node.spec.name == written).collect();
     let found =

@@ -24,7 +24,7 @@ use crate::api::misc::{Deregistered, Registered, Stability, Versions};
 use crate::shadow::Key;
 
 /// What follows a job's name in the path.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "/plan",
     "/allocations",
     "/evaluations",
@@ -33,6 +33,7 @@ const PARTS: [&str; 14] = [
     "/deployments",
     "/deployment",
     "/evaluate",
+    "/explain",
     "/scale",
     "/dispatch",
     "/dispatch/payload",
@@ -66,6 +67,7 @@ pub(super) async fn read(
         "/evaluations" => job.evaluations().await,
         "/deployments" => job.deployments().await,
         "/deployment" => job.deployment().await,
+        "/explain" => http.explain_job(&query, name).await,
         "/scale" => job.read(newest_of, launch::scale).await,
         "/dispatch/payload" => job.read(|_, job| job.modify_index, launch::payload).await,
         _ => Err(misc::wrong()),
