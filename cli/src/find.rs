@@ -19,6 +19,8 @@ struct Kind {
     path: &'static str,
     one: &'static str,
     many: &'static str,
+    /// The command that lists them all.
+    listed_by: Option<&'static str>,
     header: &'static [&'static str],
     row: fn(&Value) -> Vec<String>,
 }
@@ -27,6 +29,7 @@ const JOBS: Kind = Kind {
     path: "/v1/jobs",
     one: "job",
     many: "jobs",
+    listed_by: Some("drover job status"),
     header: &["ID", "Type", "Priority", "Status"],
     row: |job| {
         let priority = job.int("Priority").to_string();
@@ -38,6 +41,7 @@ const NODES: Kind = Kind {
     path: "/v1/nodes",
     one: "node",
     many: "nodes",
+    listed_by: Some("drover node status"),
     header: &["ID", "DC", "Name", "Status"],
     row: |node| ["ID", "Datacenter", "Name", "Status"].map(|key| node.text(key).into()).into(),
 };
@@ -46,6 +50,7 @@ const ALLOCS: Kind = Kind {
     path: "/v1/allocations",
     one: "allocation",
     many: "allocations",
+    listed_by: None,
     header: &["ID", "Name", "Desired", "Status"],
     row: |alloc| {
         ["ID", "Name", "DesiredStatus", "ClientStatus"].map(|key| alloc.text(key).into()).into()
@@ -56,6 +61,7 @@ const EVALS: Kind = Kind {
     path: "/v1/evaluations",
     one: "evaluation",
     many: "evaluations",
+    listed_by: Some("drover eval list"),
     header: &["ID", "Triggered By", "Job ID", "Status"],
     row: |eval| ["ID", "TriggeredBy", "JobID", "Status"].map(|key| eval.text(key).into()).into(),
 };
@@ -64,6 +70,7 @@ const DEPLOYMENTS: Kind = Kind {
     path: "/v1/deployments",
     one: "deployment",
     many: "deployments",
+    listed_by: Some("drover deployment list"),
     header: &["ID", "Job ID", "Job Version", "Status"],
     row: |one| {
         let version = one.int("JobVersion").to_string();
@@ -148,7 +155,10 @@ impl Session {
             [only] => Ok(only.clone()),
             [] => {
                 let one = kind.one;
-                Err(Failure::new(format!("No {one}(s) with prefix or id \"{typed}\" found")))
+                let lists =
+                    kind.listed_by.map(|command| format!(": {command} lists the {}", kind.many));
+                let lists = lists.unwrap_or_default();
+                Err(Failure::new(format!("No {one}(s) with prefix or id \"{typed}\" found{lists}")))
             }
             _ => {
                 let rows: Vec<_> = found.iter().map(|row| (kind.row)(row)).collect();

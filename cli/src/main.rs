@@ -12,6 +12,7 @@ mod api;
 mod args;
 mod client;
 mod commands;
+mod comparison;
 mod deployment;
 mod failure;
 mod find;

@@ -69,19 +69,18 @@ pub(crate) fn scores(metrics: &Value) -> String {
     let names: Vec<_> = first.entries("Scores").into_iter().map(|(name, _)| name).collect();
     let header: Vec<_> =
         ["Node"].into_iter().chain(names.iter().copied()).chain(["final score"]).collect();
-    let number = |value: &Value| value.as_f64().map_or_else(|| "0".to_owned(), short);
     let row = |node: &Value| {
         let mut row = vec![node.text("NodeID").to_owned()];
-        row.extend(names.iter().map(|name| number(node.at("Scores").at(name))));
-        row.push(number(node.at("NormScore")));
+        row.extend(names.iter().map(|name| score(node.at("Scores").at(name))));
+        row.push(score(node.at("NormScore")));
         row
     };
     crate::table::table(&header, &considered.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Three significant places are enough to compare scores.
-fn short(score: f64) -> String {
-    let text = format!("{score:.3}");
+pub(crate) fn score(value: &Value) -> String {
+    let text = format!("{:.3}", value.as_f64().unwrap_or(0.0));
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }

@@ -7,6 +7,8 @@
 mod deployment;
 #[path = "cli/done.rs"]
 mod done;
+#[path = "cli/explained.rs"]
+mod explained;
 #[path = "cli/launches.rs"]
 mod launches;
 #[path = "cli/operator.rs"]

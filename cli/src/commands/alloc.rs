@@ -9,6 +9,7 @@ use crate::failure::{Failure, Refusal};
 use serde_json::Value;
 
 pub(crate) mod act;
+pub(crate) mod explain;
 pub(crate) mod frames;
 pub(crate) mod fs;
 pub(crate) mod logs;
@@ -18,6 +19,8 @@ pub(crate) mod status;
 pub(crate) enum AllocCommand {
     #[command(about = "Show an allocation and its tasks")]
     Status(status::AllocStatusArgs),
+    #[command(about = "Show why an allocation is where it is, and where it would go now")]
+    Explain(explain::ExplainArgs),
     #[command(about = "Print what a task writes")]
     Logs(logs::LogsArgs),
     #[command(about = "Look into an allocation's files")]
@@ -33,6 +36,7 @@ pub(crate) enum AllocCommand {
 pub(crate) fn run(command: &AllocCommand, session: &mut Session) -> Ended {
     match command {
         AllocCommand::Status(args) => status::run(args, session),
+        AllocCommand::Explain(args) => explain::run(args, session),
         AllocCommand::Logs(args) => logs::run(args, session),
         AllocCommand::Fs(args) => fs::run(args, session),
         AllocCommand::Stop(args) => act::stop(args, session),

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use crate::commands::{Ended, Session};
 
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod launch;
@@ -20,6 +21,8 @@ pub(crate) enum JobCommand {
     Run(run::RunArgs),
     #[command(about = "Show what running a job would do, without doing it")]
     Plan(plan::PlanArgs),
+    #[command(about = "Show where a job's next allocations would go, and why nowhere else")]
+    Explain(explain::ExplainArgs),
     #[command(about = "List jobs, or show one")]
     Status(status::JobStatusArgs),
     #[command(about = "Stop a job")]
@@ -52,6 +55,7 @@ pub(crate) fn run(command: &JobCommand, session: &mut Session) -> Ended {
     match command {
         JobCommand::Run(args) => run::run(args, session),
         JobCommand::Plan(args) => plan::run(args, session),
+        JobCommand::Explain(args) => explain::run(args, session),
         JobCommand::Status(args) => status::run(args, session),
         JobCommand::Stop(args) => stop::run(args, session),
         JobCommand::History(args) => history::history(args, session),

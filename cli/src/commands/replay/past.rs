@@ -85,6 +85,7 @@ fn check(command: &Command) -> Result<(), Failure> {
                 | job::JobCommand::Scale(_) => WRITES,
                 job::JobCommand::Init(_) => APART,
                 job::JobCommand::Plan(_)
+                | job::JobCommand::Explain(_)
                 | job::JobCommand::History(_)
                 | job::JobCommand::Deployments(_)
                 | job::JobCommand::Status(_)
@@ -97,7 +98,7 @@ fn check(command: &Command) -> Result<(), Failure> {
                 node::NodeCommand::Eligibility(_) | node::NodeCommand::Drain(_) => WRITES,
             },
             Remote::Alloc(command) => match command {
-                alloc::AllocCommand::Status(_) => return Ok(()),
+                alloc::AllocCommand::Status(_) | alloc::AllocCommand::Explain(_) => return Ok(()),
                 alloc::AllocCommand::Logs(_) | alloc::AllocCommand::Fs(_) => ELSEWHERE,
                 alloc::AllocCommand::Stop(_)
                 | alloc::AllocCommand::Restart(_)
