@@ -41,6 +41,11 @@ pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
     for (dimension, count) in metrics.entries("DimensionExhausted") {
         say(format!("Dimension \"{dimension}\" exhausted on {count} nodes"));
     }
+    let awaited = metrics.int("AwaitedPreemptions");
+    if awaited > 0 {
+        let plural = if awaited == 1 { "allocation waits" } else { "allocations wait" };
+        say(format!("{awaited} {plural} until less important ones have ended that make way"));
+    }
     for quota in metrics.list("QuotaExhausted") {
         say(format!("Quota limit hit {quota}"));
     }

@@ -19,6 +19,7 @@ mod launch;
 mod node;
 mod operator;
 mod plan;
+mod preempt;
 pub mod record;
 mod restore;
 mod scale;
@@ -267,6 +268,7 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry, changes: &mut Vec<C
     let mut txn = Txn::begin(state, changes);
     let outcome = run(&mut txn, &entry.command).unwrap_or_else(Outcome::Refused);
     drain::follow(&mut txn);
+    preempt::wake(&mut txn);
     if let Some(session) = entry.session {
         txn.remember(session, to_bytes(&outcome));
     }

@@ -56,6 +56,10 @@ pub const RECOVERY_TERM_LEAP: u64 = 1 << 20;
 pub const ROWS_PER_COMMAND_MAX: usize = 4_096;
 /// Placements per scheduling step: a big job is placed in quanta.
 pub const PLACEMENTS_PER_STEP_MAX: usize = 512;
+/// How much more important a job must be to have another's allocs stopped for it. Nomad's.
+pub const PRIORITY_GAP: u8 = 10;
+/// Allocs stopped on one node for one alloc, so that a plan stays within the rows of a command.
+pub const VICTIMS_MAX: usize = 64;
 /// Servers of a region's configuration.
 pub const SERVERS_MAX: usize = 15;
 /// Requests of outside callers that wait at once.

@@ -27,6 +27,7 @@ mod feasible;
 mod lanes;
 mod look;
 mod memo;
+mod preempt;
 mod rank;
 mod reconcile;
 mod retry;

@@ -139,6 +139,8 @@ marks!(
     EvalCancelled,
     /// a placement was refused when its plan was applied
     PlanRefused,
+    /// allocs were stopped for a more important job
+    Preempted,
     /// what had ended was forgotten
     GarbageCollected,
     /// parts of a saved state wait to be put in force

@@ -35,7 +35,8 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
         namespace: NAMESPACE.into(),
         region: "global".into(),
         kind: ask.kind,
-        priority: 50,
+        // What runs everywhere may have others make way.
+        priority: if ask.kind == JobKind::System { 70 } else { 50 },
         datacenters: match ask.spread {
             Spread::OneDatacenter => vec!["dc1".into()],
             Spread::Anywhere

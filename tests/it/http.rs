@@ -415,9 +415,9 @@ async fn how_the_servers_schedule_is_set_by_whoever_read_it_last() {
     assert!(why.contains("registration of jobs is switched off"), "{why}");
     let wrong = browser.put(PATH, &json!({ "SchedulerAlgorithm": "best" })).await;
     assert_eq!(wrong.status, 400);
-    let preempting = json!({ "PreemptionConfig": { "SystemSchedulerEnabled": true } });
-    let set = browser.put(PATH, &preempting).await.json();
-    assert!(set["Warnings"].as_str().is_some_and(|text| text.contains("nothing is preempted yet")));
+    let more = json!({ "MemoryOversubscriptionEnabled": true });
+    let set = browser.put(PATH, &more).await.json();
+    assert!(set["Warnings"].as_str().is_some_and(|text| text.contains("no task may use more")));
     let taken = browser.put("/v1/jobs", &job("a", 1, "true")).await;
     assert_eq!(taken.status, 200, "what is not said is switched off");
     drop(running);

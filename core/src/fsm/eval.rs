@@ -126,6 +126,7 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::DeploymentWatcher
         | Trigger::RollingUpdate
         | Trigger::NodeDrain
+        | Trigger::Preemption
         | Trigger::PlanRefused => true,
         Trigger::JobRegister
         | Trigger::JobDeregister

@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, deployment, invalid, not_found};
+use super::{Outcome, check_length, deployment, invalid, not_found, preempt};
 use crate::api::Rejection;
 use crate::limits::RESCHEDULE_EVENTS_MAX;
 use crate::state::State;
@@ -59,6 +59,7 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
             stop_alloc(txn, plan, stop);
         }
     }
+    is_late |= preempt::apply(txn, plan);
     let mut next =
         (0 < refused_placements || is_late).then(|| evaluate_again(txn, &eval)).flatten();
     match &plan.verdict {
@@ -83,6 +84,8 @@ fn check<'a>(state: &'a State, plan: &Plan) -> Result<&'a Evaluation, Rejection>
         Verdict::Done { later, .. } => later.len(),
     };
     let placed_rows = plan.placements.len().saturating_mul(2);
+    // So does a preemption: the alloc and, at most, an evaluation of its job.
+    let placed_rows = placed_rows.saturating_add(plan.preempted.len().saturating_mul(2));
     let rows = plan.stops.len().saturating_add(plan.in_place.len());
     check_length("plan", rows.saturating_add(placed_rows).saturating_add(later_rows))?;
     let eval = state.eval(plan.eval).ok_or_else(|| not_found("eval"))?;
@@ -296,6 +299,7 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
         create_time: clock,
         modify_time: clock,
         migration: Migration::None,
+        preempted_by: None,
     })
 }
 

@@ -18,6 +18,7 @@ use super::crowd::Crowd;
 use super::feasible::{Feasibility, Suitable, count_of, distinct};
 use super::look::{Look, Sought};
 use super::memo::Memo;
+use super::preempt::{self, Preemption};
 use super::rank::field::Choice;
 use super::rank::{Chosen, Ranking, Subject};
 use super::reconcile::{Cause, Goal, Outline, Want};
@@ -33,6 +34,8 @@ use crate::types::{
     NearMiss, NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict,
     WatchedGroup,
 };
+
+mod preempts;
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
 const LATER_MAX: usize = 1_024;
@@ -50,6 +53,7 @@ pub(super) struct Draft<'a> {
     queued: BTreeMap<String, u32>,
     watched: Vec<WatchedGroup>,
     later: Vec<(&'a Allocation, WallTime)>,
+    pub(super) preemption: Preemption<'a>,
     /// Allocs that this plan may still change.
     pub(super) left: usize,
     progress: Progress,
@@ -83,11 +87,13 @@ impl<'a> Draft<'a> {
         budget: usize,
     ) -> Self {
         assert!(0 < budget, "each plan gets some work done");
+        let mut room = Room::of(view);
+        preempt::keep_for_others(&mut room, view, eval.job);
         Self {
             memo,
             view,
             eval,
-            room: Room::of(view),
+            room,
             stops: Vec::new(),
             in_place: Vec::new(),
             placements: Vec::new(),
@@ -95,6 +101,7 @@ impl<'a> Draft<'a> {
             queued: BTreeMap::new(),
             watched: Vec::new(),
             later: Vec::new(),
+            preemption: Preemption::of(view, eval.job),
             left: budget,
             progress: Progress::Complete,
             choices: None,
@@ -225,6 +232,7 @@ impl<'a> Draft<'a> {
         let group = &spec.groups[usize::from(position)];
         self.later.extend(&outline.later);
         let mut ranking = None;
+        self.preemption.begin_group(position);
         for want in &outline.wants {
             if self.spend(1) == 0 {
                 return;
@@ -250,9 +258,11 @@ impl<'a> Draft<'a> {
                     self.place(position, group, want, chosen);
                 }
                 None if self.makes_way(ranking, want, crowd) => {}
+                None if self.preempts(at, ranking, crowd) => {
+                    old.into_iter().for_each(|slot| crowd.join(at, slot));
+                }
                 None => {
                     // Nothing was changed; what runs on is in the way of others.
-                    self.left += 1;
                     old.into_iter().for_each(|slot| ranking.restore(slot, &self.room, crowd));
                 }
             }
@@ -411,6 +421,7 @@ impl<'a> Draft<'a> {
             placements: self.placements,
             in_place: self.in_place,
             watched: self.watched,
+            preempted: self.preemption.into_victims(),
             verdict,
             next_step: self.next_step,
         }

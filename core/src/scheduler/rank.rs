@@ -439,6 +439,11 @@ impl<'a> Ranking<'a> {
         &self.subject.ask
     }
 
+    /// Nodes that meet every demand, taken or not.
+    pub(super) fn suitable(&self) -> impl Iterator<Item = NodeSlot> + '_ {
+        self.subject.suitable.nodes.iter()
+    }
+
     /// Whether an alloc of the group may run on the node as soon as it has room.
     pub(super) fn may_follow(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> bool {
         let strata = &self.subject.suitable.strata;

@@ -1,8 +1,10 @@
 //! What is free on each node while one plan is being made.
 //!
 //! Invariants
-//! - room is the state's columns, less the leader's plans in flight, less this plan's own placements;
+//! - room is the state's columns, less the leader's plans in flight, less this plan's own placements, and
+//!   none where somebody makes way for another job that is as important;
 //! - whether something fits is asked of `Fleet` only.
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::planner::{View, fixed_ports};
@@ -38,11 +40,13 @@ pub(super) struct Room<'a> {
     view: View<'a>,
     /// Of slots that this plan touches: everything beside the columns, plans in flight included.
     touched: BySlot<Overlay>,
+    /// Slots of which all that is free is kept for another job.
+    closed: BTreeSet<NodeSlot>,
 }
 
 impl<'a> Room<'a> {
     pub(super) const fn of(view: View<'a>) -> Self {
-        Self { view, touched: BySlot::new() }
+        Self { view, touched: BySlot::new(), closed: BTreeSet::new() }
     }
 
     pub(super) const fn state(&self) -> &'a State {
@@ -56,6 +60,17 @@ impl<'a> Room<'a> {
     /// Whether new allocs may go there.
     pub(super) fn is_placeable(&self, slot: NodeSlot) -> bool {
         self.fleet().is_placeable(slot)
+    }
+
+    /// What is free on the node is kept for somebody else.
+    pub(super) fn close(&mut self, slot: NodeSlot) {
+        let free = self.free(slot);
+        self.touch(slot).held.amounts.add(free);
+        self.closed.insert(slot);
+    }
+
+    pub(super) fn is_closed(&self, slot: NodeSlot) -> bool {
+        self.closed.contains(&slot)
     }
 
     /// Nodes on which more or less is free than the columns say.
@@ -92,7 +107,11 @@ impl<'a> Room<'a> {
 
     /// Whether the node has what `ask` names itself; dynamic ports are found when it is chosen.
     pub(super) fn fits(&self, slot: NodeSlot, ask: &Ask<'_>) -> Result<(), Shortage> {
-        self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed)
+        let fits = self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed);
+        fits.map_err(|lacking| {
+            let is_amount = matches!(lacking, Shortage::Cpu | Shortage::Memory | Shortage::Disk);
+            if is_amount && self.is_closed(slot) { Shortage::Kept } else { lacking }
+        })
     }
 
     /// Whether the node has what is asked of the one quantity that `only` leaves of any amounts.
@@ -178,6 +197,16 @@ impl<'a> Room<'a> {
             *self.touch(slot) = overlay;
         }
         fits
+    }
+}
+
+impl Room<'_> {
+    /// Whether `ask` fits on the node with `beside` counted as well.
+    pub(super) fn fits_beside(&self, slot: NodeSlot, ask: &Ask<'_>, beside: &Overlay) -> bool {
+        let mut overlay = self.overlay(slot).clone();
+        overlay.held.join(&beside.held);
+        overlay.freed.join(&beside.freed);
+        self.fleet().fits_over(slot, &overlay, ask.capacity, &ask.fixed).is_ok()
     }
 }
 

@@ -289,7 +289,8 @@ fn asked_at(eval: &Evaluation) -> Option<Index> {
         | Trigger::RollingUpdate
         | Trigger::NodeDrain
         | Trigger::PeriodicJob
-        | Trigger::JobScaling => None,
+        | Trigger::JobScaling
+        | Trigger::Preemption => None,
     }
 }
 
@@ -317,6 +318,7 @@ fn fill_group<'a>(
     let evaluated = suitable.evaluated_count - suitable.filtered_count;
     let placing = Placing { at, ask: Ask::of(group), seed };
     let (mut pace, mut updates) = (Pace::default(), Vec::new());
+    draft.preemption.begin_group(position(at));
     for slot in fleet.slots() {
         let on = on_nodes.get(slot).copied().unwrap_or_default();
         let terrain =
@@ -341,6 +343,7 @@ fn fill_group<'a>(
                 if let Err(lacking) = placing.place(draft, slot, last) {
                     draft.left += 1;
                     draft.note_lack(group, (slot, &lacking), (&suitable, evaluated));
+                    draft.preempts_on(slot, &placing.ask);
                 }
             }
         }

@@ -118,6 +118,14 @@ impl Usage {
         }
     }
 
+    /// Count all of `other` in.
+    pub fn join(&mut self, other: &Self) {
+        self.amounts.add(other.amounts);
+        for (&port, holders) in &other.ports {
+            *self.ports.entry(port).or_default() += holders;
+        }
+    }
+
     /// How many allocs hold `port`.
     #[must_use]
     pub fn holders(&self, port: u16) -> u32 {
@@ -166,6 +174,8 @@ pub enum Shortage {
     },
     /// None of the dynamic range is free.
     DynamicPorts,
+    /// Others make way there for a job that is as important.
+    Kept,
 }
 
 impl fmt::Display for Shortage {
@@ -179,6 +189,7 @@ impl fmt::Display for Shortage {
                 write!(f, "network: reserved port collision {label}={value}")
             }
             Self::DynamicPorts => f.write_str("network: dynamic port selection failed"),
+            Self::Kept => f.write_str("kept for an important job"),
         }
     }
 }

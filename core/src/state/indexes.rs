@@ -40,6 +40,8 @@ pub(crate) struct Indexes {
     pub(crate) version_uses: BTreeMap<(JobId, u64), u32>,
     /// Allocs that ended and that no scheduling will look at again, by their last change.
     pub(crate) ended_allocs: BTreeSet<(WallTime, AllocId)>,
+    /// Allocs that were preempted and have still to end, by the job for which they were.
+    pub(crate) preempted: BTreeSet<(JobId, AllocId)>,
     pub(crate) deployments_of_job: BTreeSet<(JobId, DeploymentId)>,
     pub(crate) deployments_by_uuid: BTreeSet<(u64, DeploymentId)>,
     /// Running deployments that wait for progress, by the moment until which they do.
@@ -134,6 +136,12 @@ impl Indexes {
         shift(&mut self.allocs_by_uuid, before.map(uuid), after.map(uuid));
         let ended = |alloc: &Allocation| is_spent(alloc).then_some((alloc.modify_time, alloc.id));
         shift(&mut self.ended_allocs, before.and_then(ended), after.and_then(ended));
+
+        let preempted = |alloc: &Allocation| {
+            let by = alloc.preempted_by.filter(|_| !alloc.client_status.is_terminal())?;
+            Some((by, alloc.id))
+        };
+        shift(&mut self.preempted, before.and_then(preempted), after.and_then(preempted));
 
         let version = |alloc: &Allocation| (alloc.job, alloc.version);
         let (from, to) = (before.map(version), after.map(version));

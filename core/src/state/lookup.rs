@@ -112,6 +112,17 @@ impl State {
         self.by.allocs_of_node.range(range).map(|&(_, id)| self.known_alloc(id))
     }
 
+    /// Allocs that were preempted and have still to end, with the job for which they were.
+    pub fn preempted(&self) -> impl Iterator<Item = (JobId, &Allocation)> {
+        self.by.preempted.iter().map(|&(job, id)| (job, self.known_alloc(id)))
+    }
+
+    /// Allocs that were preempted for the job and have still to end.
+    pub fn preempted_for(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Allocation> {
+        let range = (job, AllocId(0))..=(job, AllocId(u64::MAX));
+        self.by.preempted.range(range).map(|&(_, id)| self.known_alloc(id))
+    }
+
     /// How many allocs point at the version.
     #[must_use]
     pub fn uses_of_version(&self, job: JobId, version: u64) -> u32 {

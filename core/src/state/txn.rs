@@ -31,6 +31,8 @@ pub(crate) struct Txn<'a> {
     assigned: BTreeSet<NodeId>,
     /// Nodes that may hold more than before.
     roomier: BTreeSet<NodeId>,
+    /// Jobs for which allocs were preempted that have ended.
+    awaited: BTreeSet<JobId>,
     objects: u32,
     rows: usize,
     /// Where the entry's own changes begin.
@@ -46,6 +48,7 @@ impl<'a> Txn<'a> {
             changes,
             assigned: BTreeSet::new(),
             roomier: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             objects: 0,
             rows: 0,
             first_change,
@@ -72,6 +75,11 @@ impl<'a> Txn<'a> {
         let ordinal = self.objects;
         self.objects += 1;
         object_id(self.state.header.index, ordinal)
+    }
+
+    /// Jobs that waited for allocs which have ended by this entry.
+    pub(crate) fn take_awaited(&mut self) -> BTreeSet<JobId> {
+        core::mem::take(&mut self.awaited)
     }
 
     /// Say what the entry changed about nodes as a whole.
@@ -248,6 +256,7 @@ impl<'a> Txn<'a> {
         if held && !holds && !planted!(UsageNotReleased) {
             self.state.fleet.release(node, alloc.capacity, &alloc.ports);
             self.roomier.insert(node);
+            self.awaited.extend(alloc.preempted_by);
         }
         let key = self.state.uuid_key();
         self.state.by.on_alloc(Some(before), Some(&alloc), key);

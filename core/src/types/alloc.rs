@@ -66,6 +66,8 @@ pub struct Allocation {
     pub modify_time: WallTime,
     /// Its node drains, and its turn has come.
     pub migration: Migration,
+    /// The job for which it was stopped, being of a less important one.
+    pub preempted_by: Option<JobId>,
 }
 
 /// Whether an alloc can be relied on.
@@ -250,6 +252,8 @@ pub struct PlacementFailure {
     pub coalesced: u32,
     /// Of the nodes that met every constraint, the one that comes closest to having room.
     pub nearest: Option<NearMiss>,
+    /// Allocs of the group for which less important ones have been stopped and have still to end.
+    pub awaited: u32,
 }
 
 /// A node that would do if it had more room.

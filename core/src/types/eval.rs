@@ -76,6 +76,8 @@ pub enum Trigger {
     PeriodicJob,
     /// A group's count was changed.
     JobScaling,
+    /// Allocs of the job were stopped for a more important one.
+    Preemption,
 }
 
 /// See the module's table.

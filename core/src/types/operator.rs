@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::Index;
+use super::job::JobKind;
 
 /// How the servers schedule.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SchedulerConfig {
     pub algorithm: Algorithm,
-    /// Kept and shown; nothing is preempted yet.
     pub preemption: Preemption,
     /// Kept and shown; no task may use more than it asks for yet.
     pub memory_oversubscription: bool,
@@ -32,7 +32,7 @@ pub enum Algorithm {
     Spread,
 }
 
-/// Whose allocs may take the place of those of lower priority.
+/// Jobs of which types may have less important allocs stopped for theirs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Preemption {
     pub system: bool,
@@ -42,9 +42,22 @@ pub struct Preemption {
 }
 
 impl Default for Preemption {
-    /// Nobody's, as long as there is no preemption.
+    /// Nomad's.
     fn default() -> Self {
-        Self { system: false, sysbatch: false, batch: false, service: false }
+        Self { system: true, sysbatch: false, batch: false, service: false }
+    }
+}
+
+impl Preemption {
+    /// Whether jobs of the type may.
+    #[must_use]
+    pub const fn allows(self, kind: JobKind) -> bool {
+        match kind {
+            JobKind::Service => self.service,
+            JobKind::Batch => self.batch,
+            JobKind::System => self.system,
+            JobKind::Sysbatch => self.sysbatch,
+        }
     }
 }
 

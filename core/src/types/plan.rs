@@ -30,6 +30,8 @@ pub struct Plan {
     /// Groups that a deployment of `version` watches: where there is none yet, it is made. None: the
     /// plan does not need one.
     pub watched: Vec<WatchedGroup>,
+    /// Allocs of less important jobs that are stopped so that there will be room.
+    pub preempted: Vec<Preempted>,
     /// What becomes of the evaluation when the plan is applied.
     pub verdict: Verdict,
     /// When a system job's update goes on: a delayed evaluation is made for that moment.
@@ -83,6 +85,14 @@ pub struct WatchedGroup {
     pub group: u16,
     /// How many of its allocs must prove themselves before the others are replaced.
     pub canaries: u32,
+}
+
+/// An alloc of another job that makes way.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Preempted {
+    pub alloc: AllocId,
+    /// Position in the plan's version of the group that is to have its room.
+    pub group: u16,
 }
 
 impl Plan {

@@ -170,6 +170,9 @@ pub struct Metrics {
     pub score_meta_data: Option<Vec<Score>>,
     pub allocation_time: u64,
     pub coalesced_failures: u32,
+    /// Ours: allocs of the group that wait until less important ones have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub awaited_preemptions: Option<u32>,
     /// Ours: of the nodes that met every constraint, the one that comes closest to having room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest: Option<NearMiss>,
@@ -405,6 +408,7 @@ impl Metrics {
             dimension_exhausted: some(&failure.exhausted),
             coalesced_failures: failure.coalesced,
             nearest,
+            awaited_preemptions: Some(failure.awaited).filter(|&count| 0 < count),
             ..Self::default()
         }
     }

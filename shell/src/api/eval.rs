@@ -104,6 +104,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::NodeDrain => "node-drain",
         Trigger::PeriodicJob => "periodic-job",
         Trigger::JobScaling => "job-scaling",
+        Trigger::Preemption => "preemption",
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Absent;
-use super::alloc::Metrics;
+use super::alloc::{Metrics, Stub};
 use super::job::Job;
 use super::what_if::WhatIf;
 
@@ -133,7 +133,7 @@ pub struct Planned {
 pub struct Annotations {
     #[serde(rename = "DesiredTGUpdates")]
     pub desired_tg_updates: BTreeMap<String, Updates>,
-    pub preempted_allocs: Absent,
+    pub preempted_allocs: Option<Vec<Stub>>,
 }
 
 /// What would happen to a group's allocs.

@@ -84,14 +84,9 @@ impl Configuration {
 /// What of the configuration changes nothing yet; empty: all of it is in force.
 #[must_use]
 pub fn not_in_force(config: &SchedulerConfig) -> String {
-    let mut parts = Vec::new();
-    if config.preemption != Preemption::default() {
-        parts.push("PreemptionConfig is kept, but nothing is preempted yet");
+    if !config.memory_oversubscription {
+        return String::new();
     }
-    if config.memory_oversubscription {
-        parts.push(
-            "MemoryOversubscriptionEnabled is kept, but no task may use more than it asks for yet",
-        );
-    }
-    parts.join("; ")
+    "MemoryOversubscriptionEnabled is kept, but no task may use more than it asks for yet"
+        .to_owned()
 }

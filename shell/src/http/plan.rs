@@ -19,7 +19,7 @@ use super::diff;
 use super::jobs::decode;
 use super::query::{Freshness, Query};
 use super::write::{body, written};
-use crate::api::alloc::{Metrics, group_of};
+use crate::api::alloc::{Detail, Metrics, Stub, group_of};
 use crate::api::job::{Job, Row};
 use crate::api::jobs::whole;
 use crate::api::misc::{Annotations, Diff, Planned, Updates};
@@ -102,7 +102,10 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
     let next = state.job_named(&spec.namespace, &spec.id).and_then(|job| job.lineage.next_launch);
     let diff = wants_diff.then(|| annotated(diff::jobs(old.as_ref(), &new), &updates));
     Ok(Planned {
-        annotations: Annotations { desired_tg_updates: updates, preempted_allocs: () },
+        annotations: Annotations {
+            desired_tg_updates: updates,
+            preempted_allocs: plan.as_ref().and_then(|plan| preempted(&state, plan)),
+        },
         failed_tg_allocs: plan.as_ref().and_then(|plan| failures(&state, plan)),
         job_modify_index: spec_index,
         created_evals: (),
@@ -119,6 +122,14 @@ fn failures(state: &State, plan: &Plan) -> Option<BTreeMap<String, Metrics>> {
     let shown =
         failures.iter().map(|(group, why)| (group.clone(), Metrics::of_failure(state, why)));
     (!failures.is_empty()).then(|| shown.collect())
+}
+
+/// Allocs of other jobs that make way.
+fn preempted(state: &State, plan: &Plan) -> Option<Vec<Stub>> {
+    let detail = Detail { resources: false, task_states: false };
+    let allocs = plan.preempted.iter().filter_map(|one| state.alloc(one.alloc));
+    let shown: Vec<Stub> = allocs.map(|alloc| Stub::of(state, alloc, detail)).collect();
+    (!shown.is_empty()).then_some(shown)
 }
 
 /// What becomes of the allocs of each group.
@@ -172,6 +183,11 @@ fn updates(state: &State, plan: &Plan, spec: &JobSpec) -> BTreeMap<String, Updat
             *if placement.canary { &mut counts.canary } else { &mut counts.place } += 1;
         }
     }
+    for preempted in &plan.preempted {
+        if let Some(group) = spec.groups.get(usize::from(preempted.group)) {
+            updates.entry(group.name.clone()).or_default().preemptions += 1;
+        }
+    }
     // What found no room is wanted all the same.
     if let Verdict::Done { queued, .. } = &plan.verdict {
         for (group, &count) in queued {
@@ -193,6 +209,7 @@ fn annotated(mut diff: Diff, updates: &BTreeMap<String, Updates>) -> Diff {
             ("create/destroy update", updates.destructive_update),
             ("canary", updates.canary),
             ("ignore", updates.ignore),
+            ("preemption", updates.preemptions),
         ];
         let said: BTreeMap<_, _> = counts.into_iter().filter(|&(_, count)| 0 < count).collect();
         if group.kind == "None" && said.keys().any(|&what| what != "ignore") {

@@ -48,6 +48,7 @@ mod tests {
             placements: vec![],
             in_place: vec![],
             watched: vec![WatchedGroup { group: 0, canaries: 0 }],
+            preempted: vec![],
             verdict: Verdict::Done {
                 failures: BTreeMap::new(),
                 queued: BTreeMap::new(),

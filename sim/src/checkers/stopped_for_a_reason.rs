@@ -69,6 +69,10 @@ impl StoppedForAReason {
             });
             self.claims.insert(alloc.id, reason);
         }
+        for preempted in &plan.preempted {
+            let reason = check_preempted(state, plan, preempted.alloc);
+            self.claims.insert(preempted.alloc, reason);
+        }
     }
 
     /// The entry was applied, and `change` is what it did.
@@ -265,6 +269,21 @@ fn check_migrating(plan: &Plan, alloc: &Allocation) -> Verdict {
     Err("nothing takes its place".to_owned())
 }
 
+/// Only for a job whose priority is higher by ten.
+fn check_preempted(state: &State, plan: &Plan, id: AllocId) -> Verdict {
+    let priority = |job: &Job, version: u64| job.version(version).map(|kept| kept.spec.priority);
+    let own = state.job(plan.job).and_then(|job| priority(job, job.newest().version));
+    let alloc = state.alloc(id).filter(|alloc| alloc.job != plan.job);
+    let other = alloc.and_then(|alloc| priority(state.job(alloc.job)?, alloc.version));
+    match (own, other) {
+        (Some(own), Some(other)) if other.saturating_add(10) <= own => Ok(()),
+        (own, other) => Err(format!(
+            "a plan of {:?}, of priority {own:?}, preempts {id:?}, of priority {other:?}",
+            plan.eval
+        )),
+    }
+}
+
 fn check_drained(plan: &Plan, alloc: &Allocation) -> Verdict {
     if alloc.migration == Migration::AtOnce || plan.based_on < alloc.modify_index {
         return Ok(());
@@ -363,6 +382,7 @@ mod tests {
                 in_place,
                 verdict,
                 watched,
+                preempted: Vec::new(),
                 next_step: None,
             };
             fill(&mut plan);
@@ -403,6 +423,40 @@ mod tests {
         ] {
             let fired = Rig::new().stop(reason).expect_err("there is no such reason");
             assert!(fired.contains(words), "{reason:?}: {fired}");
+        }
+    }
+
+    #[test]
+    fn nobody_makes_way_for_a_job_that_is_not_more_important() {
+        let rig = Rig::new();
+        let mut state = rig.state.clone();
+        let (job, alloc) = (rig.job(), rig.first());
+        let plan_of = |state: &State, job: JobId| Plan {
+            eval: EvalId(0),
+            job,
+            version: 0,
+            based_on: state.index(),
+            stops: Vec::new(),
+            placements: Vec::new(),
+            in_place: Vec::new(),
+            verdict: Fate::More,
+            watched: Vec::new(),
+            preempted: Vec::new(),
+            next_step: None,
+        };
+        assert!(check_preempted(&state, &plan_of(&state, job), alloc).is_err(), "its own job");
+        for (name, priority, may) in [("equal", 50, false), ("nine", 59, false), ("ten", 60, true)]
+        {
+            let mut spec = (*state.job(job).expect("registered").newest().spec).clone();
+            let namespace = spec.namespace.clone();
+            (spec.id, spec.priority) = (name.to_owned(), priority);
+            let command = Command::RegisterJob { spec: spec.into(), check_index: None };
+            let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };
+            let index = state.index().next();
+            let _outcome = fsm::apply(&mut state, index, &entry, &mut Vec::new());
+            let other = state.job_named(&namespace, name).expect("just registered").id;
+            let verdict = check_preempted(&state, &plan_of(&state, other), alloc);
+            assert_eq!(verdict.is_ok(), may, "{name}");
         }
     }
 

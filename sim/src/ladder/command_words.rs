@@ -149,8 +149,9 @@ fn of_plan(plan: &Plan, index: Index, (state, names): (Option<&State>, &mut Name
             names.learn_alloc(state, id);
         }
     }
-    for stop in &plan.stops {
-        learn(names, state, stop.alloc);
+    let preempted = || plan.preempted.iter().map(|one| one.alloc);
+    for alloc in plan.stops.iter().map(|stop| stop.alloc).chain(preempted()) {
+        learn(names, state, alloc);
     }
     let mut parts = Vec::new();
     if !placed.is_empty() {
@@ -170,13 +171,17 @@ fn of_plan(plan: &Plan, index: Index, (state, names): (Option<&State>, &mut Name
     if !plan.in_place.is_empty() {
         parts.push(format!("{} take the new version as they are", plan.in_place.len()));
     }
+    if !plan.preempted.is_empty() {
+        parts.push(format!("preempt {}", list(preempted().map(|id| names.alloc(id)).collect())));
+    }
     if parts.is_empty() {
         parts.push("nothing to change".into());
     }
     let job = names.job(plan.job);
     let text = format!("plan for {job}: {}", parts.join("; "));
     let mut said = Said::new(Kind::Plan, "plan", text, Dull::Never).of_job(&job);
-    for alloc in placed.iter().map(|(id, _)| *id).chain(plan.stops.iter().map(|s| s.alloc)) {
+    let stopped = plan.stops.iter().map(|stop| stop.alloc).chain(preempted());
+    for alloc in placed.iter().map(|(id, _)| *id).chain(stopped) {
         said = said.of_alloc(names, alloc);
     }
     said

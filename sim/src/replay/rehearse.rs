@@ -245,6 +245,13 @@ fn differences(state: &State, then: &Plan, now: &Plan) -> (Kind, Vec<String>) {
         let name = words::alloc_name(state, then.job, then.version, key.0, key.1);
         lines.push(format!("{name}: {} → {}", said(then, then_at), said(now, now_at)));
     }
+    let preempted = |plan: &Plan| -> Vec<String> {
+        plan.preempted.iter().map(|one| words::alloc(state, one.alloc)).collect()
+    };
+    if then.preempted != now.preempted {
+        let (then, now) = (preempted(then).join(", "), preempted(now).join(", "));
+        lines.push(format!("preempts: {then} → {now}"));
+    }
     if then.stops != now.stops || then.in_place != now.in_place {
         let said = |plan: &Plan| {
             let stops = plan.stops.iter().map(|stop| words::alloc(state, stop.alloc));

@@ -149,7 +149,10 @@ pub fn of_plan(state: &State, plan: &Plan) -> String {
     for stop in plan.stops.iter().take(TOLD_MAX) {
         parts.push(format!("stops {} ({})", alloc(state, stop.alloc), of_reason(stop.reason)));
     }
-    let all = plan.placements.len() + plan.stops.len();
+    for preempted in plan.preempted.iter().take(TOLD_MAX) {
+        parts.push(format!("preempts {}", alloc(state, preempted.alloc)));
+    }
+    let all = plan.placements.len() + plan.stops.len() + plan.preempted.len();
     if parts.len() < all {
         parts.push(format!("… {all} changes"));
     }
@@ -217,5 +220,6 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::NodeDrain => "an alloc must leave its node",
         Trigger::PeriodicJob => "a periodic job was due",
         Trigger::JobScaling => "a group's count was changed",
+        Trigger::Preemption => "its allocs were stopped for a more important job",
     }
 }

@@ -220,6 +220,7 @@ fn mark_evals(marks: &mut Marks, state: &State, now: &mut Before) {
     for eval in state.evals() {
         marks.reach_if(eval.status == EvalStatus::Cancelled, Mark::EvalCancelled);
         marks.reach_if(eval.trigger == Trigger::PlanRefused, Mark::PlanRefused);
+        marks.reach_if(eval.trigger == Trigger::Preemption, Mark::Preempted);
         marks.reach_if(eval.trigger == Trigger::RollingUpdate, Mark::UpdateStaggered);
         let is_of_node = eval.trigger == Trigger::NodeUpdate;
         let kind = state.job(eval.job).map(|job| job.newest().spec.kind);

@@ -197,7 +197,7 @@ fn the_scheduler_configuration_is_changed_where_it_was_named_and_read_back() {
     let path = "/v1/operator/scheduler/configuration";
     let known = r#"{"SchedulerConfig":{"SchedulerAlgorithm":"binpack","PreemptionConfig":
         {"SystemSchedulerEnabled":true},"PauseEvalBroker":true,"ModifyIndex":7},
-        "Warnings":"PreemptionConfig is kept, but nothing is preempted yet"}"#;
+        "Warnings":"MemoryOversubscriptionEnabled is kept, but not yet"}"#;
     let (get, put) = (format!("GET {path}"), format!("PUT {path}"));
     let set = r#"{"Updated":true,"Index":9,"Warnings":""}"#;
     let server = Server::with(&[(&get, 200, known), (&put, 200, set), (&get, 200, known)]);
@@ -217,7 +217,7 @@ fn the_scheduler_configuration_is_changed_where_it_was_named_and_read_back() {
     assert_eq!(body["PreemptionConfig"]["SystemSchedulerEnabled"], true, "it stays");
     let ran = server.drover(&["operator", "scheduler", "get-config"]);
     assert!(ran.out.contains("Scheduler Algorithm"), "{}", ran.out);
-    assert!(ran.out.contains("nothing is preempted yet"), "{}", ran.out);
+    assert!(ran.out.contains("is kept, but not yet"), "{}", ran.out);
 }
 
 #[test]

@@ -346,6 +346,7 @@ fn plan() -> Plan {
         placements: Vec::new(),
         in_place: vec![AllocId(8)],
         watched: vec![WatchedGroup { group: 0, canaries: 1 }],
+        preempted: vec![Preempted { alloc: AllocId(7), group: 0 }],
         verdict: Verdict::More,
         next_step: Some(WallTime { unix_ms: 9 }),
     }

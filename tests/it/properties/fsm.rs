@@ -83,9 +83,9 @@ fn a_snapshot_at_any_point_changes_nothing_of_what_follows() {
 fn the_generated_logs_reach_what_matters() {
     let (mut refused_placements, mut repeated, mut refused, mut lost) = (0, 0, 0, 0);
     let (mut tombstones, mut blocked, mut follow_ups, mut gone) = (0, 0, 0, 0);
-    let mut restored = 0;
+    let (mut restored, mut preempted) = (0, 0);
     let mut allocs_before = 0;
-    for seed in 0..3 * SEEDS {
+    for seed in 0..4 * SEEDS {
         log_of(seed, |state, outcome| {
             match outcome {
                 Outcome::Applied { refused_placements: count, .. } => refused_placements += count,
@@ -96,6 +96,7 @@ fn the_generated_logs_reach_what_matters() {
                 state.allocs().filter(|alloc| alloc.client_status == ClientStatus::Lost).count();
             follow_ups += state.allocs().filter(|alloc| alloc.follow_up.is_some()).count();
             blocked += state.blocked_evals().count();
+            preempted += state.allocs().filter(|alloc| alloc.preempted_by.is_some()).count();
             let nodes = state.nodes().map(|node| node.spec.id);
             tombstones += nodes.map(|id| state.tombstones_of_node(id).count()).sum::<usize>();
             let allocs = state.allocs().count();
@@ -116,6 +117,7 @@ fn the_generated_logs_reach_what_matters() {
         follow_ups,
         gone,
         restored,
+        preempted,
     ];
     assert!(reached.iter().all(|&times| 20 < times), "{reached:?}");
 }

@@ -8,6 +8,7 @@ mod examples;
 mod generate;
 mod leaning;
 mod looking;
+mod preemption;
 mod reconciler;
 pub(crate) mod rig;
 mod rollout;

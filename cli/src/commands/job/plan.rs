@@ -15,6 +15,7 @@ use crate::client::escaped;
 use crate::commands::{Ended, Session};
 use crate::failure::{Exit, Failure, error};
 use crate::reasons;
+use crate::table::table;
 use crate::terminal::Style;
 use crate::time;
 
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &PlanArgs, session: &mut Session) -> Ended {
     }
     what_if::show(session, answer.at("WhatIf"), Ids::of(args.verbose));
     terminal.line(&terminal.paint(Style::Heading, "Scheduler dry-run:"));
-    dry_run(session, &answer);
+    dry_run(session, &answer, args.verbose);
     files::warn(session, &answer);
     let index = answer.int("JobModifyIndex");
     let modify = format!("Job Modify Index: {index}");
@@ -88,7 +89,7 @@ fn variables(file: &FileArgs) -> String {
     vars.chain(files).collect()
 }
 
-fn dry_run(session: &Session, answer: &Value) {
+fn dry_run(session: &Session, answer: &Value, verbose: bool) {
     let terminal = session.terminal;
     let failed = answer.entries("FailedTGAllocs");
     if failed.is_empty() {
@@ -107,6 +108,17 @@ fn dry_run(session: &Session, answer: &Value) {
     if let Some(next) = time::parse(answer.text("NextPeriodicLaunch")) {
         let next = launch::moment(next);
         terminal.line(&format!("- If submitted now, next periodic launch would be at {next}."));
+    }
+    let preempted = answer.at("Annotations").list("PreemptedAllocs");
+    if !preempted.is_empty() {
+        let ids = Ids::of(verbose);
+        let row = |alloc: &Value| {
+            let of = |key| alloc.text(key).to_owned();
+            vec![ids.show(alloc.text("ID")), of("JobID"), of("TaskGroup"), of("NodeName")]
+        };
+        let rows: Vec<_> = preempted.iter().map(row).collect();
+        terminal.line("- Preemptions: these would be stopped to make room.");
+        terminal.line(&table(&["Alloc ID", "Job ID", "Task Group", "Node"], &rows));
     }
     for eval in answer.list("CreatedEvals") {
         let wait = eval.text("WaitUntil");

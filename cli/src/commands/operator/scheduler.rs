@@ -39,16 +39,16 @@ pub(crate) struct SetConfigArgs {
         require_equals = true, action = ArgAction::Set, help = "Let evaluations wait")]
     pause_eval_broker: Option<bool>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true, action = ArgAction::Set, help = "Kept, not in force yet")]
+        require_equals = true, action = ArgAction::Set, help = "Let batch jobs preempt")]
     preempt_batch_scheduler: Option<bool>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true, action = ArgAction::Set, help = "Kept, not in force yet")]
+        require_equals = true, action = ArgAction::Set, help = "Let service jobs preempt")]
     preempt_service_scheduler: Option<bool>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true, action = ArgAction::Set, help = "Kept, not in force yet")]
+        require_equals = true, action = ArgAction::Set, help = "Let sysbatch jobs preempt")]
     preempt_sysbatch_scheduler: Option<bool>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true, action = ArgAction::Set, help = "Kept, not in force yet")]
+        require_equals = true, action = ArgAction::Set, help = "Let system jobs preempt")]
     preempt_system_scheduler: Option<bool>,
 }
 

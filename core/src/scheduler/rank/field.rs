@@ -146,7 +146,8 @@ impl Ranking<'_> {
                     lacking @ (Shortage::NotPlaceable
                     | Shortage::Disk
                     | Shortage::Port { .. }
-                    | Shortage::DynamicPorts),
+                    | Shortage::DynamicPorts
+                    | Shortage::Kept),
                 ) => *exhausted.entry(lacking).or_default() += 1,
             }
         }

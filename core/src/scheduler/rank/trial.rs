@@ -63,13 +63,14 @@ pub(in crate::scheduler) fn of_node(slot: NodeSlot, room: &Room<'_>) -> Tried {
         NodeStatus::Down => "down",
         NodeStatus::Ready if node.drain.is_some() => "draining",
         NodeStatus::Ready if !node.eligible => "not eligible",
+        NodeStatus::Ready if room.is_closed(slot) => "kept for an important job",
         NodeStatus::Ready => "ready and eligible",
     };
     Tried {
         asked: Asked::Node,
         demand: "ready and eligible".to_string(),
         found: Some(found.to_string()),
-        is_met: room.is_placeable(slot),
+        is_met: room.is_placeable(slot) && !room.is_closed(slot),
     }
 }
 

@@ -156,6 +156,7 @@ impl Generator {
         if self.rng.chance(300) {
             spec.groups.insert(0, group("second", kind, self.small(most.min(3))));
         }
+        spec.priority = self.one_of(&[30, 50, 50, 60]);
         if self.rng.chance(50) {
             spec.priority = 0;
         }
@@ -210,6 +211,7 @@ impl Generator {
             placements,
             in_place: self.some(&allocs, 200),
             watched: self.watched(),
+            preempted: self.preempted(state),
             verdict: self.verdict(&allocs),
             next_step: self.rng.chance(100).then(|| state.clock().plus_ms(5_000)),
         }
@@ -301,6 +303,17 @@ impl Generator {
             at: self.stamp,
         });
         AllocUpdate { id, status, description: "as reported".to_owned(), tasks, health }
+    }
+
+    fn preempted(&mut self, state: &State) -> Vec<Preempted> {
+        if self.rng.chance(850) {
+            return Vec::new();
+        }
+        let runs = |alloc: &&Allocation| alloc.desired == DesiredStatus::Run;
+        let running: Vec<AllocId> = state.allocs().filter(runs).map(|alloc| alloc.id).collect();
+        let mut some = self.some(&running, 300);
+        some.push(self.alloc(state));
+        some.into_iter().map(|alloc| Preempted { alloc, group: 0 }).collect()
     }
 
     fn watched(&mut self) -> Vec<WatchedGroup> {

@@ -154,6 +154,7 @@ fn sample_plan(moment: WallTime) -> Plan {
         }],
         in_place: vec![AllocId(8)],
         watched: vec![WatchedGroup { group: 0, canaries: 1 }],
+        preempted: vec![Preempted { alloc: AllocId(7), group: 0 }],
         verdict: Verdict::Done {
             failures: BTreeMap::from([("web".to_owned(), failure)]),
             queued: BTreeMap::from([("web".to_owned(), 2)]),

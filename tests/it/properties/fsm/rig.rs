@@ -97,6 +97,7 @@ impl World {
             placements: vec![],
             in_place: vec![],
             watched: vec![],
+            preempted: vec![],
             verdict: done(),
             next_step: None,
         }

@@ -97,7 +97,12 @@ pub(crate) fn check_plan(view: &View<'_>, plan: &Plan, budget: usize) {
     assert_eq!(stopped.len(), plan.stops.len(), "an alloc is stopped once");
     let changes = plan.placements.len() + plan.in_place.len();
     let alone = stopped.difference(&replacing).count();
-    assert!(changes + alone <= budget, "a plan stays within its budget");
+    let changes = changes + alone;
+    // What one alloc needs is not divided.
+    let is_first = changes == 0;
+    assert!(changes <= budget, "a plan stays within its budget");
+    assert!(is_first || changes + plan.preempted.len() <= budget, "a plan stays within its budget");
+    check_preempted(state, plan);
     for &id in &replacing {
         assert!(
             state.alloc(id).expect("a known alloc").next.is_none(),
@@ -130,6 +135,23 @@ fn check_nodes(state: &State, plan: &Plan) {
         let group = &group_of(job, plan, placement).1;
         assert!(0 < group.count, "a group of none is placed nowhere");
         assert!(taken.insert((node.spec.id, &group.name)), "two of a group on one node");
+    }
+}
+
+/// What is stopped for the job is another's, runs, and is less important by ten.
+fn check_preempted(state: &State, plan: &Plan) {
+    let of = |job: JobId, version: u64| {
+        let job = state.job(job).expect("a known job");
+        job.version(version).expect("a kept version").spec.priority
+    };
+    let distinct: BTreeSet<AllocId> = plan.preempted.iter().map(|one| one.alloc).collect();
+    assert_eq!(distinct.len(), plan.preempted.len(), "an alloc is preempted once");
+    for preempted in &plan.preempted {
+        let alloc = state.alloc(preempted.alloc).expect("a known alloc");
+        let runs = alloc.desired == DesiredStatus::Run && !alloc.client_status.is_terminal();
+        assert!(runs && alloc.job != plan.job, "only another's alloc that runs is preempted");
+        let (own, other) = (of(plan.job, plan.version), of(alloc.job, alloc.version));
+        assert!(other + 10 <= own, "priority {own} preempts {other}");
     }
 }
 

@@ -40,6 +40,8 @@ impl Cluster {
         }
         let in_place = plan.in_place.iter().map(|&id| on(id));
         parts.entry((2, "in place")).or_default().extend(in_place);
+        let preempted = plan.preempted.iter().map(|one| on(one.alloc));
+        parts.entry((3, "preempt on")).or_default().extend(preempted);
         parts.retain(|_, nodes| !nodes.is_empty());
         let mut said: Vec<String> = parts
             .into_iter()

@@ -20,6 +20,20 @@ struct Seen<'a> {
     taken: Taken,
     crowd: u32,
     is_feasible: bool,
+    /// Somebody makes way there for another job that is as important.
+    is_kept: bool,
+}
+
+/// Whether an alloc on the node has still to end for another job, which is not less important.
+fn is_kept(state: &State, job: JobId, node: &Node) -> bool {
+    let priority = |job: JobId| Some(state.job(job)?.newest().spec.priority);
+    let waits = |by: JobId| by != job && state.job(by).is_some_and(|job| !job.stopped);
+    let mut there =
+        state.allocs_of_node(node.spec.id).filter(|alloc| !alloc.client_status.is_terminal());
+    there.any(|alloc| {
+        let by = alloc.preempted_by.filter(|&by| waits(by));
+        by.is_some_and(|by| priority(job) <= priority(by))
+    })
 }
 
 /// One group of a job of which nothing runs.
@@ -47,6 +61,7 @@ impl<'a> Look<'a> {
                 taken: taken_on(state, node),
                 crowd: 0,
                 is_feasible: is_feasible(spec, group, node),
+                is_kept: is_kept(state, job, node),
             };
             (state.slot_of(node.spec.id).expect("a known node"), seen)
         });
@@ -77,6 +92,9 @@ impl<'a> Look<'a> {
 
     /// What the node lacks first, in words.
     fn lacking(&self, seen: &Seen<'_>) -> Option<String> {
+        if seen.is_kept {
+            return Some("kept for an important job".to_owned());
+        }
         let (usable, ask, taken) = (seen.node.spec.usable(), self.ask, &seen.taken);
         let short = |used: u64, ask: u32, total: u32| u64::from(total) < used + u64::from(ask);
         if short(taken.cpu_mhz, ask.cpu_mhz, usable.cpu_mhz) {

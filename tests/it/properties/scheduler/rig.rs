@@ -347,6 +347,15 @@ impl Cluster {
         if !plan.in_place.is_empty() {
             parts.push(format!("in place {}", plan.in_place.len()));
         }
+        if !plan.preempted.is_empty() {
+            let of = plan.preempted.iter();
+            let of = of.map(|one| self.state.alloc(one.alloc).expect("a known alloc"));
+            let names = of.map(|alloc| {
+                let job = self.state.job(alloc.job).expect("a known job");
+                format!("{}[{}]", job.newest().spec.id, alloc.ordinal)
+            });
+            parts.push(format!("preempt {}", names.collect::<Vec<_>>().join(" ")));
+        }
         match &plan.verdict {
             Verdict::More => parts.push("more".to_owned()),
             Verdict::Done { queued, later, .. } => {
