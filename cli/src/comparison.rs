@@ -55,7 +55,7 @@ fn looked_at(group: &Value) -> String {
     let mut text = format!("{} looked at", nodes(evaluated, "was", "were"));
     for (key, what) in [
         ("NodesClosed", "not ready or not eligible"),
-        ("NodesElsewhere", "in none of its datacenters"),
+        ("NodesElsewhere", "of another pool or datacenter"),
     ] {
         let count = group.int(key);
         if 0 < count {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::types::{
     AllocId, AllocUpdate, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
-    SchedulerConfig, ServerId,
+    PoolName, PoolSpec, SchedulerConfig, ServerId,
 };
 
 /// Something a caller wants.
@@ -139,6 +139,14 @@ pub enum Request {
     SetSchedulerConfig {
         config: SchedulerConfig,
         check_index: Option<Index>,
+    },
+    /// Make a node pool, or say something else of it.
+    UpsertNodePool {
+        spec: PoolSpec,
+    },
+    /// Forget a pool that nothing is in.
+    DeleteNodePool {
+        pool: PoolName,
     },
 }
 

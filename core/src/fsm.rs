@@ -19,6 +19,7 @@ mod launch;
 mod node;
 mod operator;
 mod plan;
+mod pool;
 mod preempt;
 pub mod record;
 mod restore;
@@ -43,7 +44,7 @@ use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
-    NodeId, NodeSpec, NodeStatus, Plan, SchedulerConfig,
+    NodeId, NodeSpec, NodeStatus, Plan, PoolName, PoolSpec, SchedulerConfig,
 };
 pub use drain::DRAIN_GIVEN_UP;
 
@@ -221,6 +222,14 @@ pub enum Command {
         config: SchedulerConfig,
         check_index: Option<Index>,
     },
+    /// Make a node pool, or say something else of it.
+    UpsertNodePool {
+        spec: PoolSpec,
+    },
+    /// Forget a pool that nothing is in.
+    DeleteNodePool {
+        pool: PoolName,
+    },
 }
 
 /// What an entry came to.
@@ -355,6 +364,8 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         Command::SetSchedulerConfig { config, check_index } => {
             operator::set_scheduler(txn, *config, *check_index)
         }
+        Command::UpsertNodePool { spec } => pool::upsert(txn, spec),
+        Command::DeleteNodePool { pool } => pool::delete(txn, pool),
     }
 }
 

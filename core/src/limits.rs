@@ -140,6 +140,12 @@ pub const DISPATCH_TOKEN_BYTES_MAX: usize = 256;
 pub const SCALING_EVENTS_MAX: usize = 20;
 /// What a caller may keep with a scaling event: twenty of them are written with their job's row.
 pub const SCALING_META_BYTES_MAX: usize = 1_024;
+/// Longest name of a node pool (as Nomad): it stands in tables and addresses.
+pub const POOL_NAME_CHARS_MAX: usize = 128;
+/// Longest description of a node pool (as Nomad): a line or two.
+pub const POOL_DESCRIPTION_BYTES_MAX: usize = 256;
+/// Keys and values of a node pool's meta together: a page of notes.
+pub const POOL_META_BYTES_MAX: usize = 16 << 10;
 
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(LEADER_HEARTBEAT_MS * 4 <= ELECTION_MS_MIN, "a lost heartbeat is no outage");

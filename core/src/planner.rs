@@ -180,13 +180,19 @@ pub fn check(view: &View<'_>, mut plan: Plan) -> Plan {
     plan
 }
 
-/// Whether the node has room for an alloc of one of the job's groups: what the broker asks when room
-/// appears. Constraints are left to the scheduler.
+/// Whether the node is of the job's pool and has room for an alloc of one of its groups: what the broker
+/// asks when room appears. Constraints are left to the scheduler.
 #[must_use]
 pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
     let (Some(job), Some(slot)) = (state.job(job), state.slot_of(node)) else {
         return false;
     };
+    // What an older version has lost is replaced where that version wanted it.
+    let pool = state.node(node).map(|node| &node.spec.pool);
+    let wants = |pool| job.versions.iter().any(|kept| kept.spec.node_pool.covers(pool));
+    if !pool.is_some_and(wants) {
+        return false;
+    }
     job.newest().spec.groups.iter().any(|group| {
         let capacity = group.capacity().unwrap_or_default();
         state.fleet().fits(slot, capacity, &fixed_ports(group)).is_ok()

@@ -2,7 +2,7 @@
 //!
 //! | table | rows |
 //! |---|---|
-//! | nodes, jobs, evals, allocs, deployments | the nouns that users see |
+//! | nodes, jobs, evals, allocs, deployments, pools | the nouns that users see |
 //! | tombstones | allocs that are collected but whose node may not know that they must not run |
 //! | sessions, remembered | which forwarded writes have been applied already, and what they came to |
 //! | upload | parts of a saved state that is on its way back |
@@ -18,6 +18,7 @@
 //!   allocs exactly;
 //! - an alloc holds room on its node until its client status is terminal, and until then the node
 //!   exists;
+//! - the pool of each node, and of each job that is not stopped, exists;
 //! - index and clock never go back.
 //!
 //! It does not decide anything: what a command means is in `fsm`.
@@ -43,6 +44,7 @@ mod upload;
 
 use serde::{Deserialize, Serialize};
 
+use self::change::TABLES;
 pub use self::change::{Change, TableKind};
 pub use self::children::JobStatus;
 use self::fleet::Fleet;
@@ -61,7 +63,7 @@ use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClusterId, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
-    JobId, Node, NodeId, NodeSlot, SchedulerRow, ServerId, Uuid,
+    JobId, Node, NodeId, NodePool, NodeSlot, PoolName, SchedulerRow, ServerId, Uuid,
 };
 
 /// All that the log says.
@@ -75,6 +77,8 @@ pub struct State {
     evals: Table<EvalId, Evaluation>,
     allocs: Table<AllocId, Allocation>,
     deployments: Table<DeploymentId, Deployment>,
+    /// Those that were made: what is built in has no row.
+    pools: Table<PoolName, NodePool>,
     /// To the entry that last told the node to stop the alloc.
     tombstones: Table<(NodeId, AllocId), Index>,
     /// Parts of one saved state, by position.
@@ -94,7 +98,7 @@ struct Header {
     /// Bytes of frames between two cuts.
     cut_bytes: u64,
     /// The last entry that changed a table, in the order of `TableKind`.
-    table_indexes: [Index; 5],
+    table_indexes: [Index; TABLES],
     scheduler: SchedulerRow,
 }
 
@@ -133,6 +137,7 @@ impl State {
             evals: Table::new(Tag::Eval),
             allocs: Table::new(Tag::Alloc),
             deployments: Table::new(Tag::Deployment),
+            pools: Table::new(Tag::Pool),
             tombstones: Table::new(Tag::Tombstone),
             upload: Table::new(Tag::Part),
             by: Indexes::default(),
@@ -220,6 +225,7 @@ impl State {
             self.evals.digest(),
             self.allocs.digest(),
             self.deployments.digest(),
+            self.pools.digest(),
             self.tombstones.digest(),
             self.upload.digest(),
         ] {

@@ -16,6 +16,7 @@ pub mod leaning;
 pub mod node;
 pub mod operator;
 pub mod plan;
+pub mod pool;
 pub mod resources;
 
 pub use alloc::*;
@@ -32,4 +33,5 @@ pub use leaning::*;
 pub use node::*;
 pub use operator::*;
 pub use plan::*;
+pub use pool::*;
 pub use resources::*;

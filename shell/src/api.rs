@@ -12,6 +12,7 @@ pub mod job;
 pub mod jobs;
 pub mod misc;
 pub mod node;
+pub mod pool;
 pub mod raft;
 pub mod resources;
 pub mod scheduler;

@@ -6,6 +6,7 @@
 //! Invariants
 //! - a wrong key, value or combination ends in an error with its file, line and remedy, never in a guess.
 mod address;
+pub mod pool;
 mod read;
 pub mod resolved;
 mod syntax;

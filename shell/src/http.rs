@@ -47,6 +47,7 @@ mod nodes;
 mod operator;
 pub mod past;
 mod plan;
+mod pools;
 mod proxy;
 mod query;
 mod raft;
@@ -170,6 +171,13 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/job/{*rest}", get(job::read).merge(write(job::write)).merge(delete(job::stop)))
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/node/{id}", get(nodes::one))
+        .route("/v1/node/pools", get(pools::list).merge(write(pools::apply)))
+        .route(
+            "/v1/node/pool/{name}",
+            get(pools::one).merge(write(pools::apply_named)).merge(delete(pools::delete)),
+        )
+        .route("/v1/node/pool/{name}/nodes", get(pools::nodes))
+        .route("/v1/node/pool/{name}/jobs", get(pools::jobs))
         .route("/v1/node/{id}/allocations", get(nodes::allocations))
         .route("/v1/node/{id}/eligibility", write(nodes::eligibility))
         .route("/v1/node/{id}/drain", write(nodes::drain))

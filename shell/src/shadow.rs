@@ -339,6 +339,7 @@ fn keys_of(state: &State, mut changes: Vec<Change>) -> Vec<Key> {
                 keys.push(Key::Table(TableKind::Deployments));
                 keys.extend(state.deployment(id).map(|one| Key::DeploymentsOfJob(one.job)));
             }
+            Change::Pools => keys.push(Key::Table(TableKind::Pools)),
             Change::Assigned(_) | Change::Room(_) | Change::Operator | Change::Restored => (),
         }
     }

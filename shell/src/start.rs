@@ -408,5 +408,6 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         reserved_ports: reserved.ports.clone(),
         drivers: found.drivers,
         http_address: resolved.http_advertise.to_string(),
+        pool: client.node_pool.clone(),
     })
 }

@@ -17,6 +17,7 @@
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
+//! | `pools_are_kept` | allocs are on nodes of the pool that their job names |
 //! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
@@ -71,6 +72,7 @@ pub mod no_lost_write;
 pub mod node_not_oversubscribed;
 pub mod one_on_each_node;
 pub mod plans_hold;
+pub mod pools_are_kept;
 pub mod queues_are_bounded;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;
@@ -116,6 +118,7 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
     }
     named("one_on_each_node", one_on_each_node::check(tables))?;
     named("leanings_counted", leanings_counted::check(tables))?;
+    named("pools_are_kept", pools_are_kept::check(tables))?;
     named("node_not_oversubscribed", node_not_oversubscribed::check(tables))
 }
 

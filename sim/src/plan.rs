@@ -334,6 +334,8 @@ pub enum Spread {
     OverDatacenters,
     /// In the second datacenter, while there is room.
     RatherSecond,
+    /// In the first pool, where every third node is not.
+    OnePool,
 }
 
 /// A job as a plan has it.

@@ -5,7 +5,7 @@
 use drover_core::api::Request;
 use drover_core::fsm::Command;
 use drover_core::state::State;
-use drover_core::types::{Algorithm, SchedulerConfig};
+use drover_core::types::{Algorithm, PoolSpec, SchedulerConfig};
 
 use crate::plan::Steering;
 use crate::workload::NAMESPACE;
@@ -37,6 +37,17 @@ pub fn scheduling(config: &SchedulerConfig) -> String {
         words.push_str("; lets evaluations wait");
     }
     words
+}
+
+/// A pool, and what operators say of it.
+#[must_use]
+pub fn pool(spec: &PoolSpec) -> String {
+    let name = &spec.name;
+    match spec.scheduler.algorithm {
+        None => format!("node pool {name} is made or described"),
+        Some(Algorithm::BinPack) => format!("node pool {name} schedules onto the fullest node"),
+        Some(Algorithm::Spread) => format!("node pool {name} schedules onto the emptiest node"),
+    }
 }
 
 /// The words for a command about deployments or versions; `None`: it is about something else.

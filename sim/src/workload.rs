@@ -11,8 +11,8 @@ use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
     self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind,
-    JobSpec, Launch, LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PortAsk,
-    ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
+    JobSpec, Launch, LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PoolName,
+    PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
 
 use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
@@ -42,7 +42,8 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
             Spread::Anywhere
             | Spread::DistinctHosts
             | Spread::OverDatacenters
-            | Spread::RatherSecond => vec!["*".into()],
+            | Spread::RatherSecond
+            | Spread::OnePool => vec!["*".into()],
         },
         constraints: match ask.spread {
             Spread::DistinctHosts => vec![Constraint {
@@ -53,13 +54,22 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
             Spread::Anywhere
             | Spread::OneDatacenter
             | Spread::OverDatacenters
-            | Spread::RatherSecond => Vec::new(),
+            | Spread::RatherSecond
+            | Spread::OnePool => Vec::new(),
         },
         groups: vec![group_of(ask)].into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        node_pool: match ask.spread {
+            Spread::OnePool => PoolName::default(),
+            Spread::Anywhere
+            | Spread::OneDatacenter
+            | Spread::DistinctHosts
+            | Spread::OverDatacenters
+            | Spread::RatherSecond => PoolName::of(PoolName::ALL),
+        },
     })
 }
 
@@ -177,6 +187,7 @@ pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
         name: format!("c{number}"),
         datacenter: if number.is_multiple_of(2) { "dc2".into() } else { "dc1".into() },
         attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        pool: if number.is_multiple_of(3) { PoolName::of("third") } else { PoolName::default() },
         capacity,
         reserved: Capacity { cpu_mhz: 100, memory_mib: 64, disk_mib: 0 },
         drivers: [("raw_exec".to_owned(), healthy)].into(),

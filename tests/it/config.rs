@@ -75,6 +75,7 @@ client {
   enabled = true
   servers = ["10.0.0.6"]
   node_class = "big"
+  node_pool = "gpu"
   meta { "rack.row" = "r1"  shelf = 3 }
   options { "driver.raw_exec.enable" = "1" }
   reserved { cpu = 100  memory = 256  disk = 1024  reserved_ports = "22,8500-8502" }
@@ -117,6 +118,7 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!(client.join.retry, ["10.0.0.6:5647"]);
     assert_eq!((client.meta["rack.row"].as_str(), client.meta["shelf"].as_str()), ("r1", "3"));
     assert_eq!((client.raw_exec, client.node_class.as_str()), (RawExec::On, "big"));
+    assert_eq!(client.node_pool.as_str(), "gpu");
     assert_eq!(client.reserved.ports, [22, 8500, 8501, 8502]);
     assert_eq!((client.cpu_total_mhz, client.memory_total_mib), (Some(4000), Some(2048)));
     assert_eq!(client.kill_timeout_ms_max, 60_000);

@@ -97,6 +97,7 @@ fn defaults_are_those_of_nomad() {
     assert_eq!((spec.namespace.as_str(), spec.region.as_str()), ("default", "global"));
     assert_eq!((spec.kind, spec.priority), (JobKind::Service, 50));
     assert_eq!(spec.datacenters, ["*"]);
+    assert_eq!(spec.node_pool.as_str(), "default");
     let group = &spec.groups[0];
     assert_eq!((group.count, group.disk_mib), (1, 300));
     assert_eq!((group.restart.attempts, group.restart.interval_ms), (2, 1_800_000));
@@ -141,6 +142,7 @@ fn every_supported_key_arrives() {
     assert_eq!((spec.namespace.as_str(), spec.region.as_str()), ("team", "eu"));
     assert_eq!((spec.kind, spec.priority), (JobKind::Batch, 70));
     assert_eq!(spec.datacenters, ["dc1", "dc*"]);
+    assert_eq!(spec.node_pool.as_str(), "gpu");
     assert_eq!(spec.meta["owner"], "me");
     let operators: Vec<Operator> = spec.constraints.iter().map(|one| one.operator).collect();
     assert_eq!(

@@ -3,9 +3,9 @@
 //! | command | what |
 //! |---|---|
 //! | `nodes count=` | ready nodes n1, n2, .. of 4,000 MHz |
-//! | `node id= dc= gpu=yes driver=no` | a node registers, or registers again, and is heard from |
+//! | `node id= dc= pool= gpu=yes driver=no` | a node registers, or registers again, and is heard from |
 //! | `lose`, `return`, `bar`, `admit` `id=` | it falls silent, is heard again, takes nothing new, does again |
-//! | `register type= count= max_parallel= stagger_s= program= cpu= port= dc= gpu=yes restarts= groups=` | the job, or a new version; what is not given stays |
+//! | `register type= count= max_parallel= stagger_s= program= cpu= port= dc= pool= gpu=yes restarts= groups=` | the job, or a new version; what is not given stays |
 //! | `fill id= cpu=`, `empty id=` | something else takes room of a node, and gives it back |
 //! | `clients` | clients do what they are told |
 //! | `wait s=` | time passes |
@@ -86,6 +86,7 @@ impl Bench {
             match key {
                 "id" => (),
                 "dc" => value.clone_into(&mut spec.datacenter),
+                "pool" => spec.pool = PoolName::of(value),
                 "gpu" => {
                     spec.attributes.insert("gpu".to_owned(), value.to_owned());
                 }
@@ -117,6 +118,7 @@ impl Bench {
                     group.network.ports = vec![port];
                 }
                 "dc" => self.spec.datacenters = vec![value.to_owned()],
+                "pool" => self.spec.node_pool = PoolName::of(value),
                 "gpu" => group.constraints = vec![constraint("${attr.gpu}", "=", value)],
                 "groups" => {
                     let mut second = group.clone();

@@ -105,6 +105,7 @@ impl Agent {
                 | Change::Eval(_)
                 | Change::Alloc(_)
                 | Change::Deployment(_)
+                | Change::Pools
                 | Change::Room(_)
                 | Change::Operator => (),
                 Change::Restored => assign_anew(now, state, &mut server.assign, &mut self.pending),

@@ -149,7 +149,7 @@ impl Leader {
             }
             // A closed office is filled from the whole state when it opens.
             Change::Eval(_) | Change::Room(_) | Change::Restored => (),
-            Change::Job(_) | Change::Alloc(_) | Change::Deployment(_) => (),
+            Change::Job(_) | Change::Alloc(_) | Change::Deployment(_) | Change::Pools => (),
             Change::Operator => self.is_paused = state.scheduler().config.pause_eval_broker,
             Change::Assigned(_) => (),
         }

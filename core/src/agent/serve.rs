@@ -262,6 +262,8 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         Request::SetSchedulerConfig { config, check_index } => {
             Ok(Command::SetSchedulerConfig { config, check_index })
         }
+        Request::UpsertNodePool { spec } => Ok(Command::UpsertNodePool { spec }),
+        Request::DeleteNodePool { pool } => Ok(Command::DeleteNodePool { pool }),
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

@@ -151,6 +151,7 @@ impl Lookup<'_> {
             "node.unique.name" => Some(node.name.clone()),
             "node.datacenter" => Some(node.datacenter.clone()),
             "node.class" => Some(node.class.clone()),
+            "node.pool" => Some(node.pool.to_string()),
             "node.region" => Some(self.region.to_string()),
             _ => None,
         }

@@ -231,6 +231,10 @@ fn fail(txn: &mut Txn<'_>, deployment: Deployment, why: &str) -> EvalId {
             let same = "as current job has same specification";
             (None, format!("{why} - not rolling back to stable job version {stable} {same}"))
         }
+        Some((stable, spec)) if !txn.state().has_pool(&spec.node_pool) => {
+            let gone = format!("as node pool \"{}\" is gone", spec.node_pool);
+            (None, format!("{why} - not rolling back to stable job version {stable} {gone}"))
+        }
         Some((stable, spec)) => {
             (Some(spec), format!("{why} - rolling back to job version {stable}"))
         }

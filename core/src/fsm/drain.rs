@@ -197,7 +197,7 @@ impl Touched {
                     touched.jobs.extend(live.map(|alloc| alloc.job));
                 }
                 Change::Restored => touched.is_all = true,
-                Change::Eval(_) | Change::Deployment(_) => {}
+                Change::Eval(_) | Change::Deployment(_) | Change::Pools => {}
                 Change::Assigned(_) | Change::Room(_) | Change::Operator => {}
             }
         }

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, deployment, invalid, launch, not_found, operator, scale};
+use super::{Outcome, deployment, invalid, launch, not_found, operator, pool, scale};
 use crate::api::Rejection;
 use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
 use crate::state::State;
@@ -34,6 +34,7 @@ pub(super) fn register(
 ) -> Result<Outcome, Rejection> {
     check_spec(spec)?;
     operator::check_registration(txn)?;
+    pool::check_job(txn.state(), spec)?;
     let known = txn.state().job_named(&spec.namespace, &spec.id);
     check_change(known, spec)?;
     let found = known.map_or(Index(0), |job| job.spec_index);
@@ -249,6 +250,7 @@ pub(super) fn revert(
     }
     let wanted = known.version(version).ok_or_else(|| not_found("job version"))?;
     let (job, spec) = (known.clone(), Arc::clone(&wanted.spec));
+    pool::check_job(txn.state(), &spec)?;
     let id = add_version(txn, job, &spec);
     Ok(evaluated(txn, id, Trigger::JobRegister))
 }

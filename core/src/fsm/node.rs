@@ -12,7 +12,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, invalid, not_found, shortened};
+use super::{Outcome, check_length, invalid, not_found, pool, shortened};
 use crate::api::Rejection;
 use crate::limits::NODE_EVENTS_MAX;
 use crate::scheduler;
@@ -26,6 +26,7 @@ pub(super) fn register(txn: &mut Txn<'_>, spec: &NodeSpec) -> Result<Outcome, Re
     if spec.id == NodeId(0) {
         return Err(invalid("id", "a node's id is the hash of its key and never zero"));
     }
+    pool::join(txn, &spec.pool)?;
     let clock = txn.state().clock();
     let known = txn.state().node(spec.id).cloned();
     let mut node = known.unwrap_or_else(|| new_node(spec, clock));

@@ -6,6 +6,7 @@
 //!
 //! Invariants
 //! - an alloc is placed only on a node that is ready, eligible, older than the plan and has room;
+//! - an alloc is placed only on a node of its version's pool;
 //! - an alloc is replaced at most once;
 //! - a version whose deployment is paused or failed gets no alloc but for one that it has lost;
 //! - a plan of an evaluation that is not pending, or that is younger than the plan, changes nothing;
@@ -262,6 +263,9 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     let node = state.node_at(placement.slot)?;
     // The slot may have been another node's when the scheduler looked.
     if plan.based_on < node.create_index {
+        return None;
+    }
+    if !spec.node_pool.covers(&node.spec.pool) {
         return None;
     }
     // A job that runs on every node has no other to choose: what it knew of this one must still hold.

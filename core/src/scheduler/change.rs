@@ -25,6 +25,7 @@ pub(super) fn between(old: &JobSpec, group: &Group, new: &JobSpec, wanted: &Grou
         && group.meta == wanted.meta
         && group.affinities == wanted.affinities
         && group.spreads == wanted.spreads
+        && old.node_pool == new.node_pool
         && old.affinities == new.affinities
         && old.spreads == new.spreads;
     if same_tasks && same_group && old.meta == new.meta && old.name == new.name {

@@ -284,7 +284,7 @@ impl<'a> Draft<'a> {
             distinct: distinct(spec, group),
             suitable: self.memo.suitable(state, spec, position),
             leanings: Leanings::of(spec, group),
-            algorithm: state.scheduler().config.algorithm,
+            algorithm: state.algorithm_of(&spec.node_pool),
             wanted,
         }
     }
@@ -380,6 +380,7 @@ impl<'a> Draft<'a> {
             None => self.failures.entry(group.name.clone()).or_insert_with(|| PlacementFailure {
                 nodes_evaluated: evaluated,
                 nodes_available: nodes.available.clone(),
+                nodes_in_pool: nodes.in_pool_count,
                 ..PlacementFailure::default()
             }),
         };

@@ -6,8 +6,8 @@
 //!
 //! Invariants
 //! - a node is judged by its class as it would be alone;
-//! - a node outside the job's datacenters was not looked at: it counts neither as evaluated nor as
-//!   filtered.
+//! - a node outside the job's pool or its datacenters was not looked at: it counts neither as
+//!   evaluated nor as filtered.
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -23,7 +23,7 @@ use super::strata::Strata;
 use crate::state::State;
 use crate::state::bits::Bits;
 use crate::state::fleet::ClassKey;
-use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator};
+use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName};
 
 /// What excludes a node whose drivers are missing or unhealthy (Nomad's words).
 const MISSING_DRIVERS: &str = "missing drivers";
@@ -36,7 +36,7 @@ pub(super) const DISTINCT_PROPERTY: &str = "distinct_property";
 /// How a class, or a node, looks to a group.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Judgement {
-    /// In none of the job's datacenters.
+    /// Not in the job's pool, or in none of its datacenters.
     Elsewhere,
     /// Excluded, by what.
     Unfit(String),
@@ -116,6 +116,8 @@ pub(super) struct Suitable {
     /// With room or without, and whether or not they may be placed on now.
     pub(super) nodes: Bits,
     pub(super) evaluated_count: u32,
+    /// In the job's pool, whatever their datacenter.
+    pub(super) in_pool_count: u32,
     /// By datacenter.
     pub(super) available: BTreeMap<String, u32>,
     /// By the reason, as users write it.
@@ -183,6 +185,9 @@ impl<'a> Feasibility<'a> {
             let Some(Judged { judgement, placeable_count: 1.. }) = &judged else { continue };
             let key = fleet.class_key(crate::state::fleet::ClassId(class));
             let count = judged.as_ref().map_or(0, |judged| judged.placeable_count);
+            if self.spec.node_pool.covers(&key.pool) {
+                suitable.in_pool_count += count;
+            }
             match judgement {
                 Judgement::Elsewhere => continue,
                 Judgement::Unfit(why) => *count_of(&mut suitable.filtered, why) += count,
@@ -215,13 +220,22 @@ impl<'a> Feasibility<'a> {
     }
 
     fn judge_class(&self, class: &ClassKey) -> Judgement {
-        if !self.is_within(&class.datacenter) {
+        if !self.is_within(&class.pool, &class.datacenter) {
             return Judgement::Elsewhere;
         }
         if !self.drivers.iter().all(|&driver| class.drivers.contains(driver)) {
             return Judgement::Unfit(MISSING_DRIVERS.to_string());
         }
         self.judge_demands(&self.shared, Subject::Class(class))
+    }
+
+    /// Whether nodes of the pool and the datacenter are looked at.
+    fn is_within(&self, pool: &PoolName, datacenter: &str) -> bool {
+        self.spec.node_pool.covers(pool) && self.is_in_datacenters(datacenter)
+    }
+
+    fn is_in_datacenters(&self, datacenter: &str) -> bool {
+        self.spec.datacenters.iter().any(|pattern| compare::glob_matches(pattern, datacenter))
     }
 
     /// Whether the one node meets every demand.
@@ -236,13 +250,9 @@ impl<'a> Feasibility<'a> {
     /// Whether the node meets what was demanded of it by name, drivers aside.
     pub(super) fn still_admits(&self, node: &Node) -> bool {
         let subject = Subject::Node(node);
-        self.is_within(&node.spec.datacenter)
+        self.is_within(&node.spec.pool, &node.spec.datacenter)
             && self.judge_demands(&self.shared, subject) == Judgement::Fit
             && self.judge_demands(&self.escaped, subject) == Judgement::Fit
-    }
-
-    fn is_within(&self, datacenter: &str) -> bool {
-        self.spec.datacenters.iter().any(|pattern| compare::glob_matches(pattern, datacenter))
     }
 
     /// Every demand of the one node, in the order in which they are judged.
@@ -250,12 +260,19 @@ impl<'a> Feasibility<'a> {
         let fleet = state.fleet();
         let class = fleet.class_key(fleet.class(slot));
         let node = state.node_at(slot).expect("invariant: the fleet has the nodes of the table");
-        let mut tried = vec![Tried {
+        let pool = Tried {
+            asked: Asked::Pool,
+            demand: self.spec.node_pool.to_string(),
+            found: Some(class.pool.to_string()),
+            is_met: self.spec.node_pool.covers(&class.pool),
+        };
+        let datacenter = Tried {
             asked: Asked::Datacenter,
             demand: self.spec.datacenters.join(", "),
             found: Some(class.datacenter.clone()),
-            is_met: self.is_within(&class.datacenter),
-        }];
+            is_met: self.is_in_datacenters(&class.datacenter),
+        };
+        let mut tried = vec![pool, datacenter];
         tried.extend(self.drivers.iter().map(|&driver| {
             let is_met = class.drivers.contains(driver);
             let found = is_met.then(|| "healthy".to_string());
@@ -336,6 +353,13 @@ impl<'n> Subject<'n> {
         }
     }
 
+    fn pool(self) -> &'n str {
+        match self {
+            Self::Class(class) => class.pool.as_str(),
+            Self::Node(node) => node.spec.pool.as_str(),
+        }
+    }
+
     fn class(self) -> &'n str {
         match self {
             Self::Class(class) => &class.class,
@@ -366,6 +390,7 @@ impl<'n> Subject<'n> {
         match name {
             "node.datacenter" => Some(Cow::Borrowed(self.datacenter())),
             "node.class" => Some(Cow::Borrowed(self.class())),
+            "node.pool" => Some(Cow::Borrowed(self.pool())),
             "node.unique.name" => self.alone().map(|node| text(&node.spec.name)),
             "node.unique.id" => {
                 self.alone().map(|node| Cow::Owned(node.spec.id.uuid().to_string()))

@@ -69,6 +69,7 @@ pub struct Tried {
 /// What kind of thing is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Asked {
+    Pool,
     Datacenter,
     Driver,
     Constraint,

@@ -68,7 +68,7 @@ impl Memo {
 /// Everything that `Feasibility` and `Strata` look at.
 fn demands_hash(spec: &JobSpec, group: &Group) -> u64 {
     let mut hash = Fold(0);
-    (&spec.region, &spec.datacenters, &spec.constraints).hash(&mut hash);
+    (&spec.region, &spec.node_pool, &spec.datacenters, &spec.constraints).hash(&mut hash);
     drivers_of(group).for_each(|driver| driver.hash(&mut hash));
     constraints_of(group).for_each(|constraint| constraint.hash(&mut hash));
     affinities_of(spec, group).for_each(|affinity| affinity.hash(&mut hash));
@@ -79,6 +79,7 @@ fn demands_hash(spec: &JobSpec, group: &Group) -> u64 {
 fn demands_equal(one: (&JobSpec, &Group), other: (&JobSpec, &Group)) -> bool {
     let of_job = |spec: &JobSpec, other: &JobSpec| {
         spec.region == other.region
+            && spec.node_pool == other.node_pool
             && spec.datacenters == other.datacenters
             && spec.constraints == other.constraints
     };

@@ -17,6 +17,8 @@ pub enum Change {
     Eval(EvalId),
     Alloc(AllocId),
     Deployment(DeploymentId),
+    /// Some rows of the table of node pools.
+    Pools,
     /// What this node must run or stop is no longer what it was; once per entry.
     Assigned(NodeId),
     /// The node may hold something now that it did not before: blocked evaluations may go on; once
@@ -36,4 +38,8 @@ pub enum TableKind {
     Evals,
     Allocs,
     Deployments,
+    Pools,
 }
+
+/// How many they are.
+pub(super) const TABLES: usize = TableKind::Pools as usize + 1;

@@ -8,7 +8,7 @@ use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
-use crate::types::Node;
+use crate::types::{Node, PoolName};
 
 /// A set of nodes that meet the same constraints; a dense number of this process.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -17,6 +17,7 @@ pub struct ClassId(pub u32);
 /// Everything that a constraint can see and that is not a node's alone.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ClassKey {
+    pub pool: PoolName,
     pub datacenter: String,
     pub class: String,
     pub attributes: BTreeMap<String, String>,
@@ -33,6 +34,7 @@ impl ClassKey {
         };
         let healthy = node.spec.drivers.iter().filter(|(_, info)| info.detected && info.healthy);
         Self {
+            pool: node.spec.pool.clone(),
             datacenter: node.spec.datacenter.clone(),
             class: node.spec.class.clone(),
             attributes: shared(&node.spec.attributes),

@@ -30,6 +30,7 @@ impl State {
         assert!(self.evals.digest() == self.evals.digest_recomputed(), "{why}");
         assert!(self.allocs.digest() == self.allocs.digest_recomputed(), "{why}");
         assert!(self.deployments.digest() == self.deployments.digest_recomputed(), "{why}");
+        assert!(self.pools.digest() == self.pools.digest_recomputed(), "{why}");
         assert!(self.tombstones.digest() == self.tombstones.digest_recomputed(), "{why}");
         assert!(self.upload.digest() == self.upload.digest_recomputed(), "{why}");
     }

@@ -7,8 +7,8 @@ use super::indexes::upper_half;
 use super::{JobRow, State};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobId, Node,
-    NodeId, NodeSlot, Uuid,
+    Algorithm, AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
+    JobId, Node, NodeId, NodePool, NodeSlot, PoolName, Uuid,
 };
 
 impl State {
@@ -206,6 +206,29 @@ impl State {
     /// Running deployments by the moment until which they wait for progress, soonest first.
     pub fn deployment_deadlines(&self) -> impl Iterator<Item = (WallTime, DeploymentId)> {
         self.by.deployment_deadlines.iter().copied()
+    }
+
+    /// Whether there is such a pool, made or built in.
+    #[must_use]
+    pub fn has_pool(&self, name: &PoolName) -> bool {
+        name.is_built_in() || self.made_pool(name.as_str()).is_some()
+    }
+
+    #[must_use]
+    pub fn made_pool(&self, name: &str) -> Option<&NodePool> {
+        self.pools.find(name)
+    }
+
+    /// The pools that were made, by name.
+    pub fn made_pools(&self) -> impl DoubleEndedIterator<Item = &NodePool> {
+        self.pools.iter().map(|(_, pool)| pool)
+    }
+
+    /// Which nodes are the best ones for jobs of the pool: its own word, or the cluster's.
+    #[must_use]
+    pub fn algorithm_of(&self, pool: &PoolName) -> Algorithm {
+        let own = self.made_pool(pool.as_str()).and_then(|pool| pool.spec.scheduler.algorithm);
+        own.unwrap_or(self.header.scheduler.config.algorithm)
     }
 
     /// Nodes that drain.

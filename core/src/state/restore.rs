@@ -16,13 +16,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::assignment::{Duty, duty};
+use super::change::TABLES;
 use super::children::next_launch;
 use super::table::{Table, Tag};
 use super::txn::Txn;
 use super::{JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
     AllocId, Allocation, ClientStatus, ClusterId, Deployment, DeploymentId, DesiredStatus, EvalId,
-    EvalStatus, Evaluation, Index, JobId, Node, NodeId, SchedulerRow,
+    EvalStatus, Evaluation, Index, JobId, Node, NodeId, NodePool, PoolName, SchedulerRow,
 };
 
 /// A state that was saved, read and found sound.
@@ -91,11 +92,12 @@ impl Txn<'_> {
         assert!(saved.index() <= state.index(), "no index, and so no id, is used twice");
         let level = state.header.feature_level.max(saved.header.feature_level);
         state.header.feature_level = level;
-        state.header.table_indexes = [state.header.index; 5];
+        state.header.table_indexes = [state.header.index; TABLES];
         state.take_scheduler(saved.header.scheduler);
         state.bury_what_is_unknown(&saved);
         state.take_eligibility(&saved.nodes);
         state.take_allocs(&saved.allocs);
+        state.take_pools(saved.pools);
         state.take_jobs(saved.jobs);
         state.take_deployments(saved.deployments);
         state.take_evals(saved.evals);
@@ -148,6 +150,26 @@ impl State {
     fn take_scheduler(&mut self, saved: SchedulerRow) {
         if self.header.scheduler.config != saved.config {
             self.header.scheduler = SchedulerRow { modify_index: self.header.index, ..saved };
+        }
+    }
+
+    /// A pool with nodes stays, as nodes do.
+    fn take_pools(&mut self, saved: Table<PoolName, NodePool>) {
+        let present = core::mem::replace(&mut self.pools, saved);
+        let specs = |pool: &NodePool| (pool.spec.clone(), pool.create_index);
+        let changed = self.pools.iter().filter(|(name, pool)| {
+            present.find(name).is_none_or(|known| specs(known) != specs(pool))
+        });
+        let changed: Vec<_> = changed.map(|(name, pool)| (name, pool.clone())).collect();
+        for (name, mut pool) in changed {
+            pool.modify_index = self.header.index;
+            self.pools.put(name, pool);
+        }
+        for (_, row) in self.nodes.iter() {
+            let name = &row.node.spec.pool;
+            if let Some(pool) = present.find(name).filter(|_| self.pools.find(name).is_none()) {
+                self.pools.put(name.clone(), pool.clone());
+            }
         }
     }
 

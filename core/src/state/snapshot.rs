@@ -21,7 +21,7 @@ use super::{Header, JobRow, NodeRow, State};
 use crate::digest::Digest;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, JobId, NodeId,
-    ServerId,
+    NodePool, PoolName, ServerId,
 };
 
 /// Why bytes are not a snapshot.
@@ -57,6 +57,7 @@ struct BodyWritten<'a> {
     evals: &'a Table<EvalId, Evaluation>,
     allocs: &'a Table<AllocId, Allocation>,
     deployments: &'a Table<DeploymentId, Deployment>,
+    pools: &'a Table<PoolName, NodePool>,
     tombstones: &'a Table<(NodeId, AllocId), Index>,
     digest: Digest,
 }
@@ -78,6 +79,7 @@ struct BodyRead {
     evals: Vec<(EvalId, Evaluation)>,
     allocs: Vec<(AllocId, Allocation)>,
     deployments: Vec<(DeploymentId, Deployment)>,
+    pools: Vec<(PoolName, NodePool)>,
     tombstones: Vec<((NodeId, AllocId), Index)>,
     digest: Digest,
 }
@@ -95,6 +97,7 @@ impl State {
             evals: &self.evals,
             allocs: &self.allocs,
             deployments: &self.deployments,
+            pools: &self.pools,
             tombstones: &self.tombstones,
             digest: self.digest(),
         };
@@ -136,6 +139,7 @@ impl State {
             evals: table(Tag::Eval, body.evals),
             allocs: table(Tag::Alloc, body.allocs),
             deployments: table(Tag::Deployment, body.deployments),
+            pools: table(Tag::Pool, body.pools),
             tombstones: table(Tag::Tombstone, body.tombstones),
             upload: table(Tag::Part, upload),
             ..Self::new()
@@ -195,7 +199,7 @@ impl Indexes {
     }
 }
 
-fn table<K: Copy + Ord + Serialize, V: Serialize>(tag: Tag, rows: Vec<(K, V)>) -> Table<K, V> {
+fn table<K: Clone + Ord + Serialize, V: Serialize>(tag: Tag, rows: Vec<(K, V)>) -> Table<K, V> {
     let mut table = Table::new(tag);
     for (key, row) in rows {
         table.put(key, row);

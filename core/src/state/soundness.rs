@@ -21,6 +21,7 @@ fn holds(rule: bool, words: &'static str) -> Broken {
 impl State {
     /// Jobs, evaluations and allocs, as whoever adopts them relies on them.
     pub(super) fn check_soundness(&self) -> Broken {
+        self.check_pool_rows()?;
         self.check_node_rows()?;
         self.check_job_rows()?;
         self.check_alloc_rows()?;
@@ -28,7 +29,20 @@ impl State {
         self.check_eval_rows()
     }
 
+    fn check_pool_rows(&self) -> Broken {
+        for (name, pool) in self.pools.iter() {
+            holds(name == pool.spec.name, "a row's key is its name")?;
+            holds(!name.is_built_in(), "what is built in has no row")?;
+            holds(name.check().is_ok(), "a pool has a name")?;
+            self.check_moments(pool.create_index, pool.modify_index)?;
+        }
+        Ok(())
+    }
+
     fn check_node_rows(&self) -> Broken {
+        let pools = self.nodes.iter().map(|(_, row)| &row.node.spec.pool);
+        let mut pools = pools.map(|pool| self.has_pool(pool) && !pool.is_all());
+        holds(pools.all(|exists| exists), "a node's pool exists")?;
         let contradicts = |node: &Node| node.drain.is_some() && node.eligible;
         let mut nodes = self.nodes.iter();
         holds(!nodes.any(|(_, row)| contradicts(&row.node)), "a node that drains is not eligible")
@@ -44,6 +58,8 @@ impl State {
             let grows = job.versions.is_sorted_by(|older, newer| older.version < newer.version);
             holds(grows, "versions grow")?;
             holds(job.stopped || !job.purged, "a purged job is stopped")?;
+            let has_pool = self.has_pool(&newest.spec.node_pool);
+            holds(job.stopped || has_pool, "the pool of a job that may run exists")?;
             let is_periodic = matches!(newest.spec.launch, Launch::Periodic(_));
             let waits = job.lineage.next_launch.is_some();
             holds(is_periodic || !waits, "only a periodic job has a next launch")?;
@@ -122,9 +138,13 @@ impl State {
         Ok(())
     }
 
-    fn check_row(&self, id: u64, created: Index, modified: Index) -> Broken {
+    fn check_moments(&self, created: Index, modified: Index) -> Broken {
         holds(created <= modified, "a row is made before it is changed")?;
-        holds(modified <= self.index(), "a row was last changed by an applied entry")?;
+        holds(modified <= self.index(), "a row was last changed by an applied entry")
+    }
+
+    fn check_row(&self, id: u64, created: Index, modified: Index) -> Broken {
+        self.check_moments(created, modified)?;
         holds(id >> ORDINAL_BITS <= self.index().0, "an id was given out by an applied entry")
     }
 }
@@ -144,7 +164,7 @@ mod tests {
     use super::*;
     use crate::state::{JobRow, Saved, SnapshotFault};
     use crate::time::WallTime;
-    use crate::types::{JobId, JobKind, JobSpec, JobVersion, Lineage, object_id};
+    use crate::types::{JobId, JobKind, JobSpec, JobVersion, Lineage, PoolName, object_id};
 
     fn job(id: JobId, name: &str) -> JobRow {
         let spec = JobSpec {
@@ -161,6 +181,7 @@ mod tests {
             launch: Launch::AtOnce,
             affinities: vec![],
             spreads: vec![],
+            node_pool: PoolName::default(),
         };
         let (index, submitted_at) = (Index(1), WallTime::default());
         let version = JobVersion {

@@ -9,6 +9,7 @@
 //! It does not know what a row means, and keeps no index: that is `Txn`'s work.
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use core::borrow::Borrow;
 use core::ops::RangeBounds;
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
@@ -28,6 +29,7 @@ pub(crate) enum Tag {
     Header = 8,
     Part = 9,
     Deployment = 10,
+    Pool = 11,
 }
 
 /// The hash of one row.
@@ -51,7 +53,7 @@ pub(crate) struct Table<K, V> {
     digest: Digest,
 }
 
-impl<K: Copy + Ord + Serialize, V: Serialize> Table<K, V> {
+impl<K: Clone + Ord + Serialize, V: Serialize> Table<K, V> {
     /// An empty table.
     pub(crate) const fn new(tag: Tag) -> Self {
         Self { tag, rows: BTreeMap::new(), digest: Digest(0) }
@@ -83,9 +85,17 @@ impl<K: Copy + Ord + Serialize, V: Serialize> Table<K, V> {
         self.rows.get(&key).map(|stored| &stored.row)
     }
 
+    /// The row whose key is written so.
+    pub(crate) fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows.get(key).map(|stored| &stored.row)
+    }
+
     /// Every row, in the order of keys.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (K, &V)> {
-        self.rows.iter().map(|(&key, stored)| (key, &stored.row))
+        self.rows.iter().map(|(key, stored)| (key.clone(), &stored.row))
     }
 
     /// The rows with a key in `range`.
@@ -93,7 +103,7 @@ impl<K: Copy + Ord + Serialize, V: Serialize> Table<K, V> {
         &self,
         range: impl RangeBounds<K>,
     ) -> impl DoubleEndedIterator<Item = (K, &V)> {
-        self.rows.range(range).map(|(&key, stored)| (key, &stored.row))
+        self.rows.range(range).map(|(key, stored)| (key.clone(), &stored.row))
     }
 
     /// Write a row and hand back what it replaced.

@@ -19,8 +19,8 @@ use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClusterId, Deployment, DeploymentGroup, DeploymentId, EvalId, Evaluation,
-    Index, Job, JobId, Node, NodeId, NodeSlot, NodeStatus, SchedulerConfig, SchedulerRow, ServerId,
-    object_id,
+    Index, Job, JobId, Node, NodeId, NodePool, NodeSlot, NodeStatus, PoolName, SchedulerConfig,
+    SchedulerRow, ServerId, object_id,
 };
 
 /// The writes of one entry.
@@ -134,6 +134,7 @@ impl<'a> Txn<'a> {
         let acknowledged = before.map_or(Index(0), |row| row.acknowledged);
         let slot_before = before.map(|row| row.slot);
         assert!(node.drain.is_none() || !node.eligible, "a node that drains is not eligible");
+        assert!(self.state.has_pool(&node.spec.pool), "a node's pool exists");
         self.state.by.on_node(before.map(|row| &row.node), Some(&node));
         let slot = self.state.fleet.put_node(&node);
         assert!(slot_before.is_none_or(|kept| kept == slot), "a node keeps its slot");
@@ -174,6 +175,8 @@ impl<'a> Txn<'a> {
         let before = self.state.jobs.row(id);
         job.create_index = before.map_or(index, |row| row.job.create_index);
         job.modify_index = index;
+        let has_pool = self.state.has_pool(&job.newest().spec.node_pool);
+        assert!(job.stopped || has_pool, "the pool of a job that may run exists");
         let row = JobRow { job, modify_time: self.state.header.clock };
         self.state.by.on_job(before.map(|row| &row.job), Some(&row.job));
         self.state.jobs.put(id, row);
@@ -317,6 +320,22 @@ impl<'a> Txn<'a> {
             self.state.tombstones.put((alloc.node, id), told_at);
         }
         self.touch(TableKind::Allocs, Change::Alloc(id));
+    }
+
+    pub(crate) fn put_pool(&mut self, mut pool: NodePool) {
+        let (name, index) = (pool.spec.name.clone(), self.state.header.index);
+        assert!(!name.is_built_in(), "what is built in has no row");
+        let before = self.state.pools.find(&name);
+        pool.create_index = before.map_or(index, |kept| kept.create_index);
+        pool.modify_index = index;
+        self.state.pools.put(name, pool);
+        self.touch(TableKind::Pools, Change::Pools);
+    }
+
+    pub(crate) fn remove_pool(&mut self, name: &PoolName) {
+        let removed = self.state.pools.remove(name.clone());
+        assert!(removed.is_some(), "only a pool that was made is removed");
+        self.touch(TableKind::Pools, Change::Pools);
     }
 
     pub(super) fn write_part(&mut self, nth: u32, part: Part) {

@@ -210,7 +210,7 @@ pub struct RescheduleEvent {
 
 /// Kept with each placement: what the best of all nodes was chosen from.
 ///
-/// The first two count every node of the job's datacenters that could be placed on at that moment. The
+/// The first two count every node of the job's pool and datacenters that could be placed on at that moment. The
 /// third does not: an index finds the best without looking at most of the others, so only the few that
 /// it did look at can be counted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -254,6 +254,8 @@ pub struct PlacementFailure {
     pub nearest: Option<NearMiss>,
     /// Allocs of the group for which less important ones have been stopped and have still to end.
     pub awaited: u32,
+    /// Ready and eligible nodes of the job's pool, whatever their datacenter.
+    pub nodes_in_pool: u32,
 }
 
 /// A node that would do if it had more room.

@@ -7,7 +7,7 @@ use ::alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// `left operator right`, where either side may name an attribute as `${attr.kernel.name}`,
-/// `${node.datacenter}`, `${node.unique.id}`, `${node.unique.name}`, `${node.class}`, `${meta.rack}`.
+/// `${node.datacenter}`, `${node.unique.id}`, `${node.unique.name}`, `${node.class}`, `${node.pool}`, `${meta.rack}`.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Constraint {
     pub left: String,

@@ -15,6 +15,7 @@ use super::groups::Groups;
 use super::ids::{Index, JobId};
 use super::launch::{Launch, Lineage, Scaling};
 use super::leaning::{Affinity, Spread};
+use super::pool::PoolName;
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use crate::time::WallTime;
 
@@ -71,6 +72,7 @@ pub struct JobSpec {
     pub launch: Launch,
     pub affinities: Vec<Affinity>,
     pub spreads: Vec<Spread>,
+    pub node_pool: PoolName,
 }
 
 /// Tasks that run together on one node.

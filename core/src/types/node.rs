@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drain::{Drain, LastDrain};
 use super::ids::{Index, NodeId};
+use super::pool::PoolName;
 use super::resources::Capacity;
 use crate::time::WallTime;
 
@@ -39,6 +40,8 @@ pub struct NodeSpec {
     pub drivers: BTreeMap<String, DriverInfo>,
     /// `address:port` of its HTTP API, reachable by users of the CLI.
     pub http_address: String,
+    /// `client.node_pool`; never `all`.
+    pub pool: PoolName,
 }
 
 /// Whether tasks of a driver can run here.

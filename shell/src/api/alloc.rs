@@ -159,6 +159,9 @@ pub struct Metrics {
     pub nodes_evaluated: u32,
     pub nodes_filtered: u32,
     pub nodes_available: Option<BTreeMap<String, u32>>,
+    /// Not kept with what was placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes_in_pool: Option<u32>,
     pub class_filtered: Absent,
     pub constraint_filtered: Option<BTreeMap<String, u32>>,
     pub nodes_exhausted: u32,
@@ -403,6 +406,7 @@ impl Metrics {
             nodes_evaluated: failure.nodes_evaluated,
             nodes_filtered: sum(&failure.filtered),
             nodes_available: some(&failure.nodes_available),
+            nodes_in_pool: Some(failure.nodes_in_pool),
             constraint_filtered: some(&failure.filtered),
             nodes_exhausted: sum(&failure.exhausted),
             dimension_exhausted: some(&failure.exhausted),

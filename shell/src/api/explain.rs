@@ -37,7 +37,7 @@ pub struct GroupExplained {
     pub nodes: usize,
     /// Of them, those that are not ready or not eligible.
     pub nodes_closed: usize,
-    /// And those that are open, in none of the job's datacenters.
+    /// And those that are open, of another pool or in none of the job's datacenters.
     pub nodes_elsewhere: usize,
     /// Of a job that runs on every node: nodes that need nothing now.
     pub nodes_served: usize,
@@ -269,6 +269,7 @@ fn name_of(state: &State, slot: NodeSlot) -> String {
 
 const fn kind(asked: Asked) -> &'static str {
     match asked {
+        Asked::Pool => "node pool",
         Asked::Datacenter => "datacenter",
         Asked::Driver => "driver",
         Asked::Constraint => "constraint",

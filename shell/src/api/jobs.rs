@@ -25,6 +25,7 @@ pub struct Stub {
     pub name: String,
     pub namespace: String,
     pub datacenters: Vec<String>,
+    pub node_pool: String,
     pub multiregion: Absent,
     #[serde(rename = "Type")]
     pub kind: &'static str,
@@ -86,6 +87,7 @@ impl Stub {
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
             datacenters: spec.datacenters.clone(),
+            node_pool: spec.node_pool.to_string(),
             multiregion: (),
             kind: kind(spec.kind),
             priority: spec.priority,

@@ -31,10 +31,7 @@ impl Configuration {
     #[must_use]
     pub fn of(row: &SchedulerRow) -> Self {
         let SchedulerConfig { preemption, .. } = row.config;
-        let algorithm = match row.config.algorithm {
-            Algorithm::BinPack => "binpack",
-            Algorithm::Spread => "spread",
-        };
+        let algorithm = algorithm_word(row.config.algorithm);
         Self {
             scheduler_algorithm: Some(algorithm.to_owned()),
             preemption_config: Some(Preempting {
@@ -58,12 +55,8 @@ impl Configuration {
     /// What is wrong with it.
     pub fn converted(&self) -> Result<SchedulerConfig, String> {
         let algorithm = match self.scheduler_algorithm.as_deref() {
-            None | Some("" | "binpack") => Algorithm::BinPack,
-            Some("spread") => Algorithm::Spread,
-            Some(other) => {
-                let known = "it is \"binpack\" or \"spread\"";
-                return Err(format!("SchedulerAlgorithm: there is no \"{other}\"; {known}"));
-            }
+            None | Some("") => Algorithm::default(),
+            Some(word) => algorithm(word)?,
         };
         let asked = self.preemption_config.unwrap_or_default();
         Ok(SchedulerConfig {
@@ -78,6 +71,25 @@ impl Configuration {
             reject_job_registration: self.reject_job_registration.unwrap_or_default(),
             pause_eval_broker: self.pause_eval_broker.unwrap_or_default(),
         })
+    }
+}
+
+/// How an algorithm is called.
+pub(super) const fn algorithm_word(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::BinPack => "binpack",
+        Algorithm::Spread => "spread",
+    }
+}
+
+/// The algorithm that is called so.
+pub(super) fn algorithm(word: &str) -> Result<Algorithm, String> {
+    match word {
+        "binpack" => Ok(Algorithm::BinPack),
+        "spread" => Ok(Algorithm::Spread),
+        other => Err(format!(
+            "SchedulerAlgorithm: there is no \"{other}\"; it is \"binpack\" or \"spread\""
+        )),
     }
 }
 

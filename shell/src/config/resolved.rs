@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
-use drover_core::types::SchedulerConfig;
+use drover_core::types::{PoolName, SchedulerConfig};
 
 use super::address;
 use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
@@ -110,6 +110,7 @@ pub struct Join {
 pub struct Client {
     pub join: Join,
     pub node_class: String,
+    pub node_pool: PoolName,
     pub meta: BTreeMap<String, String>,
     pub options: BTreeMap<String, String>,
     pub reserved: Reserved,
@@ -414,6 +415,7 @@ impl Resolution<'_> {
         Client {
             join,
             node_class: client.node_class.clone().unwrap_or_default(),
+            node_pool: client.node_pool.clone().unwrap_or_default(),
             meta: client.meta.clone(),
             options: client.options.clone(),
             reserved: Reserved {

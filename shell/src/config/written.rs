@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drover_core::raft::Priority;
-use drover_core::types::SchedulerConfig;
+use drover_core::types::{PoolName, SchedulerConfig};
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
@@ -76,6 +76,7 @@ pub struct WrittenClient {
     pub servers: Vec<String>,
     pub join: WrittenJoin,
     pub node_class: Option<String>,
+    pub node_pool: Option<PoolName>,
     pub meta: BTreeMap<String, String>,
     pub options: BTreeMap<String, String>,
     pub reserved_cpu: Option<u32>,
@@ -205,6 +206,7 @@ impl WrittenClient {
         self.servers.extend(later.servers);
         self.join.overlay(later.join);
         over(&mut self.node_class, later.node_class);
+        over(&mut self.node_pool, later.node_pool);
         self.meta.extend(later.meta);
         self.options.extend(later.options);
         over(&mut self.reserved_cpu, later.reserved_cpu);

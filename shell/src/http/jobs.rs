@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use drover_core::api::{Rejection, Request};
-use drover_core::state::TableKind;
+use drover_core::state::{State as Tables, TableKind};
 use drover_core::types::{Index, Job as Row, JobSpec};
 use serde::Deserialize;
 
@@ -23,32 +23,33 @@ use crate::jobspec::{self, Folder, Inputs, Problem, Source};
 use crate::shadow::Key;
 
 pub(super) async fn list(State(http): State<Shared>, query: Query) -> Answer {
-    let keys = [TableKind::Jobs, TableKind::Allocs, TableKind::Evals].map(Key::Table);
-    http.read(
-        &query,
-        |_| keys.to_vec(),
-        |state| {
-            let tables = [TableKind::Jobs, TableKind::Allocs, TableKind::Evals];
-            let index = tables.map(|kind| state.table_index(kind)).into_iter().max();
-            let mut jobs: Vec<_> = state
-                .jobs()
-                .filter(|job| !job.purged)
-                .filter(|job| {
-                    let spec = &job.newest().spec;
-                    query.namespace.holds(&spec.namespace) && spec.id.starts_with(&query.prefix)
-                })
-                .collect();
-            jobs.sort_by(|a, b| name(a).cmp(&name(b)));
-            Seen::page(
-                index.unwrap_or_default(),
-                jobs.into_iter(),
-                &query.page,
-                |job| job.newest().spec.id.clone(),
-                |job| Stub::of(state, job),
-            )
-        },
+    let look = |state: &Tables| page(state, &query, |_| true);
+    http.read(&query, |_| TABLES.map(Key::Table).to_vec(), look).await
+}
+
+/// What a list of jobs is made from.
+pub(super) const TABLES: [TableKind; 3] = [TableKind::Jobs, TableKind::Allocs, TableKind::Evals];
+
+pub(super) fn page(
+    state: &Tables,
+    query: &Query,
+    is_listed: impl Fn(&Row) -> bool,
+) -> Seen<Vec<Stub>> {
+    let index = TABLES.map(|kind| state.table_index(kind)).into_iter().max();
+    let is_meant = |job: &&Row| {
+        let spec = &job.newest().spec;
+        query.namespace.holds(&spec.namespace) && spec.id.starts_with(&query.prefix)
+    };
+    let listed = state.jobs().filter(|job| !job.purged && is_listed(job));
+    let mut jobs: Vec<_> = listed.filter(is_meant).collect();
+    jobs.sort_by(|a, b| name(a).cmp(&name(b)));
+    Seen::page(
+        index.unwrap_or_default(),
+        jobs.into_iter(),
+        &query.page,
+        |job| job.newest().spec.id.clone(),
+        |job| Stub::of(state, job),
     )
-    .await
 }
 
 fn name(job: &Row) -> (&str, &str) {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use drover_core::api::Request;
-use drover_core::state::{Change, State as Tables, TableKind};
-use drover_core::types::{DrainDeadline, DrainSpec, NodeId};
+use drover_core::state::{Change, State as Tables, TableKind, UuidPrefix};
+use drover_core::types::{DrainDeadline, DrainSpec, Node as Row, NodeId};
 use serde::Deserialize;
 
 use super::Shared;
@@ -24,25 +24,35 @@ use crate::api::node::{Detail, Node, Stub};
 use crate::shadow::Key;
 
 pub(super) async fn list(State(http): State<Shared>, query: Query) -> Answer {
+    let wanted = wanted(&query)?;
+    let look = |state: &Tables| page(state, &query, wanted, |_| true);
+    http.read(&query, |_| vec![Key::Table(TableKind::Nodes)], look).await
+}
+
+/// How much is said of a node, and of which.
+type Wanted = (Detail, UuidPrefix);
+
+pub(super) fn wanted(query: &Query) -> Result<Wanted, Failure> {
     let detail = Detail {
         resources: query.flag("resources")?.unwrap_or(false),
         attributes: query.flag("os")?.unwrap_or(false),
     };
-    let prefix = query.uuid_prefix()?;
-    http.read(
-        &query,
-        |_| vec![Key::Table(TableKind::Nodes)],
-        |state| {
-            Seen::page(
-                state.table_index(TableKind::Nodes),
-                state.nodes_with_prefix(prefix),
-                &query.page,
-                |node| node.spec.id.uuid().to_string(),
-                |node| Stub::of(node, detail),
-            )
-        },
+    Ok((detail, query.uuid_prefix()?))
+}
+
+pub(super) fn page(
+    state: &Tables,
+    query: &Query,
+    (detail, prefix): Wanted,
+    is_listed: impl Fn(&Row) -> bool,
+) -> Seen<Vec<Stub>> {
+    Seen::page(
+        state.table_index(TableKind::Nodes),
+        state.nodes_with_prefix(prefix).filter(|node| is_listed(node)),
+        &query.page,
+        |node| node.spec.id.uuid().to_string(),
+        |node| Stub::of(node, detail),
     )
-    .await
 }
 
 fn node_id(text: &str) -> Result<NodeId, Failure> {

@@ -51,6 +51,7 @@ impl DeploymentIsEarned {
             | Change::Alloc(_)
             | Change::Assigned(_)
             | Change::Room(_)
+            | Change::Pools
             | Change::Operator => Ok(()),
         }
     }

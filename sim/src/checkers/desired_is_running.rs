@@ -166,7 +166,7 @@ fn may_lie_on(state: &State, job: &Job, node: &Node) -> bool {
     let is_alone = spec.constraints.iter().any(|c| c.operator == Operator::DistinctHosts);
     let mut on_node = state.allocs_of_node(node.spec.id);
     let has_other = on_node.any(|a| a.job == job.id && !a.client_status.is_terminal());
-    is_there && !(is_alone && has_other)
+    is_there && spec.node_pool.covers(&node.spec.pool) && !(is_alone && has_other)
 }
 
 fn has_room(state: &State, node: &Node, group: &Group) -> bool {

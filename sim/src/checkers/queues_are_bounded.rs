@@ -36,6 +36,7 @@ pub fn check_row(state: &State, change: Change) -> Verdict {
         | Change::Deployment(_)
         | Change::Assigned(_)
         | Change::Room(_)
+        | Change::Pools
         | Change::Operator
         | Change::Restored => Ok(()),
     }

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use drover_core::fsm::{Command, Entry};
 use drover_core::state::{Change, State};
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, Migration,
-    NodeId, NodeStatus, Plan, StopReason, TaskChange, TaskKey,
+    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Index, Job, JobSpec,
+    Migration, NodeId, NodeStatus, Plan, StopReason, TaskChange, TaskKey,
 };
 
 use super::Verdict;
@@ -100,6 +100,7 @@ impl StoppedForAReason {
             | Change::Deployment(_)
             | Change::Assigned(_)
             | Change::Room(_)
+            | Change::Pools
             | Change::Operator => Ok(()),
         }
     }
@@ -203,8 +204,9 @@ fn check_on_node(
 ) -> Verdict {
     let Some(node) = state.node(alloc.node) else { return Ok(()) };
     let is_stale = plan.based_on < job.modify_index.max(node.modify_index);
-    let datacenters = &job.newest().spec.datacenters;
-    let is_meant = datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let JobSpec { datacenters, node_pool, .. } = &*job.newest().spec;
+    let is_there = datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let is_meant = is_there && node_pool.covers(&node.spec.pool);
     let has_twin = state.allocs_of_node(alloc.node).any(|other| {
         let is_ours = other.job == job.id && group_of(job, other) == Some(name);
         is_ours && other.id != alloc.id && !other.client_status.is_terminal()

@@ -101,6 +101,10 @@ pub(super) fn of_command(
         Command::SetSchedulerConfig { config, .. } => {
             said("scheduler", steering::scheduling(config), Dull::Never)
         }
+        Command::UpsertNodePool { spec } => said("pool", steering::pool(spec), Dull::Never),
+        Command::DeleteNodePool { pool } => {
+            said("pool", format!("node pool {pool} goes"), Dull::Never)
+        }
         Command::SetCutBytes { bytes } => {
             said("cut bytes", format!("a cut every {bytes} bytes"), Dull::Never)
         }
@@ -296,6 +300,8 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
             launching::of_request(request).unwrap_or_default()
         }
         Request::SetSchedulerConfig { config, .. } => steering::scheduling(config),
+        Request::UpsertNodePool { spec } => steering::pool(spec),
+        Request::DeleteNodePool { pool } => format!("node pool {pool} goes"),
     };
     (text, of_job)
 }

@@ -76,6 +76,7 @@ impl Filter {
             | "stopped_for_a_reason"
             | "desired_is_running"
             | "leanings_counted"
+            | "pools_are_kept"
             | "max_parallel"
             | "min_healthy"
             | "migrate"

@@ -56,6 +56,7 @@ pub const PROMISES: &[(&str, &str)] = &[
     ),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
     ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
+    ("pools_are_kept", "allocs are on nodes of the pool that their job names"),
     (
         "one_on_each_node",
         "a system job has at most one alloc of a group on a node, and none after one that is done",

@@ -344,6 +344,7 @@ fn draw_spread(rng: &mut Entropy<'_>) -> Spread {
         1 => Spread::DistinctHosts,
         2 => Spread::OverDatacenters,
         3 => Spread::RatherSecond,
+        4 => Spread::OnePool,
         _ => Spread::Anywhere,
     }
 }

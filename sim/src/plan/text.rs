@@ -202,6 +202,7 @@ const fn spread_word(spread: Spread) -> &'static str {
         Spread::DistinctHosts => "distinct",
         Spread::OverDatacenters => "even",
         Spread::RatherSecond => "rather-dc2",
+        Spread::OnePool => "pool",
     }
 }
 
@@ -396,6 +397,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         Spread::DistinctHosts,
         Spread::OverDatacenters,
         Spread::RatherSecond,
+        Spread::OnePool,
     ];
     let number = |word: &str, name: &str| word.strip_prefix(name)?.parse().ok();
     let mark = number(mark, "mark=")?;

@@ -122,6 +122,8 @@ pub fn of_command(state: &State, command: &Command) -> String {
         }
         Command::RaiseFeatureLevel { level } => format!("raises the feature level to {level}"),
         Command::SetSchedulerConfig { config, .. } => steering::scheduling(config),
+        Command::UpsertNodePool { spec } => steering::pool(spec),
+        Command::DeleteNodePool { pool } => format!("node pool {pool} goes"),
         Command::SetCutBytes { bytes } => format!("cuts the log every {bytes} bytes"),
         Command::RestorePart { nth, .. } => format!("takes part {nth} of a saved state"),
         Command::Restore { parts, .. } => format!("goes back to a saved state of {parts} parts"),

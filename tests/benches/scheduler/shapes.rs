@@ -123,6 +123,7 @@ pub(crate) fn a_job(id: &str, count: u32, shape: Shape) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        node_pool: PoolName::default(),
     }
 }
 

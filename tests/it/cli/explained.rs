@@ -32,7 +32,7 @@ fn a_job_is_explained_group_by_group_and_a_node_demand_by_demand() {
 Job \"web\", version 3, as of index 41
 
 Task Group \"app\": 1 to be placed, the next on n1
-  * 3 nodes were looked at, 1 not ready or not eligible, 1 in none of its datacenters
+  * 3 nodes were looked at, 1 not ready or not eligible, 1 of another pool or datacenter
   * Constraint \"${attr.kernel.name} = linux\": 1 nodes excluded by filter
   * Resources exhausted on 1 nodes
   * Dimension \"memory\" exhausted on 1 nodes

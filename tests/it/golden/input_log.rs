@@ -77,7 +77,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 23 + 4 + 2;
+const INNER: usize = 32 + 25 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -149,6 +149,8 @@ const fn request_name(request: &Request) -> &'static str {
         Request::DispatchJob { .. } => ".dispatch_job",
         Request::ScaleJob { .. } => ".scale_job",
         Request::SetSchedulerConfig { .. } => ".set_scheduler_config",
+        Request::UpsertNodePool { .. } => ".upsert_node_pool",
+        Request::DeleteNodePool { .. } => ".delete_node_pool",
     }
 }
 

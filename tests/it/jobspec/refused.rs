@@ -345,3 +345,9 @@ fn the_api_refuses_by_field() {
         ]
     );
 }
+
+#[test]
+fn a_pool_s_name_is_a_short_word() {
+    let found = refused("job \"a\" {\n  node_pool = \"my nodes\"\n  group \"g\" {}\n}");
+    assert!(found.contains("`node_pool`: a pool's name has 1 to 128 letters"), "{found}");
+}

@@ -4,6 +4,7 @@ mod golden;
 mod rig;
 mod stories;
 mod stories_of_plans;
+mod stories_of_pools;
 mod stories_of_restores;
 
 use drover_core::fsm::record::{RecordFault, decode_batch, encode_batch};
@@ -46,6 +47,24 @@ fn derived_data_is_true_after_every_command() {
     for seed in 0..SEEDS {
         log_of(seed, |state, _| state.check_invariants());
     }
+}
+
+#[test]
+fn what_is_placed_is_on_a_node_of_its_pool() {
+    let (mut placed, mut beyond) = (0, 0);
+    for seed in 0..8 * SEEDS {
+        log_of(seed, |state, _| {
+            for alloc in state.allocs().filter(|alloc| alloc.create_index == state.index()) {
+                let job = state.job(alloc.job).expect("its job");
+                let wanted = &job.version(alloc.version).expect("its version").spec.node_pool;
+                let is = &state.node(alloc.node).expect("its node").spec.pool;
+                assert!(wanted == is || wanted.as_str() == "all", "seed {seed}: {wanted} on {is}");
+                placed += 1;
+                beyond += usize::from(wanted.as_str() != "default");
+            }
+        });
+    }
+    assert!(100 < placed && 12 < beyond, "{placed} {beyond}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod examples;
 mod generate;
 mod leaning;
 mod looking;
+mod pools;
 mod preemption;
 mod reconciler;
 pub(crate) mod rig;

@@ -11,8 +11,8 @@ use drover_core::api::{Rejection, Request, Response};
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
     Capacity, ClusterId, DriverInfo, Group, Incarnation, JobKind, JobSpec, Launch, LogLimits,
-    MigratePolicy, NetworkAsk, NodeId, NodeSpec, Plan, RequestId, ReschedulePolicy, RestartPolicy,
-    ServerId, Task, TaskChange, TaskKey, TaskResources, UpdatePolicy,
+    MigratePolicy, NetworkAsk, NodeId, NodeSpec, Plan, PoolName, RequestId, ReschedulePolicy,
+    RestartPolicy, ServerId, Task, TaskChange, TaskKey, TaskResources, UpdatePolicy,
 };
 use drover_core::wal::Tail;
 use drover_core::wire::{Message, PeerId};
@@ -138,6 +138,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        node_pool: PoolName::default(),
     }
 }
 

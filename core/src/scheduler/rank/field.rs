@@ -112,6 +112,7 @@ impl Ranking<'_> {
         let mut looked_at = PlacementFailure {
             nodes_evaluated: suitable.evaluated_count,
             nodes_available: suitable.available.clone(),
+            nodes_in_pool: suitable.in_pool_count,
             filtered: suitable.filtered.clone(),
             ..PlacementFailure::default()
         };

@@ -79,7 +79,7 @@ impl Job {
             priority: Some(i64::from(spec.priority)),
             all_at_once: Some(false),
             datacenters: Some(spec.datacenters.clone()),
-            node_pool: text("default"),
+            node_pool: text(spec.node_pool.as_str()),
             constraints: constraints(&spec.constraints),
             affinities: Affinity::list(&spec.affinities),
             spreads: Spread::list(&spec.spreads),

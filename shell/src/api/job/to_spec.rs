@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use drover_core::types::{
     Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, LogLimits,
-    MigratePolicy, NetworkAsk, Operator, PortAsk, ReschedulePolicy as Reschedule, RestartMode,
-    RestartPolicy as Restart, Task as TaskSpec, TaskResources, UpdatePolicy,
+    MigratePolicy, NetworkAsk, Operator, PoolName, PortAsk, ReschedulePolicy as Reschedule,
+    RestartMode, RestartPolicy as Restart, Task as TaskSpec, TaskResources, UpdatePolicy,
 };
 
 use super::{
@@ -124,8 +124,17 @@ impl Conversion {
             launch: self.launch(job),
             affinities: self.affinities("", job.affinities.as_ref()),
             spreads: self.spreads("", job.spreads.as_ref()),
+            node_pool: self.pool(job.node_pool.as_ref()),
             id,
         }
+    }
+
+    fn pool(&mut self, given: Option<&String>) -> PoolName {
+        let pool = PoolName::of(&text(given, PoolName::DEFAULT));
+        if let Err(why) = pool.check() {
+            self.wrong("node_pool", why);
+        }
+        pool
     }
 
     fn priority(&mut self, given: Option<i64>) -> u8 {

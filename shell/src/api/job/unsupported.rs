@@ -58,7 +58,6 @@ pub(super) fn refusal(name: &str) -> String {
 pub(super) fn of_job(job: &Job, list: &mut Vec<Problem>) {
     Refusals { path: "", list }.each(&[
         ("all_at_once", job.all_at_once == Some(true)),
-        ("node_pool", is_text(job.node_pool.as_ref(), &["default", "all"])),
         ("multiregion", asks(&job.multiregion)),
         ("ui", asks(&job.ui)),
         ("consul_token", is_text(job.consul_token.as_ref(), &[])),

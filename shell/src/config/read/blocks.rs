@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use drover_core::limits::SERVERS_MAX;
 use drover_core::raft::Priority;
-use drover_core::types::{Algorithm, Preemption, SchedulerConfig};
+use drover_core::types::{Algorithm, PoolName, Preemption, SchedulerConfig};
 
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
@@ -60,12 +60,11 @@ const SERVER_FOREIGN: [&str; 42] = [
     "license_path",
 ];
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 42] = [
+const CLIENT_FOREIGN: [&str; 41] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
     "common_plugin_dir",
-    "node_pool",
     "chroot_env",
     "preferred_address_family",
     "network_speed",
@@ -198,6 +197,7 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         servers: addresses_of(&reader, "servers"),
         join: join(&reader, false),
         node_class: reader.text("node_class"),
+        node_pool: node_pool(&reader),
         meta: reader.map("meta").unwrap_or_default(),
         options,
         alloc_dir: directory(&reader, "alloc_dir"),
@@ -223,6 +223,14 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
     }
     reader.finish(&CLIENT_FOREIGN);
     made
+}
+
+fn node_pool(reader: &Reader<'_>) -> Option<PoolName> {
+    let pool = PoolName::of(&reader.text("node_pool")?);
+    if let (Err(why), Some(one)) = (pool.check_of_node(), reader.attribute("node_pool")) {
+        reader.wrong(&one.value_place, why.to_owned(), "such as \"default\" or \"gpu\"");
+    }
+    Some(pool)
 }
 
 /// `plugin "raw_exec" { config { enabled = true } }`; in JSON the label is a key.

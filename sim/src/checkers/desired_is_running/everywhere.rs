@@ -30,7 +30,8 @@ fn check_node(state: &State, job: &Job, group: &Group, node: &Node) -> Verdict {
     let live: Vec<&&Allocation> =
         ours.iter().filter(|alloc| !alloc.client_status.is_terminal()).collect();
     let spec = &newest.spec;
-    let is_meant = spec.datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let is_there = spec.datacenters.iter().any(|dc| *dc == "*" || *dc == node.spec.datacenter);
+    let is_meant = is_there && spec.node_pool.covers(&node.spec.pool);
     let is_wanted = !job.stopped && 0 < group.count;
     if 1 < live.len() {
         return Err(format!("{} run, one may", live.len()));

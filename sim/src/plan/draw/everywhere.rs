@@ -41,6 +41,7 @@ fn request(rng: &mut Entropy<'_>, (number, ends): (u64, bool), mark: u64) -> Act
                 | Spread::OverDatacenters
                 | Spread::RatherSecond => Spread::Anywhere,
                 Spread::OneDatacenter => Spread::OneDatacenter,
+                Spread::OnePool => Spread::OnePool,
             },
             count: u64::from(rng.chance(900)),
             tasks: if rng.chance(250) { 2 } else { 1 },

@@ -58,5 +58,7 @@ pub(super) fn requests() -> Vec<Request> {
         },
         Request::SetNodeDrain { node: NodeId(8), spec: None, mark_eligible: true, meta: [].into() },
         Request::SetSchedulerConfig { config: SchedulerConfig::default(), check_index: None },
+        Request::UpsertNodePool { spec: PoolSpec::default() },
+        Request::DeleteNodePool { pool: PoolName::of("gpu") },
     ]
 }

@@ -76,7 +76,7 @@ impl Generator {
     }
 
     fn command(&mut self, state: &State) -> Command {
-        match self.below(47) {
+        match self.below(50) {
             0 => Command::Bootstrap { cluster: ClusterId(u128::from(self.below(3))) },
             1 | 2 => Command::RegisterNode { spec: self.node_spec().into() },
             3..=5 => self.set_node_status(),
@@ -106,6 +106,7 @@ impl Generator {
             36..=41 => self.steer(state),
             42 => self.drain(state),
             43..=46 => self.launch(state),
+            47..=49 => self.pool(),
             _ => Command::RaiseFeatureLevel { level: self.small(4) },
         }
     }
@@ -122,7 +123,27 @@ impl Generator {
         if self.rng.chance(200) {
             spec.reserved_ports = vec![22, 8_000];
         }
+        if self.rng.chance(200) {
+            spec.pool = self.pool_name();
+        }
         spec
+    }
+
+    /// Some that there are, some that may be, and some that cannot.
+    fn pool_name(&mut self) -> PoolName {
+        PoolName::of(self.one_of(&["default", "all", "all", "gpu", "gpu", "gpu", "no name"]))
+    }
+
+    fn pool(&mut self) -> Command {
+        let name = self.pool_name();
+        if self.rng.chance(500) {
+            return Command::DeleteNodePool { pool: name };
+        }
+        let description = self.one_of(&["", "fast ones"]).to_owned();
+        let algorithm = self.one_of(&[None, Some(Algorithm::Spread)]);
+        let scheduler = PoolScheduler { algorithm, memory_oversubscription: None };
+        let spec = PoolSpec { name, description, scheduler, ..PoolSpec::default() };
+        Command::UpsertNodePool { spec }
     }
 
     fn set_node_status(&mut self) -> Command {
@@ -159,6 +180,9 @@ impl Generator {
         spec.priority = self.one_of(&[30, 50, 50, 60]);
         if self.rng.chance(50) {
             spec.priority = 0;
+        }
+        if self.rng.chance(400) {
+            spec.node_pool = self.pool_name();
         }
         for group in &mut spec.groups {
             group.update.canary = self.small(3);

@@ -48,9 +48,11 @@ fn name(command: &Command) -> &'static str {
         Command::DispatchJob { .. } => "dispatch_job",
         Command::ScaleJob { .. } => "scale_job",
         Command::SetSchedulerConfig { .. } => "set_scheduler_config",
+        Command::UpsertNodePool { .. } => "upsert_node_pool",
+        Command::DeleteNodePool { .. } => "delete_node_pool",
     }
 }
-const VARIANTS: usize = 32;
+const VARIANTS: usize = 34;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -132,7 +134,21 @@ fn samples() -> Vec<Command> {
             config: SchedulerConfig { algorithm: Algorithm::Spread, ..SchedulerConfig::default() },
             check_index: Some(Index(3)),
         },
+        Command::UpsertNodePool { spec: gpu_pool() },
+        Command::DeleteNodePool { pool: PoolName::of("gpu") },
     ]
+}
+
+fn gpu_pool() -> PoolSpec {
+    PoolSpec {
+        name: PoolName::of("gpu"),
+        description: "with cards".to_owned(),
+        meta: BTreeMap::from([("owner".to_owned(), "vision".to_owned())]),
+        scheduler: PoolScheduler {
+            algorithm: Some(Algorithm::Spread),
+            memory_oversubscription: Some(false),
+        },
+    }
 }
 
 fn sample_plan(moment: WallTime) -> Plan {
@@ -192,6 +208,7 @@ fn sample_update(moment: WallTime) -> AllocUpdate {
 fn sample_state() -> State {
     let mut world = World::with_nodes(2);
     world.place(service("web", 2), &[0, 1]);
+    world.run(Command::UpsertNodePool { spec: gpu_pool() });
     let session = Session { origin: ServerId(1), incarnation: Incarnation(1), seq: 1 };
     let command = Command::EvaluateJob { namespace: "default".to_owned(), job: "web".to_owned() };
     world.enter(Entry { stamp: world.stamp, session: Some(session), command });

@@ -178,6 +178,7 @@ pub(crate) fn job_spec(name: &str, kind: JobKind, count: u32) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        node_pool: PoolName::default(),
     }
 }
 

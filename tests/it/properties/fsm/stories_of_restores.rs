@@ -25,7 +25,7 @@ fn commands(bytes: &[u8]) -> Vec<Command> {
 }
 
 impl World {
-    fn restore(&mut self, bytes: &[u8]) -> Outcome {
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Outcome {
         commands(bytes).into_iter().map(|command| self.run(command)).last().expect("four")
     }
 

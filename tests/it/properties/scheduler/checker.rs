@@ -58,7 +58,15 @@ pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     let is_distinct = [Operator::DistinctHosts, Operator::DistinctProperty];
     let mut others = constraints.filter(|c| !is_distinct.contains(&c.operator));
     let datacenter = spec.datacenters.iter().any(|dc| dc == "*" || *dc == node.spec.datacenter);
-    datacenter && drivers && others.all(|constraint| holds(constraint, node))
+    is_in_pool(spec, node)
+        && datacenter
+        && drivers
+        && others.all(|constraint| holds(constraint, node))
+}
+
+pub(crate) fn is_in_pool(spec: &JobSpec, node: &Node) -> bool {
+    let wanted = spec.node_pool.as_str();
+    wanted == "all" || wanted == node.spec.pool.as_str()
 }
 
 /// Only what the generators of these tests write.
@@ -68,6 +76,7 @@ pub(crate) fn holds(constraint: &Constraint, node: &Node) -> bool {
         Some(("attr", rest)) => node.spec.attributes.get(rest).cloned(),
         Some(("meta", rest)) => node.spec.meta.get(rest).cloned(),
         Some(("node", "unique.name")) => Some(node.spec.name.clone()),
+        Some(("node", "pool")) => Some(node.spec.pool.to_string()),
         Some(("node", "class")) => Some(node.spec.class.clone()),
         Some(("node", "datacenter")) => Some(node.spec.datacenter.clone()),
         other => panic!("not a target of these tests: {other:?}"),

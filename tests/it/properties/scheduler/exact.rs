@@ -9,12 +9,12 @@ use drover_core::state::State;
 use drover_core::state::fits::Amounts;
 use drover_core::types::*;
 
-use super::checker::{Taken, is_distinct, is_feasible, taken_on};
+use super::checker::{Taken, is_distinct, is_feasible, is_in_pool, taken_on};
 use super::generate::{a_job, lean, something_happens};
 use super::leaning::{is_kept_out, terms};
 use super::{SEEDS, empty};
 
-/// A node that may be placed on, in one of the job's datacenters.
+/// A node that may be placed on, in the job's pool and one of its datacenters.
 struct Seen<'a> {
     node: &'a Node,
     taken: Taken,
@@ -43,6 +43,7 @@ struct Look<'a> {
     ask: Capacity,
     algorithm: Algorithm,
     nodes: BTreeMap<NodeSlot, Seen<'a>>,
+    in_pool_count: usize,
 }
 
 impl<'a> Look<'a> {
@@ -50,10 +51,14 @@ impl<'a> Look<'a> {
     fn at(state: &'a State, job: JobId, ahead: &Plan) -> Self {
         let spec = &state.job(job).expect("a known job").newest().spec;
         let group = &spec.groups[0];
-        let ready = state.nodes().filter(|node| {
-            let within = |dc: &String| dc == "*" || *dc == node.spec.datacenter;
+        let in_pool = state.nodes().filter(|node| {
             let ready = node.status == NodeStatus::Ready && node.eligible;
-            ready && spec.datacenters.iter().any(within)
+            ready && is_in_pool(spec, node)
+        });
+        let in_pool: Vec<&Node> = in_pool.collect();
+        let ready = in_pool.iter().filter(|node| {
+            let within = |dc: &String| dc == "*" || *dc == node.spec.datacenter;
+            spec.datacenters.iter().any(within)
         });
         let nodes = ready.map(|node| {
             let seen = Seen {
@@ -66,8 +71,11 @@ impl<'a> Look<'a> {
             (state.slot_of(node.spec.id).expect("a known node"), seen)
         });
         let ask = group.capacity().expect("a sum that fits");
-        let algorithm = state.scheduler().config.algorithm;
-        let mut look = Self { spec, group, ask, algorithm, nodes: nodes.collect() };
+        let gpu = state.made_pool("gpu").filter(|pool| pool.spec.name == spec.node_pool);
+        let own = gpu.and_then(|pool| pool.spec.scheduler.algorithm);
+        let algorithm = own.unwrap_or(state.scheduler().config.algorithm);
+        let (nodes, in_pool_count) = (nodes.collect(), in_pool.len());
+        let mut look = Self { spec, group, ask, algorithm, nodes, in_pool_count };
         let other = &state.job(ahead.job).expect("a known job").newest().spec;
         for placement in &ahead.placements {
             let capacity = other.groups[usize::from(placement.group)].capacity();
@@ -150,6 +158,7 @@ impl<'a> Look<'a> {
 
     fn check_failure(&self, failure: &PlacementFailure) {
         assert_eq!(failure.nodes_evaluated as usize, self.nodes.len());
+        assert_eq!(failure.nodes_in_pool as usize, self.in_pool_count);
         assert_eq!(failure.filtered.values().sum::<u32>() as usize, self.filtered_count());
         let mut exhausted: BTreeMap<String, u32> = BTreeMap::new();
         for seen in self.nodes.values().filter(|seen| seen.is_feasible && !self.is_crowded(seen)) {
@@ -166,6 +175,13 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
     for seed in 0..SEEDS {
         let (mut cluster, mut rng) = empty(seed);
         let algorithm = if rng.chance(300) { Algorithm::Spread } else { Algorithm::BinPack };
+        let own = [None, Some(Algorithm::Spread), Some(Algorithm::BinPack)];
+        let own = own[usize::try_from(rng.between(0, 2)).expect("a small number")];
+        let scheduler = PoolScheduler { algorithm: own, memory_oversubscription: None };
+        let name = PoolName::of("gpu");
+        cluster.run(Command::UpsertNodePool {
+            spec: PoolSpec { name, scheduler, ..PoolSpec::default() },
+        });
         let config = SchedulerConfig { algorithm, ..SchedulerConfig::default() };
         cluster.run(Command::SetSchedulerConfig { config, check_index: None });
         for nth in 0..12_u64 {

@@ -23,6 +23,7 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     spec.reserved = Capacity { cpu_mhz: 100, memory_mib: 100, disk_mib: 0 };
     spec.datacenter = one_of(rng, &["dc1", "dc1", "dc2"]).to_owned();
     spec.class = one_of(rng, &["", "big"]).to_owned();
+    spec.pool = PoolName::of(one_of(rng, &["default", "default", "gpu"]));
     spec.meta.insert("rack".to_owned(), rng.between(1, 3).to_string());
     if rng.chance(100) {
         spec.drivers = BTreeMap::new();
@@ -35,10 +36,11 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
 
 /// Nodes that together meet every demand of `a_job`, with room for all.
 pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
-    for (id, rack) in (101..=130).zip([1, 2, 3].into_iter().cycle()) {
+    for (id, rack) in (101..=160).zip([1, 2, 3].into_iter().cycle()) {
         let mut spec = node(id);
         spec.capacity = Capacity { cpu_mhz: 100_000, memory_mib: 100_000, disk_mib: 1_000_000 };
         spec.class = "big".to_owned();
+        spec.pool = PoolName::of(if id % 2 == 0 { "default" } else { "gpu" });
         spec.meta.insert("rack".to_owned(), rack.to_string());
         cluster.add_node(spec);
     }
@@ -56,6 +58,7 @@ pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
     spec.id = format!("job{nth}");
     spec.priority = u8::try_from(rng.between(1, 100)).expect("a small number");
     spec.datacenters = one_of(rng, &[vec!["*".to_owned()], vec!["dc1".to_owned()]]);
+    spec.node_pool = PoolName::of(one_of(rng, &["default", "default", "gpu", "all"]));
     if rng.chance(300) {
         spec.constraints.push(one_of(
             rng,
@@ -65,6 +68,7 @@ pub(crate) fn a_job(rng: &mut Rng, nth: u64) -> JobSpec {
                 constraint("${node.class}", "!=", ""),
                 constraint("${node.unique.name}", "!=", "n3"),
                 constraint("${attr.none}", "is_not_set", ""),
+                constraint("${node.pool}", "=", "gpu"),
             ],
         ));
     }

@@ -326,6 +326,38 @@ const PLACING: &[Case] = &[
         "place 0-1; stop 0-1 updated",
         "nothing",
     ),
+    (
+        "G13",
+        "the pool is another one",
+        |c| {
+            c.add_node(NodeSpec { pool: PoolName::of("gpu"), ..node(9) });
+            registered_again(c, 2, |spec| JobSpec {
+                node_pool: PoolName::of("gpu"),
+                ..spec.clone()
+            })
+        },
+        "place 0-1; stop 0-1 updated",
+        "nothing",
+    ),
+    (
+        "G14",
+        "any pool will do now, and what runs starts anew all the same",
+        |c| {
+            registered_again(c, 2, |spec| JobSpec {
+                node_pool: PoolName::of("all"),
+                ..spec.clone()
+            })
+        },
+        "place 0-1; stop 0-1 updated",
+        "nothing",
+    ),
+    (
+        "G15",
+        "no node is in the pool",
+        |c| c.register(&JobSpec { node_pool: PoolName::of("gpu"), ..service(2) }),
+        "queued 2",
+        "queued 2",
+    ),
 ];
 
 fn check(cases: &[Case]) {

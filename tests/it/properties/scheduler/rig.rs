@@ -55,6 +55,9 @@ impl Cluster {
             asked: Vec::new(),
         };
         cluster.run(Command::Bootstrap { cluster: ClusterId(7) });
+        // Jobs may name it before a node is in it.
+        let spec = PoolSpec { name: PoolName::of("gpu"), ..PoolSpec::default() };
+        cluster.run(Command::UpsertNodePool { spec });
         for id in 1..=count {
             cluster.add_node(node(id));
         }
@@ -89,7 +92,7 @@ impl Cluster {
                 Change::Room(node) => self.broker.on_room(node, index, &fits, &mut self.asked),
                 Change::Node(_) | Change::Job(_) | Change::Alloc(_) => {}
                 Change::Deployment(_) => {}
-                Change::Assigned(_) | Change::Operator | Change::Restored => {}
+                Change::Assigned(_) | Change::Pools | Change::Operator | Change::Restored => {}
             }
         }
         self.state.check_invariants();
@@ -438,6 +441,7 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        node_pool: PoolName::default(),
     }
 }
 
