@@ -181,6 +181,9 @@ impl<'a> Txn<'a> {
         self.state.by.on_job(before.map(|row| &row.job), Some(&row.job));
         self.state.jobs.put(id, row);
         self.touch(TableKind::Jobs, Change::Job(id));
+        // What was kept for the job may be anybody's now.
+        let nodes: Vec<_> = self.state.preempted_for(id).map(|alloc| alloc.node).collect();
+        self.roomier.extend(nodes);
     }
 
     pub(crate) fn remove_job(&mut self, id: JobId) {
