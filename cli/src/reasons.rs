@@ -20,6 +20,9 @@ pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
     if metrics.int("NodesEvaluated") == 0 {
         say("No nodes were eligible for evaluation".to_owned());
     }
+    if metrics.at("NodesInPool").as_i64() == Some(0) {
+        say("No nodes are available in the job's node pool".to_owned());
+    }
     for (datacenter, count) in metrics.entries("NodesAvailable") {
         if count.as_i64() == Some(0) {
             say(format!("No nodes are available in datacenter \"{datacenter}\""));

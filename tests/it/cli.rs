@@ -13,6 +13,8 @@ mod explained;
 mod launches;
 #[path = "cli/operator.rs"]
 mod operator;
+#[path = "cli/pools.rs"]
+mod pools;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/shown.rs"]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use drover_core::types::PoolName;
 use drover_shell::config::{Mode, Written, WrittenClient, WrittenJoin, WrittenServer};
 use drover_shell::daemon::{self, Flags};
 
@@ -38,6 +39,8 @@ pub(crate) struct AgentArgs {
     dc: Option<String>,
     #[arg(long, value_name = "NAME", help = "The class of the client node")]
     node_class: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = node_pool, help = "The pool of the client node")]
+    node_pool: Option<PoolName>,
     #[arg(long, value_name = "LEVEL", help = "trace, debug, info, warn or error")]
     log_level: Option<String>,
 }
@@ -75,8 +78,14 @@ fn overlay(args: &AgentArgs, global: &Global) -> Written {
             servers: args.servers.clone(),
             join: if args.client && !args.server { join } else { WrittenJoin::default() },
             node_class: args.node_class.clone(),
+            node_pool: args.node_pool.clone(),
             ..WrittenClient::default()
         },
         ..Written::default()
     }
+}
+
+fn node_pool(text: &str) -> Result<PoolName, &'static str> {
+    let pool = PoolName::of(text);
+    pool.check_of_node().map(|()| pool)
 }

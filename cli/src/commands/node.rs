@@ -9,7 +9,10 @@ use crate::failure::{Exit, Failure, error};
 use crate::table::table;
 
 mod drain;
+mod pool;
 mod show;
+
+pub(crate) use pool::PoolCommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -19,6 +22,8 @@ pub(crate) enum NodeCommand {
     Eligibility(EligibilityArgs),
     #[command(about = "Move everything off a node, and watch it leave")]
     Drain(drain::DrainArgs),
+    #[command(subcommand, about = "Look at node pools, make and delete them")]
+    Pool(PoolCommand),
 }
 
 #[derive(Args, Debug)]
@@ -52,6 +57,7 @@ pub(crate) fn run(command: &NodeCommand, session: &mut Session) -> Ended {
         NodeCommand::Status(args) => status(args, session),
         NodeCommand::Eligibility(args) => eligibility(args, session),
         NodeCommand::Drain(args) => drain::drain(args, session),
+        NodeCommand::Pool(command) => pool::run(command, session),
     }
 }
 
@@ -81,19 +87,38 @@ fn own_id(session: &mut Session) -> Result<String, Failure> {
 
 fn list(args: &NodeStatusArgs, session: &mut Session) -> Ended {
     let nodes = session.client.get("/v1/nodes", &[]).map_err(error("querying node status"))?;
-    if args.format.json {
-        return session.print_json(&nodes);
+    let allocs = if args.allocs { Allocs::Counted } else { Allocs::Unasked };
+    print_nodes(&nodes, "No nodes registered", allocs, &args.format, session)
+}
+
+/// Whether how many run is asked of each node.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Allocs {
+    Unasked,
+    Counted,
+}
+
+/// The list of nodes; without one, `none`.
+fn print_nodes(
+    nodes: &Value,
+    none: &str,
+    allocs: Allocs,
+    format: &Format,
+    session: &mut Session,
+) -> Ended {
+    if format.json {
+        return session.print_json(nodes);
     }
     if nodes.items().is_empty() {
-        session.terminal.line("No nodes registered");
+        session.terminal.line(none);
         return Ok(Exit::Done);
     }
     let mut sorted: Vec<_> = nodes.items().iter().collect();
     sorted.sort_by_key(|node| (node.text("Name"), node.text("ID")));
     let mut rows = Vec::new();
     for node in sorted {
-        let mut row = list_row(node, args.format.verbose);
-        if args.allocs {
+        let mut row = list_row(node, format.verbose);
+        if allocs == Allocs::Counted {
             let path = format!("/v1/node/{}/allocations", node.text("ID"));
             let allocs = session.client.get(&path, &[]);
             let allocs = allocs.map_err(error("querying node allocations"))?;
@@ -104,11 +129,11 @@ fn list(args: &NodeStatusArgs, session: &mut Session) -> Ended {
         rows.push(row);
     }
     let mut header = vec!["ID", "Node Pool", "DC", "Name", "Class"];
-    if args.format.verbose {
+    if format.verbose {
         header.extend(["Address", "Version"]);
     }
     header.extend(["Drain", "Eligibility", "Status"]);
-    if args.allocs {
+    if allocs == Allocs::Counted {
         header.push("Running Allocs");
     }
     session.terminal.line(&table(&header, &rows));

@@ -137,8 +137,15 @@ pub(crate) struct InitArgs {
 
 pub(crate) fn init(args: &InitArgs, terminal: Terminal) -> Ended {
     let text = jobspec::job_init(if args.short { Example::Short } else { Example::Explained });
-    let name = args.file.display();
-    let opened = OpenOptions::new().write(true).create_new(true).open(&args.file);
+    write_new(&args.file, text)?;
+    terminal.line(&format!("Example job file written to {}", args.file.display()));
+    Ok(Exit::Done)
+}
+
+/// Writes a file that is not there yet.
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    let name = path.display();
+    let opened = OpenOptions::new().write(true).create_new(true).open(path);
     opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|why| {
         Failure::new(match why.kind() {
             ErrorKind::AlreadyExists => {
@@ -146,9 +153,7 @@ pub(crate) fn init(args: &InitArgs, terminal: Terminal) -> Ended {
             }
             _ => format!("Error writing {name}: {why}"),
         })
-    })?;
-    terminal.line(&format!("Example job file written to {name}"));
-    Ok(Exit::Done)
+    })
 }
 
 #[derive(Args, Debug)]

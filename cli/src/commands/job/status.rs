@@ -60,11 +60,16 @@ fn kind(job: &Value) -> String {
 
 fn list(args: &JobStatusArgs, session: &mut Session) -> Ended {
     let jobs = session.client.get("/v1/jobs", &[]).map_err(error("querying jobs"))?;
-    if args.format.json {
-        return session.print_json(&jobs);
+    print_jobs(&jobs, "No running jobs", &args.format, session)
+}
+
+/// The list of jobs; without one, `none`.
+pub(crate) fn print_jobs(jobs: &Value, none: &str, format: &Format, session: &Session) -> Ended {
+    if format.json {
+        return session.print_json(jobs);
     }
     if jobs.items().is_empty() {
-        session.terminal.line("No running jobs");
+        session.terminal.line(none);
         return Ok(Exit::Done);
     }
     let everywhere = session.client.target.namespace.as_deref() == Some("*");

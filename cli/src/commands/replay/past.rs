@@ -96,6 +96,14 @@ fn check(command: &Command) -> Result<(), Failure> {
             Remote::Node(command) => match command {
                 node::NodeCommand::Status(_) => return Ok(()),
                 node::NodeCommand::Eligibility(_) | node::NodeCommand::Drain(_) => WRITES,
+                node::NodeCommand::Pool(command) => match command {
+                    node::PoolCommand::List(_)
+                    | node::PoolCommand::Info(_)
+                    | node::PoolCommand::Jobs(_)
+                    | node::PoolCommand::Nodes(_) => return Ok(()),
+                    node::PoolCommand::Apply(_) | node::PoolCommand::Delete(_) => WRITES,
+                    node::PoolCommand::Init(_) => APART,
+                },
             },
             Remote::Alloc(command) => match command {
                 alloc::AllocCommand::Status(_) | alloc::AllocCommand::Explain(_) => return Ok(()),
