@@ -22,6 +22,8 @@ mod leaning;
 mod scan;
 #[path = "scheduler/shapes.rs"]
 mod shapes;
+#[path = "scheduler/through.rs"]
+mod through;
 #[path = "scheduler/world.rs"]
 mod world;
 
@@ -53,6 +55,7 @@ const PARTS: &[Part] = &[
     Part { name: "one-node", measure: one_node },
     Part { name: "system", measure: system },
     Part { name: "dispatch", measure: dispatch::rows },
+    Part { name: "through", measure: through::rows },
 ];
 
 const FLEETS: [usize; 3] = [1_000, 5_000, 10_000];
