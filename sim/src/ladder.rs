@@ -21,6 +21,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use drover_core::api::Request;
+use drover_core::fsm::Command;
 use drover_core::types::{AllocId, Index, RequestId, Term};
 use drover_core::wal::OpId;
 use drover_core::wire::Message;
@@ -45,6 +47,16 @@ pub use faults::{Aim, AtLeader, Fault, FaultKind};
 pub use filter::Filter;
 pub use names::Names;
 pub use rung::{Kind, Rung, RungId, Way};
+
+/// What a caller wants, in the ladder's words, without anybody's names.
+pub(crate) fn words_of_request(request: &Request) -> String {
+    command_words::of_request(request, &Names::default()).0
+}
+
+/// What an entry does, likewise.
+pub(crate) fn words_of_command(command: &Command, index: Index) -> String {
+    command_words::of_command(command, index, (None, &mut Names::default())).text
+}
 
 use standing::Standing;
 

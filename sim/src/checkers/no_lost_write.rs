@@ -15,6 +15,7 @@ use drover_core::state::State;
 use drover_core::types::Index;
 
 use super::Verdict;
+use crate::ladder::{words_of_command, words_of_request};
 use crate::launching;
 use crate::steering;
 use crate::workload::{NAMESPACE, mark_of};
@@ -52,9 +53,12 @@ impl NoLostWrite {
         command: Option<&Command>,
     ) -> Verdict {
         if !command.is_some_and(|command| is_what_was_asked(request, command)) {
+            let held =
+                command.map_or_else(|| "nothing".to_owned(), |held| words_of_command(held, index));
             return Err(format!(
-                "{request:?} is acknowledged at index {}, where the log holds {command:?}",
-                index.0
+                "acknowledged at index {}: {}; the log holds there: {held}",
+                index.0,
+                words_of_request(request)
             ));
         }
         self.last = self.last.max(index);
