@@ -236,6 +236,7 @@ impl Agent {
         self.now = input.now;
         self.wall = input.wall;
         effects.planned = None;
+        self.read_clocks();
         self.deliver(input.event, effects);
         self.route_until_quiet(effects);
         self.advance_time();

@@ -68,6 +68,18 @@ fn a_service_runs_until_it_is_stopped() {
     assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Complete));
 }
 
+/// However long nothing happened before it: deadlines count from there.
+#[test]
+fn an_entry_bears_the_time_at_which_it_was_made() {
+    let mut dev = settled();
+    dev.pass_ms(1_900);
+    let asked_at = dev.wall();
+    dev.run_job(job_spec("web", JobKind::Service, 1)).expect("registered");
+    let state = dev.agent.state().expect("a server");
+    let eval = state.evals().next().expect("an evaluation");
+    assert!(asked_at <= eval.create_time, "{asked_at:?} {:?}", eval.create_time);
+}
+
 #[test]
 fn a_batch_job_ends_and_what_failed_is_tried_again() {
     let mut dev = settled();

@@ -219,6 +219,7 @@ impl Agent {
         let Some((server, config)) = self.server.as_mut().zip(config) else { return };
         assert!(server.leader.is_none(), "a server leads once at a time");
         server.leader = Some(Leader::new(term, config, self.now, &server.state));
+        self.read_clocks();
     }
 
     pub(super) fn open_office(&mut self, term: Term) {
@@ -263,8 +264,9 @@ impl Agent {
         leader.proposals.on_entry(bytes, origin)
     }
 
-    /// The median of the voters' clocks, for the entries of this step.
-    fn read_clocks(&mut self) {
+    /// The median of the voters' clocks, for the entries of this step: read before any of them is made. The
+    /// step before may have been long ago.
+    pub(super) fn read_clocks(&mut self) {
         let (now, wall) = (self.now, self.wall);
         let Some(server) = &mut self.server else { return };
         let own = server.id;
@@ -278,7 +280,6 @@ impl Agent {
     /// What a leader does when everything else in a step is done: schedule, and fill the log.
     pub(super) fn lead_on(&mut self, effects: &mut Effects) {
         self.check_cuts(effects);
-        self.read_clocks();
         if let Some(server) = &mut self.server {
             // Who has won the lead here is asked once it may answer.
             let is_open = server.leader.as_ref().is_some_and(Leader::is_open);

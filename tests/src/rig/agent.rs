@@ -207,8 +207,7 @@ impl DevAgent {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             self.now.ns += 1;
-            let wall = WallTime { unix_ms: 1_000_000 + self.now.ns / 1_000_000 };
-            let input = Input { now: self.now, wall, event };
+            let input = Input { now: self.now, wall: self.wall(), event };
             self.inputs.push(input.clone());
             let effects = step_deciding(&mut self.agent, input, self.decide);
             self.agent.check_invariants();
@@ -217,6 +216,12 @@ impl DevAgent {
                 events.splice(0..0, self.carry_out(effect));
             }
         }
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub const fn wall(&self) -> WallTime {
+        WallTime { unix_ms: 1_000_000 + self.now.ns / 1_000_000 }
     }
 
     /// Let `ms` pass, serving every deadline on the way.
