@@ -38,9 +38,9 @@ use crate::raft::{self, Raft};
 use crate::requests::{self, Requests};
 use crate::rng::Rng;
 use crate::sightings::{self, Sightings};
-use crate::state::{Session, State};
+use crate::state::State;
 use crate::time::{MonoTime, WallTime};
-use crate::types::{Incarnation, NodeId, Plan, SchedulerConfig, ServerId};
+use crate::types::{Incarnation, NodeId, Plan, SchedulerConfig, ServerId, Session};
 use crate::wal::{self, Wal};
 use crate::wire::{Message, PeerId};
 

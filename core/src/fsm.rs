@@ -37,14 +37,13 @@ use serde::{Deserialize, Serialize};
 use crate::api::Rejection;
 use crate::digest::Digest;
 use crate::limits::ROWS_PER_COMMAND_MAX;
-pub use crate::state::Session;
 use crate::state::session::Standing;
 use crate::state::txn::Txn;
 use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
-    NodeId, NodeSpec, NodeStatus, Plan, PoolName, PoolSpec, SchedulerConfig,
+    NodeId, NodeSpec, NodeStatus, Plan, PoolName, PoolSpec, SchedulerConfig, Session,
 };
 pub use drain::DRAIN_GIVEN_UP;
 

@@ -13,13 +13,13 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{FRAME_BYTES_MAX, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX};
-use crate::types::{EvalId, Incarnation, Index, ServerId};
+use crate::types::{EvalId, Index, Session};
 
 /// Who waits for an entry to be applied.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Origin {
-    /// A request that came through `server`.
-    Request { server: ServerId, incarnation: Incarnation, seq: u64 },
+    /// A request, by the server that it came through.
+    Request(Session),
     /// A plan of the scheduler for this evaluation.
     Plan(EvalId),
     /// Nobody: the leader's own housekeeping.

@@ -52,7 +52,7 @@ use self::indexes::Indexes;
 pub use self::lookup::UuidPrefix;
 pub use self::restore::Saved;
 use self::session::{Remembered, SessionHead};
-pub use self::session::{SESSION_WINDOW, SESSIONS_MAX, Session};
+pub use self::session::{SESSION_WINDOW, SESSIONS_MAX};
 pub use self::snapshot::SnapshotFault;
 use self::table::{Table, Tag, row_digest};
 use self::upload::Part;

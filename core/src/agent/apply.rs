@@ -18,7 +18,7 @@ use crate::fsm::record::decode_batch;
 use crate::fsm::{self, Outcome};
 use crate::proposals::Origin;
 use crate::raft::{self, Frame, Payload, Position, SnapshotMark};
-use crate::state::{Change, Session, State};
+use crate::state::{Change, State};
 use crate::time::MonoTime;
 use crate::types::{Index, WriteSeq};
 use crate::wal::{Fault, Lane};
@@ -76,8 +76,7 @@ impl Agent {
     /// Tell whoever waits for the entry what it came to.
     fn settle(&mut self, origin: Origin, index: Index, outcome: Outcome, effects: &mut Effects) {
         match origin {
-            Origin::Request { server, incarnation, seq } => {
-                let asked = Session { origin: server, incarnation, seq };
+            Origin::Request(asked) => {
                 self.send_answer(asked, answer_of(index, outcome), effects);
             }
             Origin::Plan(eval) => {

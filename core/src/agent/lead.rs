@@ -33,10 +33,11 @@ use crate::raft::Payload;
 use crate::rng::Rng;
 use crate::scheduler::{Choice, Memo, View, explain, may_go_on, schedule_with};
 use crate::stamp::Stamper;
-use crate::state::Session;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{ClusterId, EvalId, NodeId, NodeStatus, Plan, SchedulerConfig, ServerId, Term};
+use crate::types::{
+    ClusterId, EvalId, NodeId, NodeStatus, Plan, SchedulerConfig, ServerId, Session, Term,
+};
 
 /// A leader's machines.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -405,13 +406,12 @@ impl Agent {
     fn refuse(&mut self, own: ServerId, leader: Option<ServerId>, origins: Vec<Origin>) {
         for origin in origins {
             match origin {
-                Origin::Request { server, incarnation, seq } => {
-                    let rejection = if server == own && leader.is_none() {
+                Origin::Request(asked) => {
+                    let rejection = if asked.origin == own && leader.is_none() {
                         Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS }
                     } else {
                         Rejection::NotLeader { leader }
                     };
-                    let asked = Session { origin: server, incarnation, seq };
                     self.pending.push_back(Output::Answer { asked, answer: Err(rejection) });
                 }
                 Origin::Plan(eval) => self.end_plan(eval, Settled::Refused),

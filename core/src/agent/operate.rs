@@ -25,9 +25,8 @@ use crate::gossip::Status;
 use crate::limits::{ORDERS_MAX, REQUEST_REPEAT_MS, ROSTER_STRANGER_MS};
 use crate::raft::{self, Configuration, Payload, Refused};
 use crate::roster::{self, Life, Roster};
-use crate::state::Session;
 use crate::time::MonoTime;
-use crate::types::{Index, ServerId};
+use crate::types::{Index, ServerId, Session};
 
 /// Orders that are not done yet, in the order they came.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

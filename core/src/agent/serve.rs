@@ -15,9 +15,8 @@ use crate::limits::{GROUP_COUNT_MAX, REQUEST_REPEAT_MS};
 use crate::proposals::Origin;
 use crate::requests::Caller;
 use crate::sightings::Urgency;
-use crate::state::Session;
 use crate::time::{MonoTime, WallTime};
-use crate::types::{Incarnation, Index, NodeId, NodeStatus, ServerId};
+use crate::types::{Incarnation, Index, NodeId, NodeStatus, ServerId, Session};
 use crate::wire::{Message, PeerId, Seen};
 
 impl Agent {
@@ -164,9 +163,7 @@ impl Agent {
     }
 
     fn take_write(&mut self, session: Session, command: Command) -> Result<(), Rejection> {
-        let Session { origin: server, incarnation, seq } = session;
-        let origin = Origin::Request { server, incarnation, seq };
-        let is_taken = self.propose(command, Some(session), origin);
+        let is_taken = self.propose(command, Some(session), Origin::Request(session));
         is_taken.then_some(()).ok_or(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS })
     }
 

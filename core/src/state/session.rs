@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use super::txn::Txn;
 use crate::limits::SERVERS_MAX;
-use crate::types::{Incarnation, Index, ServerId};
+use crate::types::{Incarnation, Index, ServerId, Session};
 
 /// Answers kept per origin: more than an origin has unanswered at once and will ask for again.
 pub const SESSION_WINDOW: usize = 1_024;
@@ -24,14 +24,6 @@ pub const SESSION_WINDOW: usize = 1_024;
 pub const SESSIONS_MAX: usize = 64;
 
 const _: () = assert!(2 * SERVERS_MAX <= SESSIONS_MAX, "replaced servers do not evict living ones");
-
-/// Names one write of one start of a server.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Session {
-    pub origin: ServerId,
-    pub incarnation: Incarnation,
-    pub seq: u64,
-}
 
 /// An origin's row.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -134,3 +134,11 @@ const fn permute_back(uuid: u64, key: u64) -> u64 {
     }
     (left << 32) | right
 }
+
+/// Names one request of one start of a server: its write in the log, and who waits for it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Session {
+    pub origin: ServerId,
+    pub incarnation: Incarnation,
+    pub seq: u64,
+}

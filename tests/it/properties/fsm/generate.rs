@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::digest::Digest;
-use drover_core::fsm::{Command, Entry, Session};
+use drover_core::fsm::{Command, Entry};
 use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drover_core::digest::Digest;
 use drover_core::fsm::record::{decode_batch, encode_batch};
-use drover_core::fsm::{Command, Entry, Session, apply};
+use drover_core::fsm::{Command, Entry, apply};
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::*;

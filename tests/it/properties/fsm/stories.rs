@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use drover_core::api::Rejection;
-use drover_core::fsm::{Command, Entry, Outcome, Session};
+use drover_core::fsm::{Command, Entry, Outcome};
 use drover_core::limits::{CUT_BYTES, JOB_VERSIONS_MAX, NODE_EVENTS_MAX};
 use drover_core::state::{Change, SESSION_WINDOW, SESSIONS_MAX, State, TableKind, UuidPrefix};
 use drover_core::time::WallTime;

@@ -1,7 +1,7 @@
 //! How a saved state comes back: what it replaces, what stays, and what is refused.
 use drover_core::api::Rejection;
 use drover_core::digest::Digest;
-use drover_core::fsm::{Command, Entry, Outcome, Session, apply};
+use drover_core::fsm::{Command, Entry, Outcome, apply};
 use drover_core::limits::{RESTORE_KEPT_MS, RESTORE_PART_BYTES, RESTORE_PARTS_MAX};
 use drover_core::state::{Change, State, TableKind};
 use drover_core::time::WallTime;
