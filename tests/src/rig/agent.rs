@@ -70,6 +70,17 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
     }
 }
 
+/// The first start, with an empty disk.
+pub(super) fn first_start() -> Event {
+    Event::Booted(Box::new(Recovered {
+        incarnation: Incarnation(1),
+        rebooted: false,
+        records: Vec::new(),
+        tail: Tail::fresh(),
+        snapshot: None,
+    }))
+}
+
 /// A machine with room for a few tasks.
 #[must_use]
 pub fn node_spec(id: NodeId) -> NodeSpec {
@@ -188,14 +199,7 @@ impl DevAgent {
             inputs: Vec::new(),
             decide: |_| None,
         };
-        let booted = Recovered {
-            incarnation: Incarnation(1),
-            rebooted: false,
-            records: Vec::new(),
-            tail: Tail::fresh(),
-            snapshot: None,
-        };
-        this.step(Event::Booted(Box::new(booted)));
+        this.step(first_start());
         if let Some(node) = node {
             this.step(Event::Fingerprinted(node_spec(node).into()));
         }

@@ -1,22 +1,47 @@
 //! A few whole servers with a network that loses nothing and disks that are done at once.
 //!
 //! For stories about what operators order; faults are the simulator's business, except for servers
-//! that are stopped for good.
+//! that are stopped for good. And for benches: whoever stands beside sees each step, and may speak for
+//! client nodes.
 use std::collections::{BTreeMap, VecDeque};
 
-use drover_core::agent::{Agent, Config, Effect, Effects, Event, Input, Recovered, View};
+use drover_core::agent::{Agent, Config, Effect, Effects, Event, Input, View};
 use drover_core::api::{Rejection, Request, Response};
+use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::raft::SnapshotMark;
 use drover_core::state::State;
 use drover_core::time::{MonoTime, WallTime};
-use drover_core::types::{Incarnation, NodeId, RequestId, ServerId};
-use drover_core::wal::Tail;
-use drover_core::wire::PeerId;
+use drover_core::types::{NodeId, RequestId, ServerId};
+use drover_core::wire::{Message, PeerId};
 
-use super::agent::dev_config;
+use super::agent::{dev_config, first_start};
+
+/// Who stands beside the servers.
+pub trait Beside {
+    /// Has a server do a step.
+    fn step(&mut self, id: ServerId, agent: &mut Agent, input: Input, effects: &mut Effects);
+
+    /// What a client node answers to what its server said.
+    fn hear(&mut self, node: NodeId, said: &ServerMessage) -> Option<NodeMessage>;
+}
+
+/// Nobody speaks for nodes, and the servers' invariants are looked at after each step.
+pub struct Nobody;
+
+impl Beside for Nobody {
+    fn step(&mut self, _: ServerId, agent: &mut Agent, input: Input, effects: &mut Effects) {
+        agent.step(input, effects);
+        agent.check_invariants();
+    }
+
+    fn hear(&mut self, _: NodeId, _: &ServerMessage) -> Option<NodeMessage> {
+        None
+    }
+}
 
 /// Servers by id, and what they have answered.
-pub struct Cluster {
+pub struct Cluster<B = Nobody> {
+    pub beside: B,
     servers: BTreeMap<ServerId, Server>,
     under_way: VecDeque<(ServerId, Event)>,
     now: MonoTime,
@@ -49,8 +74,20 @@ impl Cluster {
     /// If they elect none.
     #[must_use]
     pub fn founded(count: u32) -> Self {
+        Self::founded_beside(count, Nobody)
+    }
+}
+
+impl<B: Beside> Cluster<B> {
+    /// As `founded`.
+    ///
+    /// # Panics
+    /// If they elect no leader.
+    #[must_use]
+    pub fn founded_beside(count: u32, beside: B) -> Self {
         let ids: Vec<u64> = (1..=u64::from(count)).collect();
         let mut this = Self {
+            beside,
             servers: BTreeMap::new(),
             under_way: VecDeque::new(),
             now: MonoTime::default(),
@@ -73,14 +110,7 @@ impl Cluster {
     fn boot(&mut self, id: u64, config: Config) {
         let agent = Agent::new(config, id);
         self.servers.insert(ServerId(id), Server { agent, wake: None });
-        let booted = Recovered {
-            incarnation: Incarnation(1),
-            rebooted: false,
-            records: Vec::new(),
-            tail: Tail::fresh(),
-            snapshot: None,
-        };
-        self.step(ServerId(id), Event::Booted(Box::new(booted)));
+        self.tell([(ServerId(id), first_start())]);
     }
 
     /// It says nothing any more.
@@ -88,7 +118,7 @@ impl Cluster {
         self.servers.remove(&id);
         let others: Vec<ServerId> = self.servers.keys().copied().collect();
         for other in others {
-            self.step(other, Event::LinkChanged { peer: PeerId::Server(id), up: false });
+            self.tell([(other, Event::LinkChanged { peer: PeerId::Server(id), up: false })]);
         }
     }
 
@@ -128,33 +158,49 @@ impl Cluster {
 
     /// Asks `server` for something; the answer comes with time.
     pub fn ask(&mut self, server: ServerId, request: Request) -> RequestId {
-        self.requests += 1;
-        let id = RequestId(self.requests);
-        self.step(server, Event::Requested { id, request });
-        id
+        self.ask_all(server, [request]);
+        RequestId(self.requests)
+    }
+
+    /// The same of many at once.
+    pub fn ask_all(&mut self, server: ServerId, requests: impl IntoIterator<Item = Request>) {
+        let asked = requests.into_iter().map(|request| {
+            self.requests += 1;
+            (server, Event::Requested { id: RequestId(self.requests), request })
+        });
+        let asked: Vec<_> = asked.collect();
+        self.tell(asked);
     }
 
     /// Lets `ms` pass, serving every deadline on the way.
     pub fn pass_ms(&mut self, ms: u64) {
-        let end = self.now.plus_ms(ms);
-        loop {
-            let wakes = self.servers.iter().filter_map(|(&id, server)| Some((server.wake?, id)));
-            let Some((wake, id)) = wakes.min().filter(|&(wake, _)| wake <= end) else { break };
-            self.now.ns = self.now.ns.max(wake.ns.saturating_sub(1));
-            self.step(id, Event::Woken);
-        }
-        self.now = self.now.max(end);
+        self.pass_until(ms, |_| false);
     }
 
-    fn step(&mut self, id: ServerId, event: Event) {
-        self.under_way.push_back((id, event));
+    /// The same, but no longer than until `is_done`.
+    pub fn pass_until(&mut self, ms: u64, is_done: impl Fn(&Self) -> bool) {
+        let end = self.now.plus_ms(ms);
+        while !is_done(self) {
+            let wakes = self.servers.iter().filter_map(|(&id, server)| Some((server.wake?, id)));
+            let Some((wake, id)) = wakes.min().filter(|&(wake, _)| wake <= end) else {
+                self.now = self.now.max(end);
+                break;
+            };
+            self.now.ns = self.now.ns.max(wake.ns.saturating_sub(1));
+            self.tell([(id, Event::Woken)]);
+        }
+    }
+
+    /// These happen, one after the other, and then all that comes of them at once.
+    pub fn tell(&mut self, events: impl IntoIterator<Item = (ServerId, Event)>) {
+        self.under_way.extend(events);
         while let Some((id, event)) = self.under_way.pop_front() {
             let Some(server) = self.servers.get_mut(&id) else { continue };
             self.now.ns += 1;
             let wall = WallTime { unix_ms: 1_000_000 + self.now.ns / 1_000_000 };
             let mut effects = Effects::default();
-            server.agent.step(Input { now: self.now, wall, event }, &mut effects);
-            server.agent.check_invariants();
+            let input = Input { now: self.now, wall, event };
+            self.beside.step(id, &mut server.agent, input, &mut effects);
             server.wake = effects.wake.map(|wake| wake.at);
             effects.list.into_iter().for_each(|effect| self.carry_out(id, effect));
         }
@@ -166,6 +212,12 @@ impl Cluster {
             Effect::Send { to: PeerId::Server(to), message } => {
                 let event = Event::Received { from: PeerId::Server(own), message };
                 self.under_way.push_back((to, event));
+            }
+            Effect::Send { to: PeerId::Client(node), message: Message::ToNode(said) } => {
+                let answer = self.beside.hear(node, &said);
+                let from = PeerId::Client(node);
+                let heard = |said| Event::Received { from, message: Message::FromNode(said) };
+                self.under_way.extend(answer.map(|said| (own, heard(said))));
             }
             Effect::Dial { address } => {
                 let to = ServerId(address.parse().expect("an address is an id"));
