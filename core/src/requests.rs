@@ -20,7 +20,7 @@
 //! - nobody hears that nothing was done while an asking without an answer may still have done it;
 //! - at most `REQUESTS_PENDING_MAX` wait at once;
 //! - `due_at` is not later than the first deadline of those that wait.
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -63,9 +63,8 @@ pub struct Requests {
     next_seq: u64,
     leader: Option<ServerId>,
     pending: BTreeMap<u64, Pending>,
-    /// Nothing is due before; a request that was answered meanwhile may have been the reason. So the
-    /// many that wait are walked when time has passed, and not at every step.
-    due_at: Option<MonoTime>,
+    /// When each of them is next looked after: the many that wait are not walked for the few that are due.
+    due: BTreeSet<(MonoTime, u64)>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -108,6 +107,7 @@ impl Requests {
             repeat_at: now,
             gives_up_at: now.plus_ms(REQUEST_PATIENCE_MS),
         };
+        self.due.insert((pending.due_at(), self.next_seq));
         self.pending.insert(self.next_seq, pending);
         self.ask(now, self.next_seq, out);
     }
@@ -154,66 +154,62 @@ impl Requests {
             | Ok(_) => None,
         };
         if let Some(wait_ms) = wait_ms {
-            pending.repeat_at = now.plus_ms(wait_ms);
-            let at = pending.repeat_at;
-            return self.note_due(at);
+            return self.repeat_at(seq, now.plus_ms(wait_ms));
         }
-        if let Some(Pending { caller, .. }) = self.pending.remove(&seq) {
+        if let Some(Pending { caller, .. }) = self.take(seq) {
             out.emit(Output::Answer { caller, answer });
-        }
-        if self.pending.is_empty() {
-            self.due_at = None;
         }
     }
 
     /// The caller went away: nobody waits for the answer.
     pub fn on_abandoned(&mut self, id: RequestId) {
-        self.pending.retain(|_, pending| pending.caller != Caller::Outside(id));
+        let is_his = |pending: &Pending| pending.caller == Caller::Outside(id);
+        let his = self.pending.iter().filter(|(_, pending)| is_his(pending));
+        for seq in his.map(|(&seq, _)| seq).collect::<Vec<u64>>() {
+            self.take(seq);
+        }
     }
 
     /// Time passed: some are asked again, some have waited too long.
     pub fn on_time(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        if self.due_at.is_none_or(|at| now < at) {
-            return;
+        while let Some(&(at, seq)) = self.due.first()
+            && at <= now
+        {
+            if now < self.pending[&seq].gives_up_at {
+                self.ask(now, seq, out);
+            } else if let Some(Pending { caller, asked, .. }) = self.take(seq) {
+                let answer = Err(match asked {
+                    Asked::Never => Rejection::NotLeader { leader: None },
+                    Asked::Once | Asked::Repeatedly => Rejection::Unknown,
+                });
+                out.emit(Output::Answer { caller, answer });
+            }
         }
-        let late = |pending: &Pending| pending.gives_up_at <= now;
-        let overdue: Vec<u64> =
-            self.pending.iter().filter(|(_, p)| late(p)).map(|(&seq, _)| seq).collect();
-        for seq in overdue {
-            let Some(pending) = self.pending.remove(&seq) else { continue };
-            let answer = Err(match pending.asked {
-                Asked::Never => Rejection::NotLeader { leader: None },
-                Asked::Once | Asked::Repeatedly => Rejection::Unknown,
-            });
-            out.emit(Output::Answer { caller: pending.caller, answer });
-        }
-        let due: Vec<u64> =
-            self.pending.iter().filter(|(_, p)| p.repeat_at <= now).map(|(&seq, _)| seq).collect();
-        for seq in due {
-            self.ask(now, seq, out);
-        }
-        self.due_at = self.first_deadline();
     }
 
     /// When `on_time` must next be called.
     #[must_use]
-    pub const fn next_deadline(&self) -> Option<MonoTime> {
-        self.due_at
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.due.first().map(|&(at, _)| at)
     }
 
     /// Panics if the machine contradicts itself.
     pub fn check_invariants(&self) {
-        let first = self.first_deadline();
-        let is_known = first.is_none_or(|first| self.due_at.is_some_and(|at| at <= first));
-        assert!(is_known, "whoever waits is looked after in time");
+        let due = self.pending.iter().map(|(&seq, pending)| (pending.due_at(), seq));
+        assert!(self.due == due.collect(), "whoever waits is looked after in time");
     }
 
-    fn first_deadline(&self) -> Option<MonoTime> {
-        self.pending.values().map(|p| p.repeat_at.min(p.gives_up_at)).min()
+    fn repeat_at(&mut self, seq: u64, at: MonoTime) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        self.due.remove(&(pending.due_at(), seq));
+        pending.repeat_at = at;
+        self.due.insert((pending.due_at(), seq));
     }
 
-    fn note_due(&mut self, at: MonoTime) {
-        self.due_at = Some(self.due_at.map_or(at, |known| known.min(at)));
+    fn take(&mut self, seq: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&seq)?;
+        self.due.remove(&(pending.due_at(), seq));
+        Some(pending)
     }
 
     /// Requests that wait for an answer.
@@ -223,17 +219,20 @@ impl Requests {
     }
 
     fn ask(&mut self, now: MonoTime, seq: u64, out: &mut impl Emit<Output>) {
+        self.repeat_at(seq, now.plus_ms(REQUEST_REPEAT_MS));
+        let Some(leader) = self.leader else { return };
         let Some(pending) = self.pending.get_mut(&seq) else { return };
-        pending.repeat_at = now.plus_ms(REQUEST_REPEAT_MS);
-        let at = pending.repeat_at.min(pending.gives_up_at);
-        if let Some(leader) = self.leader {
-            pending.asked = match pending.asked {
-                Asked::Never => Asked::Once,
-                Asked::Once | Asked::Repeatedly => Asked::Repeatedly,
-            };
-            out.emit(Output::Ask { leader, seq, request: pending.request.clone() });
-        }
-        self.note_due(at);
+        pending.asked = match pending.asked {
+            Asked::Never => Asked::Once,
+            Asked::Once | Asked::Repeatedly => Asked::Repeatedly,
+        };
+        out.emit(Output::Ask { leader, seq, request: pending.request.clone() });
+    }
+}
+
+impl Pending {
+    fn due_at(&self) -> MonoTime {
+        self.repeat_at.min(self.gives_up_at)
     }
 }
 
