@@ -53,6 +53,13 @@ impl std::fmt::Display for Moment {
     }
 }
 
+const MILLION: i64 = 1_000_000;
+
+/// No world lasts for centuries.
+fn signed(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
 /// Both clocks of one host.
 #[derive(Clone, Debug)]
 pub struct HostClock {
@@ -72,8 +79,7 @@ impl HostClock {
 
     /// Reads the monotonic clock.
     pub fn read_mono(&mut self, at: Moment) -> MonoTime {
-        let drifted = i128::from(at.ns) * i128::from(1_000_000 + self.drift_ppm) / 1_000_000;
-        let ns = self.base_ns + u64::try_from(drifted).unwrap_or(0);
+        let ns = self.base_ns + self.drifted(at.ns);
         self.last_ns = ns.max(self.last_ns + 1);
         MonoTime { ns: self.last_ns }
     }
@@ -81,17 +87,23 @@ impl HostClock {
     /// Reads the wall clock.
     #[must_use]
     pub fn wall(&self, at: Moment) -> WallTime {
-        let drifted = i128::from(at.ms()) * i128::from(1_000_000 + self.drift_ppm) / 1_000_000;
-        let ms = i128::from(EPOCH_UNIX_MS) + drifted + i128::from(self.skew_ms);
-        WallTime { unix_ms: u64::try_from(ms).unwrap_or(0) }
+        let unix_ms = EPOCH_UNIX_MS + self.drifted(at.ms());
+        WallTime { unix_ms: unix_ms.saturating_add_signed(self.skew_ms) }
     }
 
     /// The first moment at which the monotonic clock shows `mono` or more.
     #[must_use]
     pub fn moment_of(&self, mono: MonoTime) -> Moment {
-        let since_base = i128::from(mono.ns.saturating_sub(self.base_ns));
-        let ns = since_base * 1_000_000 / i128::from(1_000_000 + self.drift_ppm) + 1;
-        Moment { ns: u64::try_from(ns).unwrap_or(u64::MAX) }
+        // The division of the whole, but for what is known of its outcome: so it does not overflow.
+        let since_base = signed(mono.ns.saturating_sub(self.base_ns));
+        let less = since_base.saturating_mul(self.drift_ppm).div_euclid(MILLION + self.drift_ppm);
+        Moment { ns: u64::try_from(since_base - less + 1).unwrap_or(0) }
+    }
+
+    /// What this clock makes of a time that passed.
+    fn drifted(&self, time: u64) -> u64 {
+        let more = signed(time).saturating_mul(self.drift_ppm).div_euclid(MILLION);
+        time.saturating_add_signed(more)
     }
 
     /// The wall clock is set `by_ms` forward.
