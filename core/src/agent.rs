@@ -261,7 +261,7 @@ impl Agent {
         });
         let client = self.client.as_ref().map(|client| client.seq());
         let disk = self.disk.as_ref().map(|disk| disk.journal.last());
-        Digest::of_encoded(&(self.now, self.incarnation, server, client, disk))
+        Digest::of_value(&(self.now, self.incarnation, server, client, disk))
     }
 
     /// The whole agent as bytes: a replay may start from here.

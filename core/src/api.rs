@@ -63,6 +63,7 @@ pub enum Request {
     RestorePart {
         of: Digest,
         nth: u32,
+        #[serde(with = "crate::bytes")]
         bytes: Arc<[u8]>,
     },
     /// All parts have come: the saved state takes the place of the present one.
@@ -118,6 +119,7 @@ pub enum Request {
     DispatchJob {
         namespace: String,
         job: String,
+        #[serde(with = "crate::bytes")]
         payload: Arc<[u8]>,
         meta: BTreeMap<String, String>,
         /// Put into the child's name; may be empty.

@@ -1,4 +1,4 @@
-//! How a frame's body crosses serde: as one byte string, not as a sequence of numbers.
+//! How bytes that are only carried cross serde: as one string of bytes, not as a sequence of numbers.
 //!
 //! Invariants
 //! - what is read back equals what was written.
@@ -9,11 +9,11 @@ use core::fmt;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 
-pub(super) fn serialize<S: Serializer>(bytes: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(bytes: &Arc<[u8]>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_bytes(bytes)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
     from.deserialize_bytes(Bytes)
 }
 

@@ -9,7 +9,10 @@
 //! - adding and then removing a row restores the digest.
 use serde::{Deserialize, Serialize};
 
+use self::words::Words;
 use crate::rng::mix;
+
+mod words;
 
 /// 128 bits that name a state, a snapshot or a file of bytes.
 #[derive(
@@ -21,19 +24,27 @@ impl Digest {
     /// The hash of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let mut hash = Hash::default();
-        hash.extend(bytes);
-        hash.finish()
+        let mut lanes = Lanes::default();
+        let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+        for &block in blocks {
+            lanes.mix_block(block);
+        }
+        // The last block is filled up with zeros, and is mixed in even if it holds nothing else.
+        let mut last = [0; BLOCK_BYTES];
+        last[..rest.len()].copy_from_slice(rest);
+        lanes.mix_block(last);
+        lanes.finish(bytes.len() as u64)
     }
 
-    /// The hash of the bytes that `value` is encoded as, which are never laid down.
+    /// The hash of what `value` tells serde; not that of its encoding.
     ///
     /// # Panics
     /// If `value` is not plain data.
     #[must_use]
-    pub fn of_encoded<T: Serialize + ?Sized>(value: &T) -> Self {
-        let done = postcard::serialize_with_flavor(value, Hash::default());
-        done.expect("invariant: plain data always encodes")
+    pub fn of_value<T: Serialize + ?Sized>(value: &T) -> Self {
+        let mut words = Words::default();
+        value.serialize(&mut words).expect("invariant: plain data always tells its words");
+        words.finish()
     }
 
     /// Count one more row in.
@@ -55,93 +66,37 @@ impl core::fmt::Display for Digest {
 
 /// A hash on its way: two lanes of 64 bits that take sixteen bytes at a time, each by one product of
 /// 128 bits folded in half (as Wang Yi's wyhash does).
-struct Hash {
-    lanes: [u64; 2],
-    /// Bytes that were not mixed in yet: single bytes, of which encodings are full, cost little here.
-    waiting: [u8; WAITING_BYTES],
-    /// How many: less than `WAITING_BYTES`.
-    filled: usize,
-    /// Bytes that were mixed in.
-    mixed: u64,
-}
+struct Lanes([u64; 2]);
 
 /// Digits of pi: any odd numbers without a pattern will do.
 const SEEDS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345];
 const KEYS: [u64; 2] = [0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
 const BLOCK_BYTES: usize = 16;
-const WAITING_BYTES: usize = 4 * BLOCK_BYTES;
 
-impl Default for Hash {
+impl Default for Lanes {
     fn default() -> Self {
-        Self { lanes: SEEDS, waiting: [0; WAITING_BYTES], filled: 0, mixed: 0 }
+        Self(SEEDS)
     }
 }
 
-impl Hash {
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        self.waiting[self.filled] = byte;
-        self.filled += 1;
-        if self.filled == WAITING_BYTES {
-            self.mix_waiting();
-        }
+impl Lanes {
+    const fn mix_block(&mut self, block: [u8; BLOCK_BYTES]) {
+        let [low, high] = halves(u128::from_le_bytes(block));
+        self.mix_in(low, high);
     }
 
     #[inline]
-    fn extend(&mut self, bytes: &[u8]) {
-        let end = self.filled + bytes.len();
-        if end < WAITING_BYTES {
-            self.waiting[self.filled..end].copy_from_slice(bytes);
-            self.filled = end;
-        } else {
-            self.extend_far(bytes);
-        }
-    }
-
-    /// `bytes` do not all find room among those that wait.
-    fn extend_far(&mut self, bytes: &[u8]) {
-        let (first, bytes) = bytes.split_at(WAITING_BYTES - self.filled);
-        self.waiting[self.filled..].copy_from_slice(first);
-        self.mix_waiting();
-        let (blocks, rest) = bytes.as_chunks();
-        self.mix_blocks(blocks);
-        self.waiting[..rest.len()].copy_from_slice(rest);
-        self.filled = rest.len();
-    }
-
-    /// No byte waits any more.
-    fn mix_waiting(&mut self) {
-        let waiting = self.waiting;
-        self.mix_blocks(waiting.as_chunks().0);
-        self.filled = 0;
-    }
-
-    fn mix_blocks(&mut self, blocks: &[[u8; BLOCK_BYTES]]) {
-        for &block in blocks {
-            self.mix_in(u128::from_le_bytes(block));
-        }
-        self.mixed += (blocks.len() * BLOCK_BYTES) as u64;
-    }
-
-    const fn mix_in(&mut self, block: u128) {
-        let [low, high] = halves(block);
-        self.lanes = [
-            folded(self.lanes[0] ^ low, high ^ KEYS[0]) ^ self.lanes[1],
-            folded(self.lanes[1] ^ high, low ^ KEYS[1]).wrapping_add(self.lanes[0]),
+    const fn mix_in(&mut self, low: u64, high: u64) {
+        let lanes = self.0;
+        self.0 = [
+            folded(lanes[0] ^ low, high ^ KEYS[0]) ^ lanes[1],
+            folded(lanes[1] ^ high, low ^ KEYS[1]).wrapping_add(lanes[0]),
         ];
     }
 
-    fn finish(mut self) -> Digest {
-        let waiting = self.waiting;
-        let (blocks, rest) = waiting[..self.filled].as_chunks();
-        self.mix_blocks(blocks);
-        // The last block is filled up with zeros, and is mixed in even if it holds nothing else.
-        let mut last = [0; BLOCK_BYTES];
-        last[..rest.len()].copy_from_slice(rest);
-        self.mix_in(u128::from_le_bytes(last));
-        let length = self.mixed + rest.len() as u64;
-        let low = mix(self.lanes[0] ^ length);
-        let high = mix(self.lanes[1].wrapping_add(length)) ^ low;
+    const fn finish(self, length: u64) -> Digest {
+        let low = mix(self.0[0] ^ length);
+        let high = mix(self.0[1].wrapping_add(length)) ^ low;
         Digest(((high as u128) << 64) | low as u128)
     }
 }
@@ -156,43 +111,78 @@ const fn folded(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-impl postcard::ser_flavors::Flavor for Hash {
-    type Output = Digest;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.extend(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Digest> {
-        Ok(self.finish())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::collections::{BTreeMap, BTreeSet};
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
 
+    fn text(length: usize) -> String {
+        "x".repeat(length)
+    }
+
+    /// A value of each shape, most of them alike.
+    fn values() -> Vec<Digest> {
+        let of = [
+            Digest::of_value(&()),
+            Digest::of_value(&0_u8),
+            Digest::of_value(&(0_u8, 0_u8)),
+            Digest::of_value(&(0_u8, 0_u8, 0_u8)),
+            Digest::of_value(&-1_i64),
+            Digest::of_value(&1_u128),
+            Digest::of_value(&(1_u128 << 64)),
+            Digest::of_value(&Some((1_u64, "a"))),
+            Digest::of_value(&vec![vec![1_u64], vec![]]),
+            Digest::of_value(&vec![vec![], vec![1_u64]]),
+            Digest::of_value(&vec![vec![1_u64, 0]]),
+            Digest::of_value(&("ab", "c")),
+            Digest::of_value(&("a", "bc")),
+            Digest::of_value(&("abc", "")),
+            Digest::of_value(&("abc\0", "")),
+            Digest::of_value(&BTreeMap::from([(1_u64, 2_u64), (3, 4)])),
+            Digest::of_value(&BTreeMap::from([(1_u64, 2_u64), (3, 5)])),
+        ];
+        let texts = (1..70).map(|length| Digest::of_value(&(text(length), length)));
+        of.into_iter().chain(texts).collect()
+    }
+
     #[test]
-    fn a_value_hashes_as_the_bytes_it_is_encoded_as() {
-        let mut text = alloc::string::String::new();
-        for length in 0_u64..70 {
-            let value = (7_u8, length, &text, alloc::vec![length; 3]);
-            let bytes = postcard::to_allocvec(&value).unwrap();
-            assert_eq!(Digest::of_encoded(&value), Digest::of(&bytes), "{length}");
-            text.push('x');
+    fn values_that_differ_have_different_digests() {
+        let all = values();
+        let different: BTreeSet<Digest> = all.iter().copied().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn every_bit_of_a_value_matters_to_about_half_of_the_digest() {
+        for length in 1..20 {
+            let words: Vec<u64> = (0..length).collect();
+            let before = Digest::of_value(&words);
+            for nth in 0..words.len() {
+                for bit in 0..u64::BITS {
+                    let mut changed = words.clone();
+                    changed[nth] ^= 1 << bit;
+                    let differ = (before.0 ^ Digest::of_value(&changed).0).count_ones();
+                    assert!((28..=100).contains(&differ), "bit {bit} of {nth}: {differ}");
+                }
+            }
         }
     }
 
     #[test]
+    fn a_value_that_is_not_plain_is_refused() {
+        assert!(0.5_f64.serialize(&mut Words::default()).is_err());
+    }
+
+    #[test]
     fn a_hash_is_the_same_for_ever() {
+        assert_eq!(
+            Digest::of_value(&(7_u8, "drover", Some(-1_i64))).to_string(),
+            "e29eb417df5f998bf9131981531bd1fc"
+        );
         assert_eq!(Digest::of(b"").to_string(), "32d32795bd425eb0af1a9be33557e5d1");
         assert_eq!(Digest::of(b"drover").to_string(), "7688428a02cce8262fab1eefe576cebc");
         assert_eq!(
@@ -204,7 +194,7 @@ mod tests {
     #[test]
     fn every_bit_matters_to_about_half_of_the_digest() {
         for length in [1, 8, 15, 16, 17, 40] {
-            let bytes: alloc::vec::Vec<u8> = (0..length).collect();
+            let bytes: Vec<u8> = (0..length).collect();
             let before = Digest::of(&bytes);
             for bit in 0..8 * usize::from(length) {
                 let mut changed = bytes.clone();

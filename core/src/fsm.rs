@@ -134,6 +134,7 @@ pub enum Command {
     RestorePart {
         of: Digest,
         nth: u32,
+        #[serde(with = "crate::bytes")]
         bytes: Arc<[u8]>,
     },
     /// All parts have come: the saved state takes the place of the present one.
@@ -199,6 +200,7 @@ pub enum Command {
     DispatchJob {
         namespace: String,
         job: String,
+        #[serde(with = "crate::bytes")]
         payload: Arc<[u8]>,
         meta: BTreeMap<String, String>,
         /// Put into the child's name; may be empty.

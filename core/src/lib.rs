@@ -52,6 +52,7 @@ pub mod agent;
 pub mod api;
 pub mod assign;
 pub mod broker;
+mod bytes;
 pub mod client;
 pub mod cron;
 pub mod cuts;

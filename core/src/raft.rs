@@ -36,7 +36,6 @@ use crate::rng::Rng;
 use crate::time::MonoTime;
 use crate::types::{Index, ServerId, Term, WriteSeq};
 
-mod bytes;
 mod change;
 mod durable;
 mod election;

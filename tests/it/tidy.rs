@@ -72,7 +72,8 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("wire", &["raft", "gossip", "client", "api"]),
 ];
-const EVERYBODY: &[&str] = &["mutants", "time", "rng", "emit", "limits", "types", "digest", "cron"];
+const EVERYBODY: &[&str] =
+    &["bytes", "mutants", "time", "rng", "emit", "limits", "types", "digest", "cron"];
 
 #[test]
 fn machines_of_core_do_not_know_each_other() {
@@ -178,6 +179,8 @@ fn core_names_no_clock_chance_float_thread_or_file() {
                 && !code.contains("#![forbid(unsafe_code)]")
                 && !code.contains("clippy::std_instead")
                 && !code.contains("extern crate std")
+                // What hashes values must name what it refuses.
+                && !code.trim_start().starts_with("fn serialize_f")
             {
                 found.push(format!("{}:{}: {word}", path.display(), number + 1));
             }

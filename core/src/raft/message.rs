@@ -78,7 +78,7 @@ pub enum Payload {
         /// How many; each has an index.
         count: u32,
         /// Their encoding.
-        #[serde(with = "super::bytes")]
+        #[serde(with = "crate::bytes")]
         bytes: Arc<[u8]>,
     },
     /// A configuration, in force from the moment it is in the log.
@@ -241,7 +241,7 @@ pub enum Body {
         /// Where in it.
         offset: u64,
         /// The part.
-        #[serde(with = "super::bytes")]
+        #[serde(with = "crate::bytes")]
         bytes: Arc<[u8]>,
         /// The leader's round.
         round: u64,

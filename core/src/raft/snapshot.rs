@@ -30,7 +30,7 @@ pub struct Chunk {
     /// Where the part begins.
     pub offset: u64,
     /// The part.
-    #[serde(with = "super::bytes")]
+    #[serde(with = "crate::bytes")]
     pub bytes: Arc<[u8]>,
 }
 

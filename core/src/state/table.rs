@@ -34,7 +34,7 @@ pub(crate) enum Tag {
 
 /// The hash of one row.
 pub(crate) fn row_digest<K: Serialize, V: Serialize>(tag: Tag, key: &K, row: &V) -> Digest {
-    Digest::of_encoded(&(tag as u8, key, row))
+    Digest::of_value(&(tag as u8, key, row))
 }
 
 #[derive(Clone, Debug)]

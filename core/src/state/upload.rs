@@ -22,6 +22,7 @@ pub(super) struct Part {
     /// Names the whole.
     of: Digest,
     arrived_at: WallTime,
+    #[serde(with = "crate::bytes")]
     bytes: Arc<[u8]>,
 }
 

@@ -53,6 +53,7 @@ pub struct AllocSpec {
     pub job_meta: BTreeMap<String, String>,
     pub group: Group,
     /// What the job was dispatched with, if a task of the group wants it.
+    #[serde(with = "crate::bytes")]
     pub payload: Arc<[u8]>,
 }
 

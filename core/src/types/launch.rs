@@ -80,6 +80,7 @@ pub enum Made {
     /// An operator, at this moment.
     Forced(WallTime),
     Dispatched {
+        #[serde(with = "crate::bytes")]
         payload: Arc<[u8]>,
         /// Who dispatches with the same token again gets this child. Empty: none.
         token: String,
