@@ -123,6 +123,11 @@ impl Entry {
         let (cpu_mhz_total, memory_mib_total) = (total.cpu_mhz, total.memory_mib);
         Self { slot, cpu_mhz_total, memory_mib_total, free }
     }
+
+    /// Whether the two differ in nothing but where they are.
+    fn is_like(&self, other: &Self) -> bool {
+        Self { slot: other.slot, ..*self } == *other
+    }
 }
 
 /// The kind, the row and the column that a node belongs to.

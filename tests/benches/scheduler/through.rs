@@ -22,8 +22,6 @@ use crate::{Row, per_second};
 
 const NODES: usize = 5_000;
 const SERVERS: u32 = 3;
-/// Steps of the leader between two looks at what is placed.
-const LOOK: u64 = 16;
 /// Between two beats of a node, in ms.
 const BEAT_MS: u64 = 4_000;
 
@@ -43,12 +41,10 @@ struct Meter {
 #[derive(Default)]
 struct Bench {
     meter: Meter,
-    /// So many allocs are to run, and what was spent when they did, as far as the leader knows.
-    wanted: usize,
-    placed: Option<Meter>,
     /// Nothing counts until the leader calls a node down.
     awaits_loss: bool,
-    steps: u64,
+    /// What nodes know: how far they have acknowledged, and when they registered.
+    known: BTreeMap<NodeId, (Index, Index)>,
 }
 
 /// See the module.
@@ -62,20 +58,20 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (kind, nomad) in [(JobKind::Batch, "4,600/s"), (JobKind::Service, "2,100/s")] {
         let spec = JobSpec { kind, ..a_job(&format!("{kind:?}"), 5_000, (500, 256, 150)) };
-        let [placed, told] = servers.ask_all(vec![register(spec)], 5_000);
+        let meter = servers.ask_all(vec![register(spec)], 5_000);
         let what = format!("{NODES} nodes, one {kind:?} job of 5,000");
-        rows.push(Meter::row((&placed, &told), &what, (5_000, "allocs"), (nomad, "500,000/s")));
+        rows.push(meter.row(&what, (5_000, "allocs"), (nomad, "500,000/s")));
     }
     let single = |nth| register(a_job(&format!("single-{nth}"), 1, (500, 256, 150)));
-    let [placed, told] = servers.ask_all((0..500).map(single).collect(), 500);
+    let meter = servers.ask_all((0..500).map(single).collect(), 500);
     let (what, goal) = ("500 jobs of one alloc", ("209/s", "20,000/s"));
-    rows.push(Meter::row((&placed, &told), what, (500, "evals"), goal));
+    rows.push(meter.row(what, (500, "evals"), goal));
     let mut feed = a_job("feed", 1, (100, 64, 10));
     feed.launch = Launch::Parameterized(Parameterized::default());
     servers.ask_all(vec![register(feed)], 0);
-    let [placed, told] = servers.ask_all((0..2_000).map(dispatch).collect(), 2_000);
+    let meter = servers.ask_all((0..2_000).map(dispatch).collect(), 2_000);
     let (what, goal) = ("2,000 dispatches", ("117 to 261/s", "20,000/s"));
-    rows.push(Meter::row((&placed, &told), what, (2_000, "evals"), goal));
+    rows.push(meter.row(what, (2_000, "evals"), goal));
     rows.push(servers.lose(30));
     rows
 }
@@ -97,20 +93,18 @@ fn dispatch(nth: usize) -> Request {
 
 impl Meter {
     fn row(
-        (placed, told): (&Self, &Self),
+        &self,
         what: &str,
         (count, of): (usize, &str),
         (nomad, goal): (&'static str, &'static str),
     ) -> Row {
         let figure = format!(
-            "{} {of}: leader {:.1} ms, all three {:.1} ms; until nodes are told {:.1} ms; longest step \
-             {:.1} ms; written {} B each",
-            per_second(count, placed.of_leader),
-            ms(placed.of_leader),
-            ms(placed.of_all),
-            ms(told.of_leader),
-            ms(told.longest),
-            told.written / count.max(1),
+            "{} {of}: leader {:.1} ms, all three {:.1} ms; longest step {:.1} ms; written {} B each",
+            per_second(count, self.of_leader),
+            ms(self.of_leader),
+            ms(self.of_all),
+            ms(self.longest),
+            self.written / count.max(1),
         );
         Row { what: format!("through the log: {what}"), figure, checked: 0, nomad, goal }
     }
@@ -121,28 +115,11 @@ fn ms(spent: Duration) -> f64 {
 }
 
 impl Bench {
-    fn begin(&mut self, wanted: usize) {
-        (self.meter, self.placed, self.wanted) = (Meter::default(), None, wanted);
-    }
-
-    /// What was spent when all was placed, and when all was done.
-    fn spent(&mut self) -> [Meter; 2] {
-        let placed = self.placed.take();
-        [placed.unwrap_or_else(|| self.meter.clone()), self.meter.clone()]
-    }
-
+    /// The work of the leader that was just done belongs to what is measured.
     fn look(&mut self, leader: &Agent) {
-        let state = leader.state().expect("a server");
-        if self.awaits_loss {
-            self.awaits_loss = state.nodes().all(|node| node.status != NodeStatus::Down);
-            if self.awaits_loss {
-                self.begin(self.wanted);
-            }
-        }
-        self.steps += 1;
-        let looks = self.steps.is_multiple_of(LOOK) && self.placed.is_none();
-        if looks && !self.awaits_loss && self.wanted <= live(state) {
-            self.placed = Some(self.meter.clone());
+        let is_down = |node: &Node| node.status == NodeStatus::Down;
+        if self.awaits_loss && leader.state().expect("a server").nodes().any(is_down) {
+            (self.awaits_loss, self.meter) = (false, Meter::default());
         }
     }
 }
@@ -165,12 +142,15 @@ impl Beside for Bench {
         }
     }
 
-    fn hear(&mut self, _: NodeId, said: &ServerMessage) -> Option<NodeMessage> {
+    fn hear(&mut self, node: NodeId, said: &ServerMessage) -> Option<NodeMessage> {
+        let known = self.known.entry(node).or_default();
         match said {
             ServerMessage::Registered { index, .. } => {
-                Some(NodeMessage::Heartbeat { seq: Index(0), registered_at: *index })
+                known.1 = *index;
+                Some(beat(*known))
             }
             ServerMessage::Assign(work) => {
+                known.0 = work.seq;
                 self.meter.told += work.runs.len();
                 Some(NodeMessage::Acknowledge { seq: work.seq })
             }
@@ -179,11 +159,8 @@ impl Beside for Bench {
     }
 }
 
-/// Allocs that are to run, on nodes that are there.
-fn live(state: &State) -> usize {
-    let is_there = |node| state.node(node).is_some_and(|node| node.status != NodeStatus::Down);
-    let runs = |alloc: &&Allocation| alloc.desired == DesiredStatus::Run && is_there(alloc.node);
-    state.allocs().filter(runs).count()
+const fn beat((seq, registered_at): (Index, Index)) -> NodeMessage {
+    NodeMessage::Heartbeat { seq, registered_at }
 }
 
 fn ready(state: &State) -> usize {
@@ -208,18 +185,20 @@ impl Servers {
         });
         let registering: Vec<_> = registering.collect();
         this.cluster.tell(registering);
-        let all_ready = |cluster: &Cluster<Bench>| ready(state(cluster)) == NODES;
+        let all_ready = |cluster: &Cluster<Bench>| {
+            let servers = (1..=u64::from(SERVERS)).map(ServerId);
+            servers.map(|id| ready(cluster.state(id))).all(|count| count == NODES)
+        };
         this.cluster.pass_until(9_000, all_ready);
-        assert!(all_ready(&this.cluster), "every node is ready");
+        assert!(all_ready(&this.cluster), "every node is ready, as far as any server knows");
         this
     }
 
-    /// Asks the leader for all of it at once, and waits until it is answered, `count` allocs more are placed
-    /// and nodes were told of them. What was spent when they were placed, and when all was done.
-    fn ask_all(&mut self, requests: Vec<Request>, count: usize) -> [Meter; 2] {
+    /// Asks the leader for all of it at once, and waits until it is answered and nodes were told of `count`
+    /// allocs. What was spent until then.
+    fn ask_all(&mut self, requests: Vec<Request>, count: usize) -> Meter {
         self.beat(0..NODES);
-        let wanted = live(state(&self.cluster)) + count;
-        self.cluster.beside.begin(wanted);
+        self.cluster.beside.meter = Meter::default();
         self.cluster.answers.clear();
         let (leader, asked) = (self.cluster.leader().expect("a leader"), requests.len());
         self.cluster.ask_all(leader, requests);
@@ -229,7 +208,7 @@ impl Servers {
         self.cluster.pass_until(3_000, is_done);
         assert!(is_done(&self.cluster), "all is answered and told");
         assert!(self.cluster.answers.values().all(Result::is_ok), "and done");
-        self.cluster.beside.spent()
+        self.cluster.beside.meter.clone()
     }
 
     /// So many nodes fall silent; what it takes from the first verdict until all is replaced.
@@ -238,9 +217,7 @@ impl Servers {
         let before = state(&self.cluster);
         let gone = before.allocs().filter(|alloc| lost.contains(&alloc.node));
         let gone = gone.filter(|alloc| !alloc.client_status.is_terminal()).count();
-        let wanted = live(before);
         let mut beats = 0;
-        self.cluster.beside.begin(wanted);
         self.cluster.beside.awaits_loss = true;
         let is_done = |cluster: &Cluster<Bench>| {
             !cluster.beside.awaits_loss && gone <= cluster.beside.meter.told
@@ -252,14 +229,13 @@ impl Servers {
             self.cluster.pass_until(BEAT_MS, is_done);
         }
         let what = format!("{count} nodes of {NODES} are lost, with {gone} allocs");
-        let [placed, told] = self.cluster.beside.spent();
-        Meter::row((&placed, &told), &what, (gone, "allocs"), ("1.6 to 2.1 s", "20 ms"))
+        self.cluster.beside.meter.row(&what, (gone, "allocs"), ("1.6 to 2.1 s", "20 ms"))
     }
 
     fn beat(&mut self, nodes: Range<usize>) {
         let beats = nodes.map(|nth| {
-            let (seq, registered_at) = (Index(0), Index(0));
-            says(nth, &self.nodes[nth], NodeMessage::Heartbeat { seq, registered_at })
+            let spec = &self.nodes[nth];
+            says(nth, spec, beat(self.cluster.beside.known[&spec.id]))
         });
         let beats: Vec<_> = beats.collect();
         self.cluster.tell(beats);

@@ -18,14 +18,14 @@ pub(super) trait Keeper {
     /// Whoever is worth less is kept nowhere.
     fn least(&mut self) -> i64;
 
-    /// Whether a node may be kept that is worth so much.
+    /// Whether a node that is worth so much would be kept.
     fn may_keep(&self, worth: i64, slot: NodeSlot) -> bool;
 
-    /// Keep the node if it is among the best so far. Whether it is.
-    fn keep(&mut self, worth: i64, slot: NodeSlot) -> bool;
+    /// Keep the node, which may be kept.
+    fn keep(&mut self, worth: i64, slot: NodeSlot);
 
-    /// The node is not kept, and nor would any of its part be that is worth as much and has a higher
-    /// slot: until `begin_anew`, only such follow. Whether that is so of every part.
+    /// The node may not be kept, and nor may any of its part that is worth as much and has a higher slot:
+    /// until `begin_anew`, only such follow. Whether that is so of every part.
     fn close(&mut self, slot: NodeSlot) -> bool;
 
     /// Nodes of other worth follow.
@@ -38,14 +38,15 @@ pub(super) struct Shelf {
     wanted: usize,
     /// The worst of those found comes first.
     found: BinaryHeap<Reverse<Candidate>>,
-    /// Whoever is worth less is not among the best.
+    /// Whoever is worth less is not among the best, nor is who is worth as much and has a higher slot.
     least: i64,
+    least_slot: NodeSlot,
 }
 
 impl Shelf {
     pub(super) const fn of(wanted: usize) -> Self {
         let least = if wanted == 0 { i64::MAX } else { i64::MIN };
-        Self { wanted, found: BinaryHeap::new(), least }
+        Self { wanted, found: BinaryHeap::new(), least, least_slot: NodeSlot(u32::MAX) }
     }
 
     /// What was found, the best last.
@@ -57,20 +58,24 @@ impl Shelf {
         nodes
     }
 
-    fn put(&mut self, worth: i64, slot: NodeSlot) -> bool {
+    /// Whether it is among the best so far.
+    #[inline]
+    fn may_put(&self, worth: i64, slot: NodeSlot) -> bool {
+        self.least < worth || (self.least == worth && slot <= self.least_slot)
+    }
+
+    fn put(&mut self, worth: i64, slot: NodeSlot) {
         let candidate = Reverse((worth, Reverse(slot)));
-        let was_full = self.found.len() == self.wanted;
-        if !was_full {
+        if self.found.len() < self.wanted {
             self.found.push(candidate);
-        } else if let Some(mut worst) = self.found.peek_mut().filter(|worst| candidate < **worst) {
+        } else if let Some(mut worst) = self.found.peek_mut() {
             *worst = candidate;
-        } else {
-            return false;
         }
-        if self.found.len() == self.wanted {
-            self.least = self.found.peek().map_or(i64::MIN, |Reverse((worth, _))| *worth);
+        if self.found.len() == self.wanted
+            && let Some(&Reverse((worth, Reverse(slot)))) = self.found.peek()
+        {
+            (self.least, self.least_slot) = (worth, slot);
         }
-        true
     }
 }
 
@@ -79,12 +84,12 @@ impl Keeper for Shelf {
         self.least
     }
 
-    fn may_keep(&self, worth: i64, _: NodeSlot) -> bool {
-        self.least <= worth
+    fn may_keep(&self, worth: i64, slot: NodeSlot) -> bool {
+        self.may_put(worth, slot)
     }
 
-    fn keep(&mut self, worth: i64, slot: NodeSlot) -> bool {
-        self.put(worth, slot)
+    fn keep(&mut self, worth: i64, slot: NodeSlot) {
+        self.put(worth, slot);
     }
 
     fn close(&mut self, _: NodeSlot) -> bool {
@@ -136,27 +141,24 @@ impl Keeper for Shelves<'_> {
 
     fn may_keep(&self, worth: i64, slot: NodeSlot) -> bool {
         let part = self.part(slot);
-        part.is_some_and(|part| !self.is_closed[part] && self.shelves[part].least <= worth)
+        part.is_some_and(|part| !self.is_closed[part] && self.shelves[part].may_put(worth, slot))
     }
 
-    fn keep(&mut self, worth: i64, slot: NodeSlot) -> bool {
+    fn keep(&mut self, worth: i64, slot: NodeSlot) {
         let part = self.part(slot).expect("invariant: what may be kept has a part");
         let shelf = &mut self.shelves[part];
         let before = shelf.least;
-        if shelf.put(worth, slot) {
-            if before != shelf.least && self.least == Some(before) {
-                self.least = None;
-            }
-            return true;
+        shelf.put(worth, slot);
+        if before != shelf.least && self.least == Some(before) {
+            self.least = None;
         }
-        false
     }
 
     fn close(&mut self, slot: NodeSlot) -> bool {
-        let part = self.part(slot).expect("invariant: what may be kept has a part");
-        assert!(!self.is_closed[part], "nothing of a closed part may be kept");
-        self.is_closed[part] = true;
-        self.open_count -= 1;
+        if let Some(part) = self.part(slot).filter(|&part| !self.is_closed[part]) {
+            self.is_closed[part] = true;
+            self.open_count -= 1;
+        }
         self.open_count == 0
     }
 

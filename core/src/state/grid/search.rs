@@ -69,6 +69,9 @@ struct Search<'s, P, F, K> {
     has_ports: F,
     kept: K,
     lacking: u32,
+    /// The last node of a cell that had what is asked for, and what it was worth. In large fleets most are
+    /// like the one before, and differ in their slots alone.
+    last: Option<(Entry, i64)>,
 }
 
 impl Grid {
@@ -81,7 +84,7 @@ impl Grid {
     ) -> Found {
         assert!(0 < quest.wanted, "something is looked for");
         let kept = Shelf::of(quest.wanted);
-        let search = Search { quest, preference, has_ports, kept, lacking: 0 };
+        let search = Search { quest, preference, has_ports, kept, lacking: 0, last: None };
         let (kept, lacking) = search.visit(self);
         Found { nodes: kept.into_nodes(), lacking }
     }
@@ -96,7 +99,7 @@ impl Grid {
         has_ports: impl Fn(NodeSlot) -> bool,
     ) -> (Vec<Vec<(i64, NodeSlot)>>, u32) {
         let kept = Shelves::of(parting);
-        let search = Search { quest, preference, has_ports, kept, lacking: 0 };
+        let search = Search { quest, preference, has_ports, kept, lacking: 0, last: None };
         let (kept, lacking) = search.visit(self);
         (kept.into_shelves().into_iter().map(Shelf::into_nodes).collect(), lacking)
     }
@@ -201,25 +204,40 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
     }
 
     fn look_at(&mut self, kind: &Kind, entry: &Entry) {
-        if !self.is_open(entry.slot) {
+        let slot = entry.slot;
+        let known = self.last.filter(|(last, _)| last.is_like(entry)).map(|(_, worth)| worth);
+        if known.is_some_and(|worth| !self.kept.may_keep(worth, slot)) || !self.is_open(slot) {
             return;
         }
+        let worth = match known {
+            Some(worth) => worth,
+            None => match self.worth_of(kind, entry) {
+                Some(worth) => worth,
+                None => return,
+            },
+        };
+        if self.kept.may_keep(worth, slot) && (self.has_ports)(slot) {
+            self.kept.keep(worth, slot);
+        }
+    }
+
+    /// What a node is worth that is not like the last; `None`: nothing fits there, or it is not kept anyway.
+    fn worth_of(&mut self, kind: &Kind, entry: &Entry) -> Option<i64> {
         let Some(left) = entry.free.checked_sub(self.quest.ask) else {
             self.lacking += 1;
-            return;
+            return None;
         };
         if P::FIRST == End::Fullest {
             // Most are turned away without a division.
             let cpu_cost = self.preference.cost(kind.cpu.least(left.cpu_mhz));
             let bound = self.bound(cpu_cost, kind.memory.least(left.memory_mib));
             if !self.kept.may_keep(bound, entry.slot) {
-                return;
+                return None;
             }
         }
         let worth = self.worth(left, entry.cpu_mhz_total, entry.memory_mib_total);
-        if self.kept.may_keep(worth, entry.slot) && (self.has_ports)(entry.slot) {
-            self.kept.keep(worth, entry.slot);
-        }
+        self.last = Some((*entry, worth));
+        Some(worth)
     }
 
     fn worth(&self, left: Capacity, cpu_mhz_total: u32, memory_mib_total: u32) -> i64 {
@@ -240,7 +258,14 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
         }
         self.kept.begin_anew();
         for slot in alike.within(self.quest.allowed) {
-            if self.quest.excluded.has(slot) || !self.kept.may_keep(worth, slot) {
+            if self.quest.excluded.has(slot) {
+                continue;
+            }
+            if !self.kept.may_keep(worth, slot) {
+                // Those behind it are worth as much, and have higher slots.
+                if self.kept.close(slot) {
+                    return;
+                }
                 continue;
             }
             let disk = match grid.places[slot.0 as usize] {
@@ -249,12 +274,8 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
             };
             if disk < ask.disk_mib {
                 self.lacking += 1;
-            } else if (self.has_ports)(slot)
-                && !self.kept.keep(worth, slot)
-                && self.kept.close(slot)
-            {
-                // Those behind it are worth as much, and have higher slots.
-                return;
+            } else if (self.has_ports)(slot) {
+                self.kept.keep(worth, slot);
             }
         }
     }
