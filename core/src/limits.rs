@@ -24,6 +24,9 @@ pub const LEADER_HEARTBEAT_MS: u64 = 100;
 pub const COMMIT_NOTICE_MS: u64 = 10;
 /// Largest body of one frame: one write and one message; a plan of 4,096 rows fits.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Entries of one frame: they are applied in one step, each in some microseconds, and the frames that are
+/// under way may be committed together.
+pub const FRAME_ENTRIES_MAX: usize = 128;
 /// Frames of one append message together.
 pub const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Sent to one follower and not yet acknowledged.

@@ -12,7 +12,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{FRAME_BYTES_MAX, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, FRAME_ENTRIES_MAX, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX,
+};
 use crate::types::{EvalId, Index, Session};
 
 /// Who waits for an entry to be applied.
@@ -84,7 +86,9 @@ impl Proposals {
     /// What the next frame is made of. It must be given to `on_proposed` or `on_refused`.
     pub fn take_batch(&mut self) -> Batch {
         let mut batch = Batch { bytes: Vec::new(), origins: Vec::new() };
-        while let Some((bytes, _)) = self.waiting.front() {
+        while batch.origins.len() < FRAME_ENTRIES_MAX
+            && let Some((bytes, _)) = self.waiting.front()
+        {
             if !batch.bytes.is_empty() && FRAME_BYTES_MAX < batch.bytes.len() + bytes.len() {
                 break;
             }

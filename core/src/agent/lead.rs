@@ -390,7 +390,7 @@ impl Agent {
             server.leader.as_mut().filter(|leader| leader.proposals.has_batch())
         {
             let batch = leader.proposals.take_batch();
-            let count = u32::try_from(batch.origins.len()).expect("invariant: bounded by bytes");
+            let count = u32::try_from(batch.origins.len()).expect("invariant: bounded");
             let payload = Payload::Commands { count, bytes: Arc::from(batch.bytes) };
             match server.raft.on_propose(self.now, payload, &mut self.pending) {
                 Ok(mark) => leader.proposals.on_proposed(mark.first, batch.origins),
