@@ -58,7 +58,7 @@ pub const RECOVERY_TERM_LEAP: u64 = 1 << 20;
 /// A command changes at most this many rows, so that one entry cannot stall the loop.
 pub const ROWS_PER_COMMAND_MAX: usize = 4_096;
 /// Placements per scheduling step: a big job is placed in quanta.
-pub const PLACEMENTS_PER_STEP_MAX: usize = 512;
+pub const PLACEMENTS_PER_STEP_MAX: usize = 1_024;
 /// How much more important a job must be to have another's allocs stopped for it. Nomad's.
 pub const PRIORITY_GAP: u8 = 10;
 /// Allocs stopped on one node for one alloc, so that a plan stays within the rows of a command.

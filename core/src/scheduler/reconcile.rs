@@ -13,7 +13,6 @@
 //! - reconciling again after the plan was applied changes nothing.
 //!
 //! It does not choose nodes.
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -21,6 +20,7 @@ use super::bucket::{Bucket, Buckets, Item, Leave, Standing};
 use super::change::Change;
 use super::retry::Retry;
 use super::rollout::Stage;
+use crate::state::bits::Bits;
 use crate::time::WallTime;
 use crate::types::{AllocId, Allocation, Group, JobKind, Stop, StopReason};
 
@@ -209,7 +209,7 @@ impl<'a> Goal<'a> {
                     | Standing::Failed(Retry::Now { .. }),
                     _,
                 ) => {
-                    ordinals.taken.remove(&item.alloc.ordinal);
+                    ordinals.taken.remove(item.alloc.ordinal);
                     replace(item, None, &mut ordinals, outline);
                     outline.wants.last_mut().into_iter().for_each(|want| want.canary = true);
                 }
@@ -235,7 +235,7 @@ impl<'a> Goal<'a> {
         };
         let gone = bucket.stopped.iter().filter(|&(ordinal, alloc)| {
             let is_old = alloc.version < self.version && !alloc.canary;
-            is_old && runs_here(alloc.version) && !ordinals.taken.contains(ordinal)
+            is_old && runs_here(alloc.version) && !ordinals.taken.has(*ordinal)
         });
         let gone: Vec<(u32, &'a Allocation)> =
             gone.map(|(&ordinal, &alloc)| (ordinal, alloc)).take(missing).collect();
@@ -253,8 +253,12 @@ impl<'a> Goal<'a> {
 
     /// What is too much, and what stays.
     fn split_spare(&self, items: &[Item<'a>]) -> (Vec<Item<'a>>, Vec<Item<'a>>) {
+        let wanted = self.count() - usize::from(planted!(OneTooFewKept) && 1 < self.count());
+        if items.len() <= wanted {
+            return (Vec::new(), items.to_vec());
+        }
         let mut by_worth: Vec<Item<'a>> = items.to_vec();
-        let mut named = BTreeSet::new();
+        let mut named = Bits::default();
         // Of two with one ordinal, the newer version is the one that is meant.
         by_worth
             .sort_by_key(|item| (item.alloc.ordinal, Reverse(item.alloc.version), item.alloc.id));
@@ -274,8 +278,7 @@ impl<'a> Goal<'a> {
             .collect();
         ranked.sort_by_key(|&(rank, ordinal, id, _)| (rank, ordinal, id));
         let mut spare: Vec<Item<'a>> = ranked.into_iter().map(|(.., item)| item).collect();
-        let wanted = self.count() - usize::from(planted!(OneTooFewKept) && 1 < self.count());
-        let staying = spare.split_off(items.len().saturating_sub(wanted));
+        let staying = spare.split_off(items.len() - wanted);
         (spare, staying)
     }
 
@@ -314,6 +317,9 @@ impl<'a> Goal<'a> {
         ordinals: &mut Ordinals,
         outline: &mut Outline<'a>,
     ) {
+        if old.live.is_empty() && old.ended.is_empty() {
+            return;
+        }
         let is_named = |item: &&Item<'_>| item.alloc.version == self.version;
         let named = staying.iter().filter(is_named).map(|item| item.alloc.ordinal);
         let named = named.chain(outline.wants.iter().map(|want| want.ordinal));
@@ -450,11 +456,11 @@ fn replace<'a>(
 /// Which names of a group are in use.
 #[derive(Default)]
 struct Ordinals {
-    taken: BTreeSet<u32>,
+    taken: Bits<u32>,
     /// Everything below is taken.
     floor: u32,
     /// What the newest version has of them: of two that had one name, the second gets another.
-    passed_on: BTreeSet<u32>,
+    passed_on: Bits<u32>,
 }
 
 impl Ordinals {

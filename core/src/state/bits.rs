@@ -1,8 +1,9 @@
-//! A set of slots, one bit each.
+//! A set of small numbers, slots mostly, one bit each.
 //!
 //! Invariants
-//! - it ends with its last slot: equal sets are equal words, whatever was in them before.
+//! - it ends with its last number: equal sets are equal words, whatever was in them before.
 use ::alloc::vec::Vec;
+use core::marker::PhantomData;
 
 use crate::types::NodeSlot;
 
@@ -10,24 +11,26 @@ const WORD_BITS: u32 = u64::BITS;
 
 /// See the module.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Bits {
+pub struct Bits<N = NodeSlot> {
     words: Vec<u64>,
+    of: PhantomData<N>,
 }
 
-impl Bits {
-    const fn at(slot: NodeSlot) -> (usize, u64) {
-        ((slot.0 / WORD_BITS) as usize, 1 << (slot.0 % WORD_BITS))
+impl<N: Copy + From<u32> + Into<u32>> Bits<N> {
+    fn at(number: N) -> (usize, u64) {
+        let number = number.into();
+        ((number / WORD_BITS) as usize, 1 << (number % WORD_BITS))
     }
 
     #[must_use]
-    pub fn has(&self, slot: NodeSlot) -> bool {
-        let (word, bit) = Self::at(slot);
+    pub fn has(&self, number: N) -> bool {
+        let (word, bit) = Self::at(number);
         self.words.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
-    /// Take the slot in. Whether it was not there.
-    pub fn insert(&mut self, slot: NodeSlot) -> bool {
-        let (word, bit) = Self::at(slot);
+    /// Take the number in. Whether it was not there.
+    pub fn insert(&mut self, number: N) -> bool {
+        let (word, bit) = Self::at(number);
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
         }
@@ -36,12 +39,12 @@ impl Bits {
         was == 0
     }
 
-    /// Take the slot out. Whether it was there.
-    pub fn remove(&mut self, slot: NodeSlot) -> bool {
-        if !self.has(slot) {
+    /// Take the number out. Whether it was there.
+    pub fn remove(&mut self, number: N) -> bool {
+        if !self.has(number) {
             return false;
         }
-        let (word, bit) = Self::at(slot);
+        let (word, bit) = Self::at(number);
         self.words[word] &= !bit;
         while self.words.last() == Some(&0) {
             self.words.pop();
@@ -49,12 +52,12 @@ impl Bits {
         true
     }
 
-    /// Take the slot in or out.
-    pub fn set(&mut self, slot: NodeSlot, is_in: bool) {
+    /// Take the number in or out.
+    pub fn set(&mut self, number: N, is_in: bool) {
         if is_in {
-            self.insert(slot);
+            self.insert(number);
         } else {
-            self.remove(slot);
+            self.remove(number);
         }
     }
 
@@ -63,15 +66,26 @@ impl Bits {
         self.words.is_empty()
     }
 
-    /// Every slot, in order.
-    pub fn iter(&self) -> impl Iterator<Item = NodeSlot> + '_ {
+    /// Every number, in order.
+    pub fn iter(&self) -> impl Iterator<Item = N> + '_ {
         self.within(self)
     }
 
-    /// Every slot that is in `other` too, in order.
-    pub fn within<'b>(&'b self, other: &'b Self) -> impl Iterator<Item = NodeSlot> + 'b {
+    /// Every number that is in `other` too, in order.
+    pub fn within<'b>(&'b self, other: &'b Self) -> impl Iterator<Item = N> + 'b {
         let both = self.words.iter().zip(&other.words).map(|(mine, theirs)| mine & theirs);
-        (0..).zip(both).flat_map(|(word, bits)| Ones { first: word * WORD_BITS, bits })
+        let ones = (0..).zip(both);
+        ones.flat_map(|(word, bits)| Ones { first: word * WORD_BITS, bits }).map(N::from)
+    }
+}
+
+impl<N: Copy + Default + From<u32> + Into<u32>> FromIterator<N> for Bits<N> {
+    fn from_iter<I: IntoIterator<Item = N>>(numbers: I) -> Self {
+        let mut all = Self::default();
+        for number in numbers {
+            all.insert(number);
+        }
+        all
     }
 }
 
@@ -82,15 +96,15 @@ struct Ones {
 }
 
 impl Iterator for Ones {
-    type Item = NodeSlot;
+    type Item = u32;
 
-    fn next(&mut self) -> Option<NodeSlot> {
+    fn next(&mut self) -> Option<u32> {
         if self.bits == 0 {
             return None;
         }
         let lowest = self.bits.trailing_zeros();
         self.bits &= self.bits - 1;
-        Some(NodeSlot(self.first + lowest))
+        Some(self.first + lowest)
     }
 }
 

@@ -39,6 +39,18 @@ id!(/** An allocation. */ AllocId(u64));
 id!(/** A deployment. */ DeploymentId(u64));
 id!(/** A node's dense position in the scheduler's columns; reused after the node is gone. */ NodeSlot(u32));
 
+impl From<u32> for NodeSlot {
+    fn from(slot: u32) -> Self {
+        Self(slot)
+    }
+}
+
+impl From<NodeSlot> for u32 {
+    fn from(slot: NodeSlot) -> Self {
+        slot.0
+    }
+}
+
 /// Bits of an object's id that hold its ordinal within one log entry.
 pub const ORDINAL_BITS: u32 = 20;
 
