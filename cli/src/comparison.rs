@@ -14,6 +14,9 @@ use crate::terminal::{Style, Terminal};
 pub(crate) fn group(terminal: Terminal, group: &Value, ids: Ids) {
     let heading = format!("Task Group \"{}\": {}", group.text("Name"), next(group));
     terminal.line(&format!("\n{}", terminal.paint(Style::Heading, &heading)));
+    for line in reasons::waits(group) {
+        terminal.line(&terminal.paint(Style::Warning, &format!("  * {line}")));
+    }
     terminal.line(&format!("  * {}", looked_at(group)));
     for line in reasons::lines(group.at("Metrics"), "  ") {
         terminal.line(&line);
@@ -40,6 +43,9 @@ pub(crate) fn group(terminal: Terminal, group: &Value, ids: Ids) {
 /// What happens next to the group.
 fn next(group: &Value) -> String {
     let missing = group.int("Missing");
+    if !group.list("Waits").is_empty() {
+        return format!("{missing} to be placed, not before what it waits for");
+    }
     let first = group.list("Best").first().map(|best| best.text("NodeName").to_owned());
     match (missing, first) {
         (0, None) => "nothing is to be placed".to_owned(),

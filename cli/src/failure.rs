@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Failed,
     /// `job run`: not everything could be placed.
     Unplaced,
+    /// `job run`: something of it waits for another job.
+    Waiting,
     /// `job plan`: running the job would start or stop something.
     Changes,
     /// `job plan`: there is no answer.
@@ -24,7 +26,7 @@ pub(crate) enum Exit {
 impl Exit {
     pub(crate) const fn code(self) -> u8 {
         match self {
-            Self::Done => 0,
+            Self::Done | Self::Waiting => 0,
             Self::Failed | Self::Changes => 1,
             Self::Unplaced | Self::Found => 2,
             Self::Unplanned => 255,

@@ -150,9 +150,10 @@ fn finish(session: &Session, eval: &Value, verbose: bool) -> Exit {
         }
         return Exit::Failed;
     }
-    let but = "but failed to place all allocations:";
+    let waits = reasons::only_wait(&failed);
+    let but = if waits { "and waits:" } else { "but failed to place all allocations:" };
     heading(session, &format!("Evaluation \"{id}\" finished with status \"{status}\" {but}"));
-    for (group, metrics) in failed {
+    for &(group, metrics) in &failed {
         say(session, &reasons::headline(group, metrics));
         for line in reasons::lines(metrics, "      ") {
             session.terminal.line(&line);
@@ -161,8 +162,9 @@ fn finish(session: &Session, eval: &Value, verbose: bool) -> Exit {
     let blocked = eval.text("BlockedEval");
     if !blocked.is_empty() {
         let blocked = ids.show(blocked);
-        let wait = "waiting for additional capacity to place remainder";
+        let wait = reasons::awaited(&failed);
         say(session, &format!("Evaluation \"{blocked}\" {wait}"));
     }
-    Exit::Unplaced
+    // Whoever comes after something else has not failed.
+    if waits { Exit::Waiting } else { Exit::Unplaced }
 }

@@ -6,15 +6,44 @@ use serde_json::Value;
 
 use crate::api::Fields as _;
 
+/// What a group waits for, if it does: `group api waits for job db to be healthy (2 of 3 healthy)`.
+pub(crate) fn waits(metrics: &Value) -> Vec<&str> {
+    let waits = metrics.list("Waits").iter().filter(|gate| !gate.flag("Open"));
+    waits.map(|gate| gate.text("Said")).collect()
+}
+
+/// Whether all of these groups wait for something, and none looked for room in vain.
+pub(crate) fn only_wait(failed: &[(&str, &Value)]) -> bool {
+    !failed.is_empty() && failed.iter().all(|(_, metrics)| !metrics.list("Waits").is_empty())
+}
+
+/// What the evaluation waits for that these groups left behind.
+pub(crate) fn awaited(failed: &[(&str, &Value)]) -> &'static str {
+    if only_wait(failed) {
+        "waiting for what the job comes after"
+    } else {
+        "waiting for additional capacity to place remainder"
+    }
+}
+
 /// `Task Group "x" (failed to place 1 allocation):`, from a group's metrics.
 pub(crate) fn headline(group: &str, metrics: &Value) -> String {
     let failed = metrics.int("CoalescedFailures") + 1;
+    if !metrics.list("Waits").is_empty() {
+        let verb = if failed == 1 { "allocation waits" } else { "allocations wait" };
+        return format!("Task Group \"{group}\" ({failed} {verb}):");
+    }
     let plural = if failed == 1 { "" } else { "s" };
     format!("Task Group \"{group}\" (failed to place {failed} allocation{plural}):")
 }
 
 /// One line for each reason, all behind `margin`.
 pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
+    let gates = metrics.list("Waits");
+    if !gates.is_empty() {
+        let line = |gate: &Value| format!("{margin}* {}", gate.text("Said"));
+        return gates.iter().map(line).collect();
+    }
     let mut out = Vec::new();
     let mut say = |text: String| out.push(format!("{margin}* {text}"));
     if metrics.int("NodesEvaluated") == 0 {

@@ -5,7 +5,7 @@
 //! | ready | pending, and its moment has come |
 //! | outstanding | handed out and not settled; one per job |
 //! | delayed | pending, and its moment is still to come |
-//! | blocked | it waits for room |
+//! | blocked | it waits for room, or for another job |
 //!
 //! Everything follows from the table of evaluations, so a new leader makes its broker from that. What
 //! room a job needs is not known here: whoever asks brings a `Fits` that knows.
@@ -34,7 +34,7 @@ use crate::types::{EvalId, EvalStatus, Evaluation, Index, JobId, NodeId};
 /// What the broker asks for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Output {
-    /// There may be room for these: let them be pending again.
+    /// There may be room for these, or what they waited for has come: let them be pending again.
     Unblock(Vec<EvalId>),
 }
 
@@ -69,7 +69,7 @@ pub struct Broker {
 enum Place {
     Queued { job: JobId, priority: u8 },
     Delayed { job: JobId, priority: u8, until: WallTime },
-    Blocked,
+    Blocked { job: JobId },
 }
 
 impl Place {
@@ -78,7 +78,7 @@ impl Place {
         let (job, priority) = (eval.job, eval.priority);
         match (eval.status, eval.wait_until) {
             (EvalStatus::Complete | EvalStatus::Failed | EvalStatus::Cancelled, _) => None,
-            (EvalStatus::Blocked, _) => Some(Self::Blocked),
+            (EvalStatus::Blocked, _) => Some(Self::Blocked { job }),
             (EvalStatus::Pending, Some(until)) if clock < until => {
                 Some(Self::Delayed { job, priority, until })
             }
@@ -135,7 +135,7 @@ impl Broker {
             Some(Place::Delayed { until, .. }) => {
                 self.delayed.insert((until, id));
             }
-            Some(Place::Blocked) => unblock(self.blocked.on_blocked(id, eval.job, fits), out),
+            Some(Place::Blocked { .. }) => unblock(self.blocked.on_blocked(eval, fits), out),
         }
         self.places.extend(place.map(|place| (id, place)));
     }
@@ -150,6 +150,19 @@ impl Broker {
     ) {
         if !planted!(BlockedNotWoken) {
             unblock(self.blocked.on_room(node, index, fits), out);
+        }
+    }
+
+    /// Whether the job has an evaluation that waits for other jobs.
+    #[must_use]
+    pub fn is_gated(&self, job: JobId) -> bool {
+        self.blocked.is_gated(job)
+    }
+
+    /// What a group of the job waited for is as it should be.
+    pub fn on_let_in(&mut self, job: JobId, out: &mut impl Emit<Output>) {
+        if !planted!(GateNotNoticed) {
+            unblock(self.blocked.on_let_in(job), out);
         }
     }
 
@@ -231,7 +244,7 @@ impl Broker {
         self.places.remove(&id);
         match known {
             None => {}
-            Some(Place::Blocked) => self.blocked.on_left(id),
+            Some(Place::Blocked { job }) => self.blocked.on_left(id, job),
             Some(Place::Delayed { until, .. }) => {
                 self.delayed.remove(&(until, id));
             }
@@ -302,7 +315,8 @@ impl Broker {
             let here = matches!(place, Some(Place::Delayed { until: u, .. }) if *u == until);
             assert!(here, "an evaluation is in one place");
         }
-        let blocked = self.places.values().filter(|&&place| place == Place::Blocked).count();
+        let is_blocked = |place: &&Place| matches!(place, Place::Blocked { .. });
+        let blocked = self.places.values().filter(is_blocked).count();
         assert!(count + blocked == self.places.len(), "an evaluation is in one place");
     }
 }

@@ -14,6 +14,7 @@ mod deployment;
 mod drain;
 mod eval;
 mod garbage;
+mod gate;
 mod job;
 mod launch;
 mod node;

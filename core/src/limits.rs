@@ -63,6 +63,10 @@ pub const PLACEMENTS_PER_STEP_MAX: usize = 1_024;
 pub const PRIORITY_GAP: u8 = 10;
 /// Allocs stopped on one node for one alloc, so that a plan stays within the rows of a command.
 pub const VICTIMS_MAX: usize = 64;
+/// Gates of a job, and of each of its groups: nobody looks through more.
+pub const GATES_MAX: usize = 16;
+/// Groups and jobs that are walked through to find out whether a job would wait for itself.
+pub const GATE_WALK_MAX: usize = 4_096;
 /// Servers of a region's configuration.
 pub const SERVERS_MAX: usize = 15;
 /// Requests of outside callers that wait at once.

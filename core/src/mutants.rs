@@ -244,6 +244,12 @@ mutants!(
     AffinityIgnored,
     /// The best of a stratum is not looked for again when it is taken.
     StratumNotRefilled,
+    /// Nobody waits for what it should come after.
+    GateIgnored,
+    /// Who waits for another job is not woken when that is as it should be.
+    GateNotNoticed,
+    /// A group that was let in is forgotten when its job gets a new version.
+    OpenedForgotten,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -193,7 +193,8 @@ pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
     if !pool.is_some_and(wants) {
         return false;
     }
-    job.newest().spec.groups.iter().any(|group| {
+    let groups = job.newest().spec.groups.iter().filter(|group| job.is_let_in(group));
+    groups.into_iter().any(|group| {
         let capacity = group.capacity().unwrap_or_default();
         state.fleet().fits(slot, capacity, &fixed_ports(group)).is_ok()
     })

@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod deployment;
 pub mod eval;
 pub mod explain;
+pub mod gate;
 pub mod job;
 pub mod jobs;
 pub mod misc;

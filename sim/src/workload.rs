@@ -70,6 +70,7 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
             | Spread::OverDatacenters
             | Spread::RatherSecond => PoolName::of(PoolName::ALL),
         },
+        after: Vec::new(),
     })
 }
 
@@ -111,6 +112,7 @@ fn group_of(ask: &JobAsk) -> Group {
         scaling: None,
         affinities: affinities_of(ask.spread),
         spreads: spreads_of(ask.spread),
+        after: Vec::new(),
     }
 }
 

@@ -19,3 +19,5 @@ mod pools;
 mod server;
 #[path = "cli/shown.rs"]
 mod shown;
+#[path = "cli/waits.rs"]
+mod waits;

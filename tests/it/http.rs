@@ -1,5 +1,6 @@
 //! The HTTP API of a real agent, asked over real connections.
 mod browser;
+mod gates;
 mod pools;
 
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Job files from end to end: what is read, what is refused, and in which words.
+mod gates;
 mod launch;
 mod refused;
 
@@ -80,7 +81,7 @@ fn says(text: &str, words: &str) {
 
 #[test]
 fn every_example_is_read() {
-    for name in ["web", "batch", "placement", "periodic", "dispatch"] {
+    for name in ["web", "batch", "placement", "periodic", "dispatch", "after"] {
         let file = Source::read(&root().join(format!("examples/{name}.nomad.hcl"))).unwrap();
         let job = jobspec::parse(&file, &inputs()).unwrap_or_else(|found| panic!("{found}"));
         assert!(!job.spec.groups.is_empty());

@@ -7,6 +7,7 @@ mod drain_scripts;
 mod drivers;
 mod forecast;
 mod fuzz;
+mod gate_scripts;
 mod golden;
 mod gossip;
 mod http;

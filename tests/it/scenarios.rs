@@ -46,6 +46,14 @@ fn launches() {
 }
 
 #[test]
+fn gates() {
+    check_folder("gates", || {
+        let mut bench = crate::gate_scripts::Bench::default();
+        move |command| bench.run(command)
+    });
+}
+
+#[test]
 fn the_list_of_raft_scenarios_names_every_script_and_no_other() {
     let list = std::fs::read_to_string("../docs/raft-scenarios.md").expect("the list can be read");
     let named: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();

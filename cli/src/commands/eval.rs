@@ -62,15 +62,16 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     let failed = eval.entries("FailedTGAllocs");
     if !failed.is_empty() {
         let mut lines = Vec::new();
-        for (group, metrics) in failed {
+        for &(group, metrics) in &failed {
             lines.push(reasons::headline(group, metrics));
             lines.extend(reasons::lines(metrics, "  "));
         }
-        session.terminal.section("Failed Placements", &lines.join("\n"));
+        let title = if reasons::only_wait(&failed) { "Waiting" } else { "Failed Placements" };
+        session.terminal.section(title, &lines.join("\n"));
         let blocked = eval.text("BlockedEval");
         if !blocked.is_empty() {
             let blocked = ids.show(blocked);
-            let wait = "waiting for additional capacity to place remainder";
+            let wait = reasons::awaited(&failed);
             session.terminal.line(&format!("\nEvaluation \"{blocked}\" {wait}"));
         }
     }

@@ -3,6 +3,7 @@
 //! Invariants
 //! - entries are applied in the order of the log, each once;
 //! - whoever waits for an entry is answered only when it has been applied.
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -92,8 +93,9 @@ impl Agent {
     fn spread(&mut self, changes: Vec<Change>) {
         let now = self.now;
         let Some(server) = &mut self.server else { return };
-        let state = &server.state;
+        let (state, mut touched) = (&server.state, BTreeSet::new());
         for change in changes {
+            touched.extend(change.job(state).filter(|_| state.has_waiters()));
             match change {
                 Change::Assigned(node) => server.assign.on_changed(now, node, &mut self.pending),
                 Change::Node(node) if state.node(node).is_none() => {
@@ -112,6 +114,9 @@ impl Agent {
             if let Some(leader) = &mut server.leader {
                 leader.on_change(now, state, change, &mut self.pending);
             }
+        }
+        if let Some(leader) = server.leader.as_mut().filter(|leader| leader.is_open()) {
+            leader.let_in(state, state.waiters_of(&touched), &mut self.pending);
         }
     }
 

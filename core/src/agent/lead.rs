@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 mod config;
+mod gates;
 
 pub use self::config::LeadConfig;
 use super::moments::Moments;
@@ -165,6 +166,7 @@ impl Leader {
         self.proposals.forget_plans();
         let open = state.pending_evals().chain(state.blocked_evals());
         self.broker = Broker::restore(open, self.clock, out);
+        self.let_in(state, state.waiters(), out);
     }
 
     pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
@@ -308,7 +310,7 @@ impl Agent {
     }
 
     pub(super) fn unblock(&mut self, evals: Vec<EvalId>) {
-        let reason = String::from("there may be room now");
+        let reason = String::from("there may be room now, or what it waited for has come");
         let command = Command::UnblockEvals { evals: evals.clone(), reason };
         if !self.propose(command, None, Origin::Housekeeping)
             && let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut())

@@ -1,30 +1,53 @@
-//! Evaluations that wait for room, and the room that appears.
+//! Evaluations that wait for room, and the room that appears; and those that wait for another job.
 //!
 //! Room of a node is tried at once against every job that waits. A plan that found no room was based
 //! on a state that may be older than room that has appeared since: such room is remembered until the
 //! plan's blocked evaluation is heard of, and tried against it then.
 //!
+//! A job that is waited for is not used up by whoever notices it: it is looked at again whenever it has
+//! changed, so nothing need be remembered of it.
+//!
 //! Invariants
+//! - what waits only for other jobs is woken by no room;
 //! - an evaluation is asked to be unblocked at most once before it has left, unless asking was in vain;
 //! - room that appeared after the oldest base of an unsettled plan is remembered, or counts as room
 //!   everywhere.
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::Fits;
-use crate::types::{EvalId, Index, JobId, NodeId};
+use crate::types::{EvalId, Evaluation, Index, JobId, NodeId};
 
 /// Nodes whose room is remembered; beyond that, room anywhere is taken for room everywhere.
 const RECENT_MAX: usize = 4_096;
 
+/// What an evaluation waits for: its groups do for one or the other.
+struct Waits {
+    for_room: bool,
+    for_jobs: bool,
+}
+
+impl Waits {
+    fn of(eval: &Evaluation) -> Self {
+        let for_jobs = |group: &&String| {
+            eval.failures.get(*group).is_some_and(|failure| !failure.closed.is_empty())
+        };
+        let gated = eval.queued.keys().filter(for_jobs).count();
+        Self { for_room: gated == 0 || gated < eval.queued.len(), for_jobs: 0 < gated }
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Blocked {
-    /// Not asked for yet.
+    /// Those that wait for room, and were not asked for yet.
     waiting: BTreeMap<EvalId, JobId>,
+    /// Those that wait for other jobs, by their own, and were not asked for yet.
+    gated: BTreeMap<JobId, EvalId>,
     /// By job, the state that its unsettled plan is based on.
     bases: BTreeMap<JobId, Index>,
     /// Where room appeared, oldest first.
@@ -46,8 +69,16 @@ impl Blocked {
         self.bases.remove(&job);
     }
 
-    /// The evaluation waits for room from now on. Says whether it need not.
-    pub(super) fn on_blocked(&mut self, eval: EvalId, job: JobId, fits: &Fits<'_>) -> Vec<EvalId> {
+    /// The evaluation waits from now on. Says whether it need not.
+    pub(super) fn on_blocked(&mut self, eval: &Evaluation, fits: &Fits<'_>) -> Vec<EvalId> {
+        let (eval, job, waits) = (eval.id, eval.job, Waits::of(eval));
+        if waits.for_jobs {
+            self.gated.insert(job, eval);
+        }
+        if !waits.for_room {
+            self.bases.remove(&job);
+            return Vec::new();
+        }
         let missed = match self.bases.remove(&job) {
             // Nobody knows what it was based on.
             None => true,
@@ -57,15 +88,30 @@ impl Blocked {
             }
         };
         if missed {
+            self.gated.remove(&job);
             return vec![eval];
         }
         self.waiting.insert(eval, job);
         Vec::new()
     }
 
-    /// The evaluation waits no more.
-    pub(super) fn on_left(&mut self, eval: EvalId) {
+    pub(super) fn is_gated(&self, job: JobId) -> bool {
+        self.gated.contains_key(&job)
+    }
+
+    /// What the job waited for is as it should be. Says whether something may go on.
+    pub(super) fn on_let_in(&mut self, job: JobId) -> Vec<EvalId> {
+        let Some(eval) = self.gated.remove(&job) else { return Vec::new() };
         self.waiting.remove(&eval);
+        vec![eval]
+    }
+
+    /// The evaluation waits no more.
+    pub(super) fn on_left(&mut self, eval: EvalId, job: JobId) {
+        self.waiting.remove(&eval);
+        if self.gated.get(&job) == Some(&eval) {
+            self.gated.remove(&job);
+        }
         self.lost.retain(|&lost| lost != eval);
     }
 
@@ -75,7 +121,9 @@ impl Blocked {
         let fitting = self.waiting.iter().filter(|&(_, &job)| fits(job, node));
         let fitting: Vec<EvalId> = fitting.map(|(&eval, _)| eval).collect();
         for eval in &fitting {
-            self.waiting.remove(eval);
+            if let Some(job) = self.waiting.remove(eval) {
+                self.gated.remove(&job);
+            }
         }
         fitting
     }
@@ -83,7 +131,11 @@ impl Blocked {
     /// Room that belongs to no one node. Says who may go on: everyone.
     pub(super) fn on_room_everywhere(&mut self, index: Index) -> Vec<EvalId> {
         self.everywhere = self.everywhere.max(index);
-        core::mem::take(&mut self.waiting).into_keys().collect()
+        let waiting = core::mem::take(&mut self.waiting);
+        for job in waiting.values() {
+            self.gated.remove(job);
+        }
+        waiting.into_keys().collect()
     }
 
     /// These were asked for in vain.

@@ -78,12 +78,24 @@ fn watched_groups(state: &State, plan: &Plan) -> Option<BTreeMap<String, Deploym
                 auto_promote: policy.auto_promote,
                 progress_deadline_ms: policy.progress_deadline_ms,
                 require_progress_by: clock.plus_ms(policy.progress_deadline_ms),
+                waits: !job.is_let_in(group),
             };
             (group.name.clone(), made)
         })
     });
     let groups: BTreeMap<_, _> = groups.collect();
     (!groups.is_empty()).then_some(groups)
+}
+
+/// These groups of the newest version may begin: their time runs from now on.
+pub(super) fn wait_no_more(txn: &mut Txn<'_>, job: JobId, groups: &[String]) {
+    let Some(mut deployment) = txn.state().active_deployment(job).cloned() else { return };
+    let clock = txn.state().clock();
+    for (_, group) in deployment.groups.iter_mut().filter(|(name, _)| groups.contains(name)) {
+        group.waits = false;
+        group.require_progress_by = clock.plus_ms(group.progress_deadline_ms);
+    }
+    txn.put_deployment(described(deployment));
 }
 
 /// Allocs that a plan has placed or moved to the version, by the position of their group.
@@ -209,6 +221,8 @@ fn described(mut deployment: Deployment) -> Deployment {
     let mut waiting = deployment.groups.values().filter(|group| group.awaits_promotion());
     let words = if deployment.status == DeploymentStatus::Paused {
         "Deployment is paused"
+    } else if deployment.only_waits() {
+        "Deployment waits for what its job comes after"
     } else if !deployment.awaits_promotion() {
         "Deployment is running"
     } else if waiting.all(|group| group.auto_promote) {

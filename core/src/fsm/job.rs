@@ -5,13 +5,13 @@
 //! - a specification never changes: what differs is a new version;
 //! - a version is kept while it is among the newest, an alloc points at it, or it is the newest that
 //!   is stable.
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, deployment, invalid, launch, not_found, operator, pool, scale};
+use super::{Outcome, deployment, gate, invalid, launch, not_found, operator, pool, scale};
 use crate::api::Rejection;
 use crate::limits::{GROUP_COUNT_MAX, JOB_VERSIONS_MAX};
 use crate::state::State;
@@ -35,6 +35,7 @@ pub(super) fn register(
     check_spec(spec)?;
     operator::check_registration(txn)?;
     pool::check_job(txn.state(), spec)?;
+    gate::check(txn.state(), spec)?;
     let known = txn.state().job_named(&spec.namespace, &spec.id);
     check_change(known, spec)?;
     let found = known.map_or(Index(0), |job| job.spec_index);
@@ -105,7 +106,7 @@ pub(super) fn create(txn: &mut Txn<'_>, birth: Birth, spec: &Arc<JobSpec>) {
         create_index: index,
         modify_index: index,
         spec_index: index,
-        lineage: Lineage { child, next_launch, scaling_events: BTreeMap::new() },
+        lineage: Lineage { child, next_launch, ..Lineage::default() },
     });
 }
 
@@ -116,6 +117,7 @@ pub(super) fn add_version(txn: &mut Txn<'_>, mut job: Job, spec: &Arc<JobSpec>) 
     deployment::cancel(txn, id, "Cancelled due to newer version of job");
     // Versions count entries of the log, so this cannot reach the end of 64 bits.
     let number = job.newest().version + 1;
+    job.lineage.opened = gate::carried_over(&job, spec);
     job.versions.push(new_version(txn.state(), number, spec));
     let newest = job.versions.len().saturating_sub(JOB_VERSIONS_MAX);
     let (mut position, fallback) = (0, latest_stable(&job, number).map(|kept| kept.version));
@@ -251,6 +253,7 @@ pub(super) fn revert(
     let wanted = known.version(version).ok_or_else(|| not_found("job version"))?;
     let (job, spec) = (known.clone(), Arc::clone(&wanted.spec));
     pool::check_job(txn.state(), &spec)?;
+    gate::check(txn.state(), &spec)?;
     let id = add_version(txn, job, &spec);
     Ok(evaluated(txn, id, Trigger::JobRegister))
 }

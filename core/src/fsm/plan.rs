@@ -9,6 +9,7 @@
 //! - an alloc is placed only on a node of its version's pool;
 //! - an alloc is replaced at most once;
 //! - a version whose deployment is paused or failed gets no alloc but for one that it has lost;
+//! - a group that has to wait gets no alloc;
 //! - a plan of an evaluation that is not pending, or that is younger than the plan, changes nothing;
 //! - a job has at most one blocked evaluation: the newest.
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, deployment, invalid, not_found, preempt};
+use super::{Outcome, check_length, deployment, gate, invalid, not_found, preempt};
 use crate::api::Rejection;
 use crate::limits::RESCHEDULE_EVENTS_MAX;
 use crate::state::State;
@@ -31,6 +32,7 @@ use crate::types::{
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
     let eval = check(txn.state(), plan)?.clone();
+    gate::let_in(txn, plan);
     let deployment = deployment::of_plan(txn, plan);
     let mut joined = Vec::new();
     for &alloc in &plan.in_place {
@@ -252,11 +254,19 @@ fn is_let_in(state: &State, plan: &Plan, placement: &Placement) -> bool {
     !is_halted || previous.is_some_and(|previous| previous.version == version)
 }
 
+/// Whether the alloc's group has closed gates in the version that is wanted by now.
+fn has_to_wait(job: &Job, spec: &JobSpec, placement: &Placement) -> bool {
+    let name = spec.groups.get(usize::from(placement.group)).map(|group| group.name.as_str());
+    let wanted = name.and_then(|name| job.newest().spec.group(name));
+    wanted.is_some_and(|(_, group)| !job.is_let_in(group))
+}
+
 /// The alloc that the placement asks for, without an id.
 fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Allocation> {
     let version = plan.version_of(placement);
-    let spec = open_version(state.job(plan.job)?, version)?;
-    if !is_let_in(state, plan, placement) {
+    let job = state.job(plan.job)?;
+    let spec = open_version(job, version)?;
+    if !is_let_in(state, plan, placement) || has_to_wait(job, spec, placement) {
         return None;
     }
     let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;

@@ -92,7 +92,8 @@ fn check(txn: &Txn<'_>, job: &Job, group: &Group, asked: &Scale<'_>) -> Result<(
     if let Some(scaling) = &group.scaling {
         check_bounds(scaling, count).map_err(|why| invalid("Count", &why))?;
     }
-    if txn.state().active_deployment(job.id).is_some() {
+    let deployment = txn.state().active_deployment(job.id);
+    if deployment.is_some_and(|deployment| !deployment.only_waits()) {
         let why = "a deployment of the job is under way: wait until it has ended, or end it with \
                    drover deployment fail";
         return Err(invalid("job", why));

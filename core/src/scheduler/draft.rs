@@ -35,7 +35,10 @@ use crate::types::{
     WatchedGroup,
 };
 
+mod gates;
 mod preempts;
+
+use self::gates::Gates;
 
 /// Follow-ups of one plan, so that it stays within the rows of a command; the next one sees to the rest.
 const LATER_MAX: usize = 1_024;
@@ -60,6 +63,7 @@ pub(super) struct Draft<'a> {
     /// How the nodes compared at each placement, if somebody wants to know.
     pub(super) choices: Option<Vec<Choice>>,
     next_step: Option<WallTime>,
+    gates: Gates,
 }
 
 /// Whether there was more to do than the budget allowed.
@@ -106,6 +110,7 @@ impl<'a> Draft<'a> {
             progress: Progress::Complete,
             choices: None,
             next_step: None,
+            gates: Gates::of(view.state, view.state.job(eval.job)),
         }
     }
 
@@ -231,6 +236,9 @@ impl<'a> Draft<'a> {
         let Work { at, spec, position, outline } = work;
         let group = &spec.groups[usize::from(position)];
         self.later.extend(&outline.later);
+        if self.is_held(at) {
+            return self.hold_back(at, outline.wants.len());
+        }
         let mut ranking = None;
         self.preemption.begin_group(position);
         for want in &outline.wants {
@@ -425,6 +433,7 @@ impl<'a> Draft<'a> {
             preempted: self.preemption.into_victims(),
             verdict,
             next_step: self.next_step,
+            opened: self.gates.opened,
         }
     }
 

@@ -18,6 +18,7 @@
 //! - on a node live or end at most as many allocs of a group as before, or one;
 //! - an update takes at most `max_parallel` nodes within `stagger`, those not back yet included;
 //! - a node that has no room holds up no other.
+mod held;
 mod look;
 
 use alloc::vec::Vec;
@@ -247,7 +248,11 @@ pub(super) fn fill<'a>(draft: &mut Draft<'a>, job: &'a Job, now: WallTime, seed:
     let (on_nodes, stops) = by_node(sight, state.allocs_of_job(job.id));
     draft.stop(stops);
     for (at, on_nodes) in on_nodes.iter().enumerate() {
-        fill_group(draft, sight, at, on_nodes, (now, seed));
+        if draft.is_held(at) {
+            held::hold_group(draft, sight, at, on_nodes);
+        } else {
+            fill_group(draft, sight, at, on_nodes, (now, seed));
+        }
     }
 }
 
@@ -442,6 +447,8 @@ fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
         let is_suitable = Feasibility::of(spec, group).admits(state, slot);
         match sight.step(&on, group, at, Terrain { is_open, is_suitable }) {
             Step::Nothing => {}
+            // Nodes wake nobody who waits for something else.
+            Step::Place(_) | Step::InPlace(_) | Step::Update(_) if !job.is_let_in(group) => {}
             Step::Place(_) => outlook = Outlook::Place,
             Step::Stop(..) | Step::InPlace(_) | Step::Update(_) => return Outlook::Change,
         }

@@ -7,6 +7,7 @@
 //! - every row that an entry writes or removes is named by a change of that entry.
 use serde::{Deserialize, Serialize};
 
+use super::State;
 use crate::types::{AllocId, DeploymentId, EvalId, JobId, NodeId};
 
 /// One thing that an entry changed.
@@ -28,6 +29,21 @@ pub enum Change {
     Operator,
     /// A saved state took the place of this one: any row may be another.
     Restored,
+}
+
+impl Change {
+    /// The job that the row is of, or belongs to, if it is still there.
+    #[must_use]
+    pub fn job(self, state: &State) -> Option<JobId> {
+        match self {
+            Self::Job(job) => Some(job),
+            Self::Eval(id) => state.eval(id).map(|eval| eval.job),
+            Self::Alloc(id) => state.alloc(id).map(|alloc| alloc.job),
+            Self::Deployment(id) => state.deployment(id).map(|deployment| deployment.job),
+            Self::Node(_) | Self::Pools | Self::Assigned(_) | Self::Room(_) => None,
+            Self::Operator | Self::Restored => None,
+        }
+    }
 }
 
 /// The tables that outsiders can wait on.

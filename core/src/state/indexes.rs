@@ -8,6 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::children::Families;
+use super::gates::Waiters;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
@@ -52,6 +53,7 @@ pub(crate) struct Indexes {
     /// Drains by the moment at which the leader must look at them.
     pub(crate) drains_due: BTreeSet<(WallTime, NodeId)>,
     pub(crate) families: Families,
+    pub(crate) waiters: Waiters,
 }
 
 /// Whether the alloc has ended and was stopped or replaced. One that ended without either still
@@ -65,6 +67,7 @@ impl Indexes {
     /// A job's row went from `before` to `after`.
     pub(crate) fn on_job(&mut self, before: Option<&Job>, after: Option<&Job>) {
         self.families.on_job(before, after);
+        self.waiters.on_job(before, after);
         let listed = |job: &&Job| !job.purged;
         if let Some(job) = before.filter(listed) {
             let spec = &job.newest().spec;

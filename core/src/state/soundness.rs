@@ -182,6 +182,7 @@ mod tests {
             affinities: vec![],
             spreads: vec![],
             node_pool: PoolName::default(),
+            after: vec![],
         };
         let (index, submitted_at) = (Index(1), WallTime::default());
         let version = JobVersion {

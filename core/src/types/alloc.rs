@@ -20,6 +20,7 @@ use ::alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::drain::Migration;
+use super::gate::Gate;
 use super::ids::{AllocId, DeploymentId, EvalId, Index, JobId, NodeId};
 use super::resources::{Capacity, PortGrant};
 use crate::time::WallTime;
@@ -256,6 +257,8 @@ pub struct PlacementFailure {
     pub awaited: u32,
     /// Ready and eligible nodes of the job's pool, whatever their datacenter.
     pub nodes_in_pool: u32,
+    /// What the group waits for. If there is something, no node was looked at.
+    pub closed: Vec<Gate>,
 }
 
 /// A node that would do if it had more room.

@@ -59,6 +59,8 @@ pub struct DeploymentGroup {
     pub progress_deadline_ms: u64,
     /// By then the next alloc must be healthy.
     pub require_progress_by: WallTime,
+    /// Its gates are closed: nothing of it is placed yet, and no deadline runs.
+    pub waits: bool,
 }
 
 /// See the module's table.
@@ -108,7 +110,7 @@ impl DeploymentGroup {
     pub const fn deadline(&self) -> Option<WallTime> {
         let wanted =
             if self.awaits_promotion() { self.desired_canaries } else { self.desired_total };
-        if self.progress_deadline_ms == 0 || wanted <= self.healthy {
+        if self.progress_deadline_ms == 0 || self.waits || wanted <= self.healthy {
             return None;
         }
         Some(self.require_progress_by)
@@ -121,6 +123,16 @@ impl Deployment {
     pub fn deadline(&self) -> Option<WallTime> {
         let groups = self.groups.values().filter_map(DeploymentGroup::deadline);
         groups.min().filter(|_| self.status == DeploymentStatus::Running)
+    }
+
+    /// Whether all that is not where it should be waits for another job or group.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        let is_done = |group: &DeploymentGroup| {
+            !group.awaits_promotion() && group.desired_total <= group.healthy
+        };
+        let mut groups = self.groups.values();
+        groups.any(|group| group.waits) && self.groups.values().all(|g| g.waits || is_done(g))
     }
 
     /// Whether the version may not take over before an operator, or its own health, says so.

@@ -11,6 +11,7 @@ use ::alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::constraint::Constraint;
+use super::gate::Gate;
 use super::groups::Groups;
 use super::ids::{Index, JobId};
 use super::launch::{Launch, Lineage, Scaling};
@@ -73,6 +74,8 @@ pub struct JobSpec {
     pub affinities: Vec<Affinity>,
     pub spreads: Vec<Spread>,
     pub node_pool: PoolName,
+    /// What every group waits for.
+    pub after: Vec<Gate>,
 }
 
 /// Tasks that run together on one node.
@@ -94,6 +97,8 @@ pub struct Group {
     pub scaling: Option<Scaling>,
     pub affinities: Vec<Affinity>,
     pub spreads: Vec<Spread>,
+    /// What the group waits for beside its job.
+    pub after: Vec<Gate>,
 }
 
 /// One process, started by a driver.
@@ -355,6 +360,13 @@ pub struct JobVersion {
 }
 
 impl Job {
+    /// Whether the group of the newest version waits for nothing, or for nothing any more.
+    #[must_use]
+    pub fn is_let_in(&self, group: &Group) -> bool {
+        let mut gates = self.newest().spec.gates_of(group);
+        gates.next().is_none() || self.lineage.opened.contains(&group.name)
+    }
+
     /// The newest version.
     #[must_use]
     pub fn newest(&self) -> &JobVersion {

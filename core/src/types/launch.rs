@@ -87,7 +87,7 @@ pub enum Made {
     },
 }
 
-/// What of a job's row has to do with launches and scaling.
+/// What of a job's row has to do with launches, scaling and gates.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lineage {
     pub child: Option<Child>,
@@ -96,6 +96,8 @@ pub struct Lineage {
     pub next_launch: Option<WallTime>,
     /// By group, oldest first.
     pub scaling_events: BTreeMap<String, Vec<ScalingEvent>>,
+    /// Groups with gates that were all open once since the job was last started: they wait no more.
+    pub opened: BTreeSet<String>,
 }
 
 /// Between which counts others may scale a group.

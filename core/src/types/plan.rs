@@ -36,6 +36,8 @@ pub struct Plan {
     pub verdict: Verdict,
     /// When a system job's update goes on: a delayed evaluation is made for that moment.
     pub next_step: Option<WallTime>,
+    /// Groups, by their position in the version, whose gates were found open: they wait no more.
+    pub opened: Vec<u16>,
 }
 
 /// One alloc to stop.

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use drover_core::state::State;
 use drover_core::types::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobKind, JobVersion,
+    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobId, JobKind, JobVersion,
     Migration, NodeId, PlacementFailure, PlacementNote, RescheduleEvent, ScoreParts,
 };
 use serde::Serialize;
 
+use super::gate::Waiting;
 use super::job::Job;
 use super::resources::{Allocated, Flat, Holding};
 use super::task::Task;
@@ -176,6 +177,9 @@ pub struct Metrics {
     /// Ours: allocs of the group that wait until less important ones have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub awaited_preemptions: Option<u32>,
+    /// Ours: what the group waits for. Then no node was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Vec<Waiting>>,
     /// Ours: of the nodes that met every constraint, the one that comes closest to having room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearest: Option<NearMiss>,
@@ -390,6 +394,23 @@ impl Metrics {
             }]),
             ..Self::default()
         }
+    }
+
+    /// Why a group of the job could not be placed, or what it waits for.
+    #[must_use]
+    pub fn of_group(
+        state: &State,
+        (job, group): (JobId, &str),
+        failure: &PlacementFailure,
+    ) -> Self {
+        let failed = Self::of_failure(state, failure);
+        let Some(job) = state.job(job).filter(|_| !failure.closed.is_empty()) else {
+            return failed;
+        };
+        let gates = failure.closed.iter();
+        let spec = &job.newest().spec;
+        let waits = gates.map(|gate| Waiting::of(state, spec, (group, gate))).collect();
+        Self { waits: Some(waits), ..failed }
     }
 
     /// Why a group could not be placed.

@@ -59,7 +59,9 @@ impl Eval {
         let other = |id: Option<EvalId>| id.map(|EvalId(id)| state.uuid(id).to_string());
         let failures = eval.failures.iter();
         let failures: BTreeMap<_, _> = failures
-            .map(|(group, failure)| (group.clone(), Metrics::of_failure(state, failure)))
+            .map(|(group, failure)| {
+                (group.clone(), Metrics::of_group(state, (eval.job, group), failure))
+            })
             .collect();
         Self {
             id: state.uuid(eval.id.0).to_string(),

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::alloc::{self, Metrics, Reschedules, node_name};
 use super::eval::Eval;
+use super::gate::Waiting;
 use super::time::unix_ns;
 
 /// Where the next allocs of a job would go.
@@ -41,6 +42,9 @@ pub struct GroupExplained {
     pub nodes_elsewhere: usize,
     /// Of a job that runs on every node: nodes that need nothing now.
     pub nodes_served: usize,
+    /// What it waits for, wherever there may be room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Vec<Waiting>>,
     pub metrics: Metrics,
     /// Nodes that may take one alloc more.
     pub candidates: usize,
@@ -167,7 +171,7 @@ impl GroupExplained {
     #[must_use]
     pub fn of(
         state: &State,
-        group: &Group,
+        (job, group): (&Job, &Group),
         look: &Look,
         (best_max, node): (usize, Option<NodeSlot>),
     ) -> Self {
@@ -187,6 +191,7 @@ impl GroupExplained {
             nodes_closed: look.closed_count,
             nodes_elsewhere: look.node_count.saturating_sub(look.closed_count + evaluated),
             nodes_served: look.served_count,
+            waits: waits(state, job, group),
             metrics: Metrics::of_failure(state, &look.looked_at),
             candidates: look.candidates.len(),
             best: best.map(|(rank, one)| Candidate::of(state, rank, one)).collect(),
@@ -257,6 +262,13 @@ impl AllocExplained {
             never_now: String::new(),
         }
     }
+}
+
+/// What keeps the group from being placed, wherever there may be room.
+fn waits(state: &State, job: &Job, group: &Group) -> Option<Vec<Waiting>> {
+    let (closed, spec) = (state.closed_gates(job, group), &job.newest().spec);
+    let waits = closed.iter().map(|(gate, _)| Waiting::of(state, spec, (&group.name, gate)));
+    (!closed.is_empty()).then(|| waits.collect())
 }
 
 fn node_id(state: &State, slot: NodeSlot) -> String {

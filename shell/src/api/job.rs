@@ -14,12 +14,14 @@ use serde_json::Value as Json;
 use crate::jobspec::duration;
 
 mod from_spec;
+mod gates;
 mod launch;
 mod leanings;
 mod to_spec;
 mod unsupported;
 
 pub use from_spec::Row;
+pub use gates::until_word;
 pub use launch::{DispatchPayload, ParameterizedJob, Periodic, ScalingPolicy};
 
 /// A duration: nanoseconds in JSON, and on the way in also `"30s"`.
@@ -97,6 +99,9 @@ pub struct Job {
     pub create_index: Option<u64>,
     pub modify_index: Option<u64>,
     pub job_modify_index: Option<u64>,
+    /// Ours: what every group waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<After>>,
     /// Ours: when the calendar launches the next child. Ignored on the way in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_periodic_launch: Option<String>,
@@ -128,6 +133,9 @@ pub struct TaskGroup {
     pub consul: Json,
     pub volumes: Json,
     pub max_run_duration: Option<Ns>,
+    /// Ours: what the group waits for beside its job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<After>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -189,6 +197,15 @@ pub struct Affinity {
     pub operand: Option<String>,
     #[serde(rename = "Weight")]
     pub weight: Option<i64>,
+}
+
+/// What must have come before.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct After {
+    pub job: Option<String>,
+    pub group: Option<String>,
+    pub until: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -82,7 +82,7 @@ impl WhatIf {
                 task_group: one.group.clone(),
                 queued: one.queued,
                 queued_before: one.queued_before,
-                metrics: Metrics::of_failure(state, &one.why),
+                metrics: Metrics::of_group(state, (one.job, &one.group), &one.why),
             }
         });
         Self {

@@ -202,5 +202,5 @@ fn compared(
         return Err(Failure::bad("nothing of the job is placed: it is stopped or makes children"));
     };
     let group = &job.newest().spec.groups[sought.group];
-    Ok(GroupExplained::of(state, group, &seen, (best_max, sought.node)))
+    Ok(GroupExplained::of(state, (job, group), &seen, (best_max, sought.node)))
 }

@@ -16,6 +16,7 @@ use super::query::Query;
 use super::read::Seen;
 use super::write::{body, written};
 use super::{Http, Shared};
+use crate::api::gate::warnings;
 use crate::api::job::Job;
 use crate::api::jobs::Stub;
 use crate::api::misc::{Registered, Validated};
@@ -86,16 +87,19 @@ impl Http {
         let enforced = options.enforce_index.unwrap_or(false);
         let check_index = enforced.then(|| Index(options.job_modify_index.unwrap_or(0)));
         let (namespace, name) = (spec.namespace.clone(), spec.id.clone());
-        let request = Request::RegisterJob { spec: Arc::new(spec), check_index };
+        let spec = Arc::new(spec);
+        let request = Request::RegisterJob { spec: Arc::clone(&spec), check_index };
         let applied = self.submit(request).await.map_err(|why| refusal(why, check_index))?;
-        let spec_index = {
+        let (spec_index, warnings) = {
             let state = self.shadow()?.read();
-            state.job_named(&namespace, &name).map_or(applied.index, |job| job.spec_index)
+            let job = state.job_named(&namespace, &name);
+            (job.map_or(applied.index, |job| job.spec_index), warnings(&state, &spec))
         };
         let answer = Registered {
             eval_id: self.eval_uuid(applied)?,
             eval_create_index: applied.index.0,
             job_modify_index: spec_index.0,
+            warnings,
             index: applied.index.0,
             ..Registered::default()
         };
@@ -191,11 +195,16 @@ pub(super) async fn parse(State(http): State<Shared>, query: Query, bytes: Bytes
 
 pub(super) async fn validate(State(http): State<Shared>, query: Query, bytes: Bytes) -> Answer {
     let job = decode(&bytes)?;
-    let wrong = http.spec(&query, &job).err().map(|failure| failure.why);
+    let spec = http.spec(&query, &job);
+    let warnings = match (&spec, http.shadow()) {
+        (Ok(spec), Ok(shadow)) => warnings(&shadow.read(), spec),
+        (Err(_), _) | (_, Err(_)) => String::new(),
+    };
+    let wrong = spec.err().map(|failure| failure.why);
     answer::json(&Validated {
         driver_config_validated: true,
         validation_errors: wrong.as_ref().map(|why| vec![why.clone()]),
         error: wrong.unwrap_or_default(),
-        warnings: String::new(),
+        warnings,
     })
 }

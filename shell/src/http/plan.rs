@@ -20,6 +20,7 @@ use super::jobs::decode;
 use super::query::{Freshness, Query};
 use super::write::{body, written};
 use crate::api::alloc::{Detail, Metrics, Stub, group_of};
+use crate::api::gate::warnings;
 use crate::api::job::{Job, Row};
 use crate::api::jobs::whole;
 use crate::api::misc::{Annotations, Diff, Planned, Updates};
@@ -99,6 +100,7 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
     });
     // A job that makes children has no evaluation, and nothing happens to allocs.
     let updates = plan.as_ref().map_or_else(BTreeMap::new, |plan| updates(&state, plan, &spec));
+    let warnings = warnings(&state, &spec);
     let next = state.job_named(&spec.namespace, &spec.id).and_then(|job| job.lineage.next_launch);
     let diff = wants_diff.then(|| annotated(diff::jobs(old.as_ref(), &new), &updates));
     Ok(Planned {
@@ -111,7 +113,7 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
         created_evals: (),
         diff,
         next_periodic_launch: next.map(rfc3339),
-        warnings: String::new(),
+        warnings,
         index: spec_index,
         what_if: None,
     })
@@ -119,8 +121,9 @@ fn dry_run(mut state: State, spec: JobSpec, wants_diff: bool) -> Result<Planned,
 
 fn failures(state: &State, plan: &Plan) -> Option<BTreeMap<String, Metrics>> {
     let Verdict::Done { failures, .. } = &plan.verdict else { return None };
-    let shown =
-        failures.iter().map(|(group, why)| (group.clone(), Metrics::of_failure(state, why)));
+    let shown = failures
+        .iter()
+        .map(|(group, why)| (group.clone(), Metrics::of_group(state, (plan.job, group), why)));
     (!failures.is_empty()).then(|| shown.collect())
 }
 

@@ -13,6 +13,7 @@ use drover_core::types::{
 
 use super::duration::show_ms;
 
+mod gates;
 mod launch;
 mod leanings;
 mod versions;
@@ -96,6 +97,7 @@ impl Check<'_> {
         self.launch(spec);
         self.affinities(&spec.affinities);
         self.spreads(&spec.spreads);
+        self.gates(spec);
         if spec.groups.is_empty() {
             self.wrong("group", "a job has at least one group, with a task in it");
         }

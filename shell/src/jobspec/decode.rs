@@ -8,9 +8,9 @@ use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
 use crate::api::job::{
-    Affinity, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
-    ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
-    Spread, SpreadTarget, Task, TaskGroup, Update,
+    Affinity, After, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network,
+    Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
+    ScalingPolicy, Spread, SpreadTarget, Task, TaskGroup, Update,
 };
 
 /// The job that `block` describes.
@@ -55,6 +55,7 @@ pub(crate) fn job(block: &Block, findings: &Findings<'_>) -> Job {
         constraints: constraints(&reader),
         affinities: affinities(&reader),
         spreads: spreads(&reader),
+        after: gates(&reader),
         task_groups: Some(groups),
         update: reader.one("update").map(update),
         migrate: reader.one("migrate").map(migrate),
@@ -89,6 +90,7 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         constraints: constraints(&reader),
         affinities: affinities(&reader),
         spreads: spreads(&reader),
+        after: gates(&reader),
         tasks: Some(tasks),
         restart_policy: reader.one("restart").map(restart),
         reschedule_policy: reader.one("reschedule").map(reschedule),
@@ -356,6 +358,20 @@ fn spread(reader: Reader<'_>) -> Spread {
     };
     reader.finish(&[]);
     spread
+}
+
+fn gates(reader: &Reader<'_>) -> Option<Vec<After>> {
+    let gate = |reader: Reader<'_>| {
+        let after = After {
+            job: reader.text("job"),
+            group: reader.text("group"),
+            until: reader.text("until"),
+        };
+        reader.finish(&[]);
+        after
+    };
+    let list: Vec<After> = reader.numbered("after").into_iter().map(gate).collect();
+    (!list.is_empty()).then_some(list)
 }
 
 /// The long form, or one of the short ones: `regexp = "..."`, `distinct_hosts = true`.

@@ -55,6 +55,7 @@ mod tests {
                 later: vec![],
             },
             next_step: None,
+            opened: vec![],
         };
         let entry =
             Entry { stamp: state.clock(), session: None, command: Command::ApplyPlan(plan) };

@@ -386,6 +386,7 @@ mod tests {
                 watched,
                 preempted: Vec::new(),
                 next_step: None,
+                opened: vec![],
             };
             fill(&mut plan);
             self.enter(Command::ApplyPlan(plan))
@@ -431,8 +432,7 @@ mod tests {
     #[test]
     fn nobody_makes_way_for_a_job_that_is_not_more_important() {
         let rig = Rig::new();
-        let mut state = rig.state.clone();
-        let (job, alloc) = (rig.job(), rig.first());
+        let (mut state, job, alloc) = (rig.state.clone(), rig.job(), rig.first());
         let plan_of = |state: &State, job: JobId| Plan {
             eval: EvalId(0),
             job,
@@ -445,6 +445,7 @@ mod tests {
             watched: Vec::new(),
             preempted: Vec::new(),
             next_step: None,
+            opened: vec![],
         };
         assert!(check_preempted(&state, &plan_of(&state, job), alloc).is_err(), "its own job");
         for (name, priority, may) in [("equal", 50, false), ("nine", 59, false), ("ten", 60, true)]

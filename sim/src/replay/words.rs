@@ -7,8 +7,8 @@ use drover_core::fsm::{Command, Entry};
 use drover_core::raft::{Frame, Payload};
 use drover_core::state::State;
 use drover_core::types::{
-    AllocId, EvalId, Index, JobId, NodeId, NodeSlot, Placement, Plan, StopReason, Trigger, Uuid,
-    Verdict,
+    AllocId, EvalId, Gate, Index, JobId, NodeId, NodeSlot, Placement, Plan, StopReason, Trigger,
+    Uuid, Verdict,
 };
 
 use crate::drains;
@@ -165,7 +165,12 @@ pub fn of_plan(state: &State, plan: &Plan) -> String {
         Verdict::More => parts.push("more follows".to_owned()),
         Verdict::Done { failures, later, .. } => {
             for (group, failure) in failures {
-                parts.push(format!("no room for {} × {group}", u64::from(failure.coalesced) + 1));
+                let count = u64::from(failure.coalesced) + 1;
+                parts.push(if failure.closed.is_empty() {
+                    format!("no room for {count} × {group}")
+                } else {
+                    format!("{count} × {group} wait for {}", gates(&failure.closed))
+                });
             }
             if !later.is_empty() {
                 parts.push(format!("{} to be replaced later", later.len()));
@@ -174,6 +179,17 @@ pub fn of_plan(state: &State, plan: &Plan) -> String {
     }
     let what = if parts.is_empty() { "changes nothing".to_owned() } else { parts.join(", ") };
     format!("plan for {}, eval {}: {what}", job(state, plan.job), eval(state, plan.eval))
+}
+
+/// What a group waits for.
+#[must_use]
+pub fn gates(closed: &[Gate]) -> String {
+    let target = |gate: &Gate| match (&gate.job, &gate.group) {
+        (Some(job), Some(group)) => format!("{job}.{group}"),
+        (Some(name), None) | (None, Some(name)) => name.clone(),
+        (None, None) => "itself".to_owned(),
+    };
+    closed.iter().map(target).collect::<Vec<_>>().join(" and ")
 }
 
 /// One placement: which alloc, where, and its score.

@@ -100,6 +100,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         scaling: None,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
     }
 }
 
@@ -123,6 +124,7 @@ pub(crate) fn a_job(id: &str, count: u32, shape: Shape) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
         node_pool: PoolName::default(),
     }
 }

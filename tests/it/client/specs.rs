@@ -46,6 +46,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         scaling: None,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
     };
     AllocSpec {
         job_id: "shop".into(),

@@ -351,6 +351,7 @@ fn plan() -> Plan {
         preempted: vec![Preempted { alloc: AllocId(7), group: 0 }],
         verdict: Verdict::More,
         next_step: Some(WallTime { unix_ms: 9 }),
+        opened: vec![],
     }
 }
 

@@ -134,6 +134,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         scaling: None,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
     };
     JobSpec {
         id: id.into(),
@@ -149,6 +150,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
         node_pool: PoolName::default(),
     }
 }

@@ -96,7 +96,11 @@ fn dry_run(session: &Session, answer: &Value, verbose: bool) {
         let text = "- All tasks successfully allocated.";
         terminal.line(&terminal.paint(Style::Added, text));
     } else {
-        let text = "- WARNING: Failed to place all allocations.";
+        let text = if reasons::only_wait(&failed) {
+            "- Placed when what it waits for has come:"
+        } else {
+            "- WARNING: Failed to place all allocations."
+        };
         terminal.line(&terminal.paint(Style::Warning, text));
         for (group, metrics) in failed {
             terminal.line(&format!("  {}", reasons::headline(group, metrics)));

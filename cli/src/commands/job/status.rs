@@ -121,8 +121,11 @@ fn one(typed: &str, args: &JobStatusArgs, session: &mut Session) -> Ended {
     if args.evals || args.format.verbose {
         terminal.section("Evaluations", &eval_rows(&evals, Ids::of(args.format.verbose)));
     }
-    if let Some(why) = failures(&evals) {
-        terminal.section("Placement Failure", &why);
+    let (waiting, failed) = failures(&evals);
+    for (title, lines) in [("Waiting", waiting), ("Placement Failure", failed)] {
+        if !lines.is_empty() {
+            terminal.section(title, &lines.join("\n"));
+        }
     }
     if let Some(newest) = latest_deployment(session, &found) {
         let ids = Ids::of(args.format.verbose);
@@ -212,19 +215,25 @@ fn eval_rows(evals: &Value, ids: Ids) -> String {
     table(&["ID", "Priority", "Triggered By", "Status", "Placement Failures"], &rows)
 }
 
-/// Why something waits: only while an evaluation is blocked, and only the newest reasons.
-fn failures(evals: &Value) -> Option<String> {
+/// What groups wait for, and why others found no room: only while an evaluation is blocked, and only the
+/// newest reasons.
+fn failures(evals: &Value) -> (Vec<String>, Vec<String>) {
+    let (mut waiting, mut lines) = (Vec::new(), Vec::new());
     if !evals.items().iter().any(|eval| eval.text("Status") == "blocked") {
-        return None;
+        return (waiting, lines);
     }
     let failed = evals.items().iter().filter(|eval| !eval.entries("FailedTGAllocs").is_empty());
-    let newest = failed.max_by_key(|eval| eval.int("CreateIndex"))?;
-    let mut lines = Vec::new();
-    for (group, metrics) in newest.entries("FailedTGAllocs") {
+    let newest = failed.max_by_key(|eval| eval.int("CreateIndex"));
+    let entries = newest.map(|eval| eval.entries("FailedTGAllocs")).unwrap_or_default();
+    for (group, metrics) in entries {
+        if !metrics.list("Waits").is_empty() {
+            waiting.extend(reasons::waits(metrics).into_iter().map(str::to_owned));
+            continue;
+        }
         lines.push(format!("Task Group \"{group}\":"));
         lines.extend(reasons::lines(metrics, "  "));
     }
-    Some(lines.join("\n"))
+    (waiting, lines)
 }
 
 /// Failed allocations that will be placed anew later, and when.

@@ -11,9 +11,9 @@ use drover_core::types::{
 };
 
 use super::{
-    Affinity, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network, Ns,
-    ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy, ScalingPolicy,
-    Spread, Task, TaskGroup, Update,
+    Affinity, After, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network,
+    Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
+    ScalingPolicy, Spread, Task, TaskGroup, Update,
 };
 
 /// What the tables know of a job beside its specification.
@@ -83,6 +83,7 @@ impl Job {
             constraints: constraints(&spec.constraints),
             affinities: Affinity::list(&spec.affinities),
             spreads: Spread::list(&spec.spreads),
+            after: After::list(&spec.after),
             task_groups: Some(groups.collect()),
             update: Some(Update::none()),
             periodic: Periodic::of(&spec.launch),
@@ -119,6 +120,7 @@ impl TaskGroup {
             constraints: constraints(&group.constraints),
             affinities: Affinity::list(&group.affinities),
             spreads: Spread::list(&group.spreads),
+            after: After::list(&group.after),
             tasks: Some(group.tasks.iter().map(|task| Task::of(task, &restart)).collect()),
             restart_policy: Some(restart.clone()),
             reschedule_policy: reschedule.map(ReschedulePolicy::of),

@@ -124,6 +124,7 @@ impl Conversion {
             launch: self.launch(job),
             affinities: self.affinities("", job.affinities.as_ref()),
             spreads: self.spreads("", job.spreads.as_ref()),
+            after: self.gates("", &id, job.after.as_ref()),
             node_pool: self.pool(job.node_pool.as_ref()),
             id,
         }
@@ -168,6 +169,7 @@ impl Conversion {
             scaling: self.scaling(&path, group),
             affinities: self.affinities(&path, group.affinities.as_ref()),
             spreads: self.spreads(&path, group.spreads.as_ref()),
+            after: self.gates(&path, &text(job.id.as_ref(), ""), group.after.as_ref()),
             name,
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use drover_core::types::{PlacementNote, Plan, ScoreParts, Verdict};
 
 use super::super::history::{At, Chosen, Planned};
+use super::super::words::gates;
 use super::Chain;
 
 impl Chain<'_> {
@@ -16,6 +17,11 @@ impl Chain<'_> {
         let Verdict::Done { failures, .. } = &plan.verdict else { return };
         for (group, failure) in failures {
             let count = u64::from(failure.coalesced) + 1;
+            if !failure.closed.is_empty() {
+                let waits = gates(&failure.closed);
+                self.push(Some(at), None, format!("{count} × {group} wait for {waits}"));
+                continue;
+            }
             let mut what = format!(
                 "{count} more × {group} found no room: {} nodes looked at",
                 failure.nodes_evaluated

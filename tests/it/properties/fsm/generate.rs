@@ -238,6 +238,7 @@ impl Generator {
             preempted: self.preempted(state),
             verdict: self.verdict(&allocs),
             next_step: self.rng.chance(100).then(|| state.clock().plus_ms(5_000)),
+            opened: vec![],
         }
     }
 

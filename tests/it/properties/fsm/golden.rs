@@ -177,6 +177,7 @@ fn sample_plan(moment: WallTime) -> Plan {
             later: vec![(AllocId(7), moment)],
         },
         next_step: Some(moment),
+        opened: vec![],
     }
 }
 

@@ -100,6 +100,7 @@ impl World {
             preempted: vec![],
             verdict: done(),
             next_step: None,
+            opened: vec![],
         }
     }
 
@@ -178,6 +179,7 @@ pub(crate) fn job_spec(name: &str, kind: JobKind, count: u32) -> JobSpec {
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
         node_pool: PoolName::default(),
     }
 }
@@ -199,6 +201,7 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         scaling: None,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
     }
 }
 

@@ -13,6 +13,8 @@ use drover_core::types::*;
 
 use super::checker;
 
+mod gates;
+
 const START_MS: u64 = 1_700_000_000_000;
 /// More evaluations than this without a pause means that they make each other.
 const EVALS_MAX: usize = 2_000;
@@ -82,6 +84,8 @@ impl Cluster {
         let outcome = apply(&mut self.state, index, &entry, &mut changes);
         let state = &self.state;
         let fits = |job, node| may_go_on(state, job, node);
+        let touched: BTreeSet<JobId> =
+            changes.iter().filter_map(|change| change.job(state)).collect();
         for change in changes {
             match change {
                 Change::Eval(id) => {
@@ -95,6 +99,8 @@ impl Cluster {
                 Change::Assigned(_) | Change::Pools | Change::Operator | Change::Restored => {}
             }
         }
+        let waiting = state.waiters_of(&touched);
+        self.let_in(waiting);
         self.state.check_invariants();
         self.broker.check_invariants();
         outcome
@@ -435,12 +441,14 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             scaling: None,
             affinities: Vec::new(),
             spreads: Vec::new(),
+            after: Vec::new(),
         }]
         .into(),
         meta: BTreeMap::new(),
         launch: Launch::AtOnce,
         affinities: Vec::new(),
         spreads: Vec::new(),
+        after: Vec::new(),
         node_pool: PoolName::default(),
     }
 }
