@@ -18,6 +18,7 @@
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `pools_are_kept` | allocs are on nodes of the pool that their job names |
+//! | `gates_are_kept` | nothing new is placed before its gates were open |
 //! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
@@ -60,6 +61,7 @@ pub mod down_only_after_ttl;
 pub mod drains_end;
 pub mod election_safety;
 pub mod eval_is_settled;
+pub mod gates_are_kept;
 pub mod leader_commits_own_term;
 pub mod leader_completeness;
 pub mod leanings_counted;

@@ -62,6 +62,7 @@ fn parent(job: &str, launch: Launch) -> Request {
         spread: Spread::Anywhere,
         mark: 1,
         build: 1,
+        after: None,
         update: UpdateAsk::default(),
     });
     let spec = drover_core::types::JobSpec { launch, ..(*spec).clone() };

@@ -139,6 +139,8 @@ marks!(
     EvalCancelled,
     /// a placement was refused when its plan was applied
     PlanRefused,
+    /// a group that had waited for another job was let in
+    GateOpened,
     /// allocs were stopped for a more important job
     Preempted,
     /// what had ended was forgotten

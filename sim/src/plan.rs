@@ -358,6 +358,8 @@ pub struct JobAsk {
     pub update: UpdateAsk,
     /// What its tasks are made of: of two registrations that share it, the second needs no restart.
     pub build: u64,
+    /// The job that it comes after.
+    pub after: Option<String>,
 }
 
 /// How a new version takes over.

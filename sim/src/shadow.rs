@@ -18,6 +18,7 @@ use drover_core::state::{Change, State};
 use drover_core::types::Index;
 
 use crate::checkers::deployment_is_earned::DeploymentIsEarned;
+use crate::checkers::gates_are_kept::GatesAreKept;
 use crate::checkers::plans_hold::PlansHold;
 use crate::checkers::stopped_for_a_reason::StoppedForAReason;
 use crate::checkers::{Violation, named, queues_are_bounded};
@@ -31,6 +32,7 @@ pub struct Folded {
     restored: Vec<Index>,
     plans: PlansHold,
     deployments: DeploymentIsEarned,
+    gates: GatesAreKept,
 }
 
 /// The state after all that is committed, and what it was at the cuts.
@@ -67,6 +69,7 @@ impl Default for Folded {
             restored: Vec::new(),
             plans: PlansHold::default(),
             deployments: DeploymentIsEarned::default(),
+            gates: GatesAreKept::default(),
         }
     }
 }
@@ -120,7 +123,8 @@ impl Folded {
             named("deployment_is_earned", earned)?;
             named("queues_are_bounded", queues_are_bounded::check_row(&self.state, change))?;
         }
-        Ok(())
+        let kept = self.gates.on_applied(&self.state, index, &self.changes);
+        named("gates_are_kept", kept)
     }
 
     /// Entries that put a saved state in force since this was last asked.

@@ -10,7 +10,7 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Group, Index, JobKind,
+    self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Gate, Group, Index, JobKind,
     JobSpec, Launch, LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PoolName,
     PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
@@ -70,8 +70,12 @@ pub fn spec_of(ask: &JobAsk) -> Arc<JobSpec> {
             | Spread::OverDatacenters
             | Spread::RatherSecond => PoolName::of(PoolName::ALL),
         },
-        after: Vec::new(),
+        after: ask.after.iter().map(|job| gate_of(job)).collect(),
     })
+}
+
+fn gate_of(job: &str) -> Gate {
+    Gate { job: Some(job.to_owned()), group: None, until: None }
 }
 
 fn group_of(ask: &JobAsk) -> Group {
@@ -222,6 +226,7 @@ pub fn register_in(state: &mut State, index: u64, count: u64) {
         mark: 1,
         update: UpdateAsk::default(),
         build: 1,
+        after: None,
     });
     let command = Command::RegisterJob { spec, check_index: None };
     let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };

@@ -1,5 +1,5 @@
 //! After healing, ◇: no deployment is running, but for those that wait for an operator: their canaries
-//! are healthy — every deployment ends (core/types/deployment.rs).
+//! are healthy; and for those of groups that wait for another job — every deployment ends (core/types/deployment.rs).
 //!
 //! Invariants
 //! - a paused deployment waits for an operator, too.
@@ -22,7 +22,8 @@ pub fn check(state: &State) -> Verdict {
 fn is_under_way(deployment: &Deployment) -> bool {
     let waits = deployment.groups.values().all(|group| group.deadline().is_none());
     let for_operator = deployment.awaits_promotion() && waits;
-    deployment.status == DeploymentStatus::Running && !for_operator
+    let for_others = deployment.only_waits();
+    deployment.status == DeploymentStatus::Running && !for_operator && !for_others
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked and no node
-//! has room for it; for every system and sysbatch job the same of each node (`everywhere`);
+//! After healing, ◇: for every service, its count of allocs run, or the rest waits blocked, and no node
+//! has room for it or the group comes after something that has not come; for every system and sysbatch job the same of each node (`everywhere`);
 //! what runs is of the newest version, unless an evaluation waits for room; and nothing
 //! runs that should not — the purpose of the whole thing. Where the newest version may not take over,
 //! older ones run instead, and some may be missing.
@@ -82,6 +82,9 @@ fn check_job(state: &State, job: &Job) -> Verdict {
             continue;
         }
         let waits = state.blocked_eval_of_job(job.id).is_some();
+        if waits && !state.closed_gates(job, group).is_empty() {
+            continue;
+        }
         let mut live = state.allocs_of_job(job.id).filter(runs);
         if !waits && let Some(old) = live.find(|alloc| alloc.version < version.version) {
             let (id, old) = (old.id, old.version);

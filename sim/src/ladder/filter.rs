@@ -75,6 +75,7 @@ impl Filter {
             | "down_only_after_ttl"
             | "stopped_for_a_reason"
             | "desired_is_running"
+            | "gates_are_kept"
             | "leanings_counted"
             | "pools_are_kept"
             | "max_parallel"

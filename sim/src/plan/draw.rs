@@ -17,6 +17,7 @@ use super::{
 
 mod drains;
 mod everywhere;
+mod gates;
 mod launches;
 mod updates;
 
@@ -60,6 +61,7 @@ impl Plan {
         drains::draw(&mut rng.fork("drains"), size, &mut lines);
         launches::draw(&mut rng.fork("launches"), size, JOBS, &mut lines);
         updates::draw_builds(&mut rng.fork("builds"), &mut lines);
+        gates::draw(&mut rng.fork("gates"), JOBS + 2, &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
@@ -299,6 +301,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
             mark,
             update: UpdateAsk::default(),
             build: mark,
+            after: None,
         }),
         45..=54 => Act::StopJob { job, purge: rng.chance(300) },
         55..=61 => Act::Evaluate { job },

@@ -142,11 +142,12 @@ impl fmt::Display for JobAsk {
         if build != mark {
             write!(f, " build={build}")?;
         }
-        if self.update == UpdateAsk::default() {
-            return Ok(());
+        if self.update != UpdateAsk::default() {
+            let UpdateAsk { parallel, canaries, promotion } = self.update;
+            let by = promotion_word(promotion);
+            write!(f, " parallel={parallel} canaries={canaries} by={by}")?;
         }
-        let UpdateAsk { parallel, canaries, promotion } = self.update;
-        write!(f, " parallel={parallel} canaries={canaries} by={}", promotion_word(promotion))
+        self.after.as_ref().map_or(Ok(()), |job| write!(f, " after={job}"))
     }
 }
 
@@ -404,6 +405,8 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
     // Where nothing is said each registration is a build of its own.
     let build = update.first().and_then(|word| number(word, "build="));
     let update = if build.is_some() { &update[1..] } else { update };
+    let after = update.last().and_then(|word| word.strip_prefix("after="));
+    let update = if after.is_some() { &update[..update.len() - 1] } else { update };
     Some(JobAsk {
         job: job.into(),
         kind: KINDS.into_iter().find(|&known| kind_word(known) == kind)?,
@@ -417,6 +420,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         mark,
         update: read_update(update)?,
         build: build.unwrap_or(mark),
+        after: after.map(str::to_owned),
     })
 }
 

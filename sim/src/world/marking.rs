@@ -183,6 +183,9 @@ fn mark_jobs(marks: &mut Marks, state: &State) {
         marks.reach_if(1 < job.versions.len(), Mark::SecondVersion);
         marks.reach_if(job.stopped, Mark::JobStopped);
         marks.reach_if(job.purged, Mark::JobPurged);
+        let mut evals = state.evals_of_job(job.id).flat_map(|eval| eval.failures.values());
+        let has_waited = evals.any(|failure| !failure.closed.is_empty());
+        marks.reach_if(has_waited && !job.lineage.opened.is_empty(), Mark::GateOpened);
     }
 }
 

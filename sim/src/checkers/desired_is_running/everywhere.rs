@@ -1,6 +1,6 @@
 //! For every system and sysbatch job, ◇: each node that takes new allocs and meets the job's demands has
 //! exactly one of each group, of the newest version: one that runs; or one that has failed there for good;
-//! or, of a sysbatch job, one that has succeeded; or the job waits blocked and the node has no room. No
+//! or, of a sysbatch job, one that has succeeded; or the job waits blocked, and the node has no room or the group comes after something. No
 //! other node that is ready and does not meet them has one.
 //!
 //! Invariants
@@ -45,6 +45,7 @@ fn check_node(state: &State, job: &Job, group: &Group, node: &Node) -> Verdict {
         return Ok(());
     }
     let waits = state.blocked_eval_of_job(job.id).is_some();
+    let is_held = !state.closed_gates(job, group).is_empty();
     if let Some(live) = live.first() {
         return match live.version == newest.version || waits {
             true => Ok(()),
@@ -61,7 +62,7 @@ fn check_node(state: &State, job: &Job, group: &Group, node: &Node) -> Verdict {
         };
         is_over && alloc.version == newest.version
     };
-    match (ours.iter().any(is_done), waits && !has_room(state, node, group)) {
+    match (ours.iter().any(is_done), waits && (is_held || !has_room(state, node, group))) {
         (true, _) | (_, true) => Ok(()),
         (false, false) if waits => Err("none runs, and there is room".to_owned()),
         (false, false) => Err("none runs, and no evaluation is blocked".to_owned()),
@@ -96,6 +97,7 @@ mod tests {
             spread: Spread::Anywhere,
             mark: 1,
             build: 1,
+            after: None,
             update: UpdateAsk { parallel: 0, canaries: 0, promotion: Promotion::Operator },
         });
         let nodes = vec![node_id(1)];

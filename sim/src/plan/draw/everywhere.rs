@@ -52,6 +52,7 @@ fn request(rng: &mut Entropy<'_>, (number, ends): (u64, bool), mark: u64) -> Act
             fixed_port: if rng.chance(300) { 8_083 } else { 0 },
             mark,
             build: mark,
+            after: None,
             update: UpdateAsk {
                 parallel: rng.between(0, 2),
                 canaries: 0,
