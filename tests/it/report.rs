@@ -137,7 +137,7 @@ fn a_long_run_is_readable_at_every_size_and_zoom() {
     let zooms = [
         ("whole", "check", false),
         ("half-minute", "check&view=540-570", true),
-        ("moment", "check&view=600.95-601.05", true),
+        ("moment", "check&view=600.00-600.10", true),
         ("found", "check&find=place job1&event=last", false),
     ];
     for window in WINDOWS {
