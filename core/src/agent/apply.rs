@@ -95,7 +95,9 @@ impl Agent {
         let Some(server) = &mut self.server else { return };
         let (state, mut touched) = (&server.state, BTreeSet::new());
         for change in changes {
-            touched.extend(change.job(state).filter(|_| state.has_waiters()));
+            if state.has_waiters() {
+                touched.extend(change.job(state));
+            }
             match change {
                 Change::Assigned(node) => server.assign.on_changed(now, node, &mut self.pending),
                 Change::Node(node) if state.node(node).is_none() => {

@@ -256,9 +256,13 @@ fn is_let_in(state: &State, plan: &Plan, placement: &Placement) -> bool {
 
 /// Whether the alloc's group has closed gates in the version that is wanted by now.
 fn has_to_wait(job: &Job, spec: &JobSpec, placement: &Placement) -> bool {
-    let name = spec.groups.get(usize::from(placement.group)).map(|group| group.name.as_str());
-    let wanted = name.and_then(|name| job.newest().spec.group(name));
-    wanted.is_some_and(|(_, group)| !job.is_let_in(group))
+    let (group, newest) = (spec.groups.get(usize::from(placement.group)), &*job.newest().spec);
+    let wanted = match group {
+        // Most are of the newest version, where nobody need be looked up by name.
+        Some(group) if !core::ptr::eq(spec, newest) => newest.group(&group.name).map(|(_, g)| g),
+        Some(_) | None => group,
+    };
+    wanted.is_some_and(|group| !job.is_let_in(group))
 }
 
 /// The alloc that the placement asks for, without an id.
