@@ -150,6 +150,11 @@ pub enum Request {
     DeleteNodePool {
         pool: PoolName,
     },
+    /// Move these to better nodes, each if it gains so much. None: nothing that has not begun to moves.
+    Rebalance {
+        moves: Vec<AllocId>,
+        gain_permille_min: u32,
+    },
 }
 
 /// What a read that sees every earlier write may rest on.

@@ -22,6 +22,7 @@ mod operator;
 mod plan;
 mod pool;
 mod preempt;
+mod rebalance;
 pub mod record;
 mod restore;
 mod scale;
@@ -232,6 +233,12 @@ pub enum Command {
     DeleteNodePool {
         pool: PoolName,
     },
+    /// Move these to better nodes when their turn comes, each if it gains so much; those that were to move
+    /// before and have not had their turn stay.
+    Rebalance {
+        moves: Vec<AllocId>,
+        gain_permille_min: u32,
+    },
 }
 
 /// What an entry came to.
@@ -279,6 +286,7 @@ pub fn apply(state: &mut State, index: Index, entry: &Entry, changes: &mut Vec<C
     let mut txn = Txn::begin(state, changes);
     let outcome = run(&mut txn, &entry.command).unwrap_or_else(Outcome::Refused);
     drain::follow(&mut txn);
+    rebalance::follow(&mut txn);
     preempt::wake(&mut txn);
     if let Some(session) = entry.session {
         txn.remember(session, to_bytes(&outcome));
@@ -368,6 +376,9 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         }
         Command::UpsertNodePool { spec } => pool::upsert(txn, spec),
         Command::DeleteNodePool { pool } => pool::delete(txn, pool),
+        Command::Rebalance { moves, gain_permille_min } => {
+            rebalance::choose(txn, moves, *gain_permille_min)
+        }
     }
 }
 

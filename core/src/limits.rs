@@ -67,6 +67,10 @@ pub const VICTIMS_MAX: usize = 64;
 pub const GATES_MAX: usize = 16;
 /// Groups and jobs that are walked through to find out whether a job would wait for itself.
 pub const GATE_WALK_MAX: usize = 4_096;
+/// Allocs that one rebalance moves: each may be a mark, a mark taken back, and an evaluation.
+pub const REBALANCE_MOVES_MAX: usize = 500;
+/// The largest gain that may be asked for: no score is more than two above another by its mean.
+pub const SCORE_PERMILLE_MAX: u32 = 2_000;
 /// Servers of a region's configuration.
 pub const SERVERS_MAX: usize = 15;
 /// Requests of outside callers that wait at once.
@@ -174,6 +178,10 @@ const _: () = assert!(
 const _: () = assert!(
     RESTORE_KEPT_MS > 10 * REQUEST_PATIENCE_MS,
     "parts are kept while somebody may still send the next"
+);
+const _: () = assert!(
+    5 * REBALANCE_MOVES_MAX < ROWS_PER_COMMAND_MAX,
+    "a rebalance that takes the place of another is one command"
 );
 const _: () = assert!(PLACEMENTS_PER_STEP_MAX <= ROWS_PER_COMMAND_MAX);
 const _: () = assert!(REPORT_TASKS_MAX * TASK_EVENTS_MAX * TASK_EVENT_BYTES_MAX < FRAME_BYTES_MAX);

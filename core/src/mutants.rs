@@ -250,6 +250,8 @@ mutants!(
     GateNotNoticed,
     /// A group that was let in is forgotten when its job gets a new version.
     OpenedForgotten,
+    /// An alloc whose move has become pointless waits for it all the same.
+    RebalanceNotGivenUp,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -15,7 +15,7 @@
 //! - a second scheduling of what was applied asks for nothing new.
 //!
 //! `explain` is the same, and also says how the nodes compared: for people, later, from a recorded log.
-//! `look` says how they compare now.
+//! `look` says how they compare now, `better` which allocs would be better elsewhere.
 //!
 //! It proposes nothing itself, and knows no clock but the replicated one.
 mod bucket;
@@ -29,6 +29,7 @@ mod look;
 mod memo;
 mod preempt;
 mod rank;
+mod rebalance;
 mod reconcile;
 mod retry;
 mod rollout;
@@ -45,6 +46,7 @@ use self::draft::Draft;
 pub use self::look::{Asked, Look, Sought, Standing, Tried, look};
 pub use self::memo::Memo;
 pub use self::rank::field::Choice;
+pub use self::rebalance::{Better, Stays, better, may_move};
 pub use self::system::{awaits, may_go_on};
 pub use crate::planner::View;
 use crate::types::{Evaluation, Plan};

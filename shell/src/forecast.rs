@@ -9,6 +9,7 @@
 //! - nothing of it is proposed or kept;
 //! - it ends: each round ends allocs or wakes evaluations that can be placed further, and rounds are
 //!   bounded.
+pub mod rebalance;
 mod supposition;
 mod told;
 

@@ -23,12 +23,13 @@
 //! | `min_healthy` | whoever is called healthy has run for long enough |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
-//! | `migrate` | drains take no more away at once than the policy says |
+//! | `migrate` | drains and rebalances take no more away at once than the policy says |
 //! | `children` | a moment of a calendar, and a token, makes one child; no child beside another that must not |
 //! | `deployment_is_earned` | a version takes over when its allocs are healthy |
 //! | `plans_hold` | a leader's plan does not collide with its own others |
 //! | `at_rest` | after healing: one leads, all agree, everyone votes and is ready |
 //! | `drains_end` | a drain that is called complete is, and every one with a deadline comes to be |
+//! | `rebalances_end` | whoever was to move to a better node has, or stays |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
 //!
 //! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
@@ -76,6 +77,7 @@ pub mod one_on_each_node;
 pub mod plans_hold;
 pub mod pools_are_kept;
 pub mod queues_are_bounded;
+pub mod rebalances_end;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;

@@ -39,6 +39,7 @@ pub mod marks;
 pub mod network;
 pub mod plan;
 pub mod queue;
+pub mod rebalancing;
 pub mod replay;
 pub mod report;
 pub mod requests;

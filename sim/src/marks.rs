@@ -105,6 +105,8 @@ marks!(
     AllocMigrated,
     /// an alloc had to leave its node, whether another had a place or not
     AllocDrained,
+    /// an alloc moved to a better node
+    AllocRebalanced,
     /// an alloc counted as lost
     AllocLost,
     /// an alloc that counted as lost ended after all

@@ -148,6 +148,13 @@ pub enum Act {
         client: u64,
         mark_eligible: bool,
     },
+    /// An operator has those moved that gain so much, up to so many, and the alloc at this position among
+    /// those that should run, whatever it gains.
+    Rebalance {
+        budget: u64,
+        gain_permille: u64,
+        nth: u64,
+    },
     Collect,
     Read {
         what: Subject,
@@ -265,6 +272,7 @@ impl Act {
             | Self::Steer { .. }
             | Self::Launch { .. }
             | Self::StopAlloc { .. }
+            | Self::Rebalance { .. }
             | Self::Collect
             | Self::Read { .. }
             | Self::HandOver { .. }

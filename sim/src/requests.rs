@@ -20,6 +20,7 @@ use crate::counters::Counters;
 use crate::launching;
 use crate::network::HostId;
 use crate::plan::{Act, Freshness, Subject, Who};
+use crate::rebalancing;
 use crate::steering::steer;
 use crate::workload::{NAMESPACE, node_id, spec_of};
 
@@ -251,6 +252,9 @@ pub fn request_of(
             drain(*client, Some(DrainSpec { deadline: *deadline, ignore_system: false }), false)
         }
         Act::Undrain { client, mark_eligible } => drain(*client, None, *mark_eligible),
+        Act::Rebalance { budget, gain_permille, nth } => {
+            rebalancing::request_of(tables?, *budget, *gain_permille, *nth)
+        }
         Act::Collect => Request::CollectGarbage,
         Act::HandOver { to: Who::Leader } => {
             Request::Order(Order::TransferLead { heir: Heir::AnyBut(server(Who::Leader)?) })

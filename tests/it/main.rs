@@ -16,6 +16,7 @@ mod ladder;
 mod launch_scripts;
 mod orders;
 mod properties;
+mod rebalance_scripts;
 mod replay;
 mod report;
 mod restores;

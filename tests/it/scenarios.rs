@@ -30,6 +30,14 @@ fn system() {
 }
 
 #[test]
+fn rebalance() {
+    check_folder("rebalance", || {
+        let mut bench = crate::rebalance_scripts::Bench::default();
+        move |command| bench.run(command)
+    });
+}
+
+#[test]
 fn drains() {
     check_folder("drains", || {
         let mut bench = crate::drain_scripts::Bench::default();

@@ -261,6 +261,9 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         }
         Request::UpsertNodePool { spec } => Ok(Command::UpsertNodePool { spec }),
         Request::DeleteNodePool { pool } => Ok(Command::DeleteNodePool { pool }),
+        Request::Rebalance { moves, gain_permille_min } => {
+            Ok(Command::Rebalance { moves, gain_permille_min })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
     }

@@ -138,7 +138,7 @@ fn call_off(txn: &mut Txn<'_>, mut node: Node, eligible: bool, meta: &BTreeMap<S
     let marked = txn
         .state()
         .allocs_of_node(id)
-        .filter(|alloc| is_wanted(alloc) && alloc.migration != Migration::None);
+        .filter(|alloc| is_wanted(alloc) && alloc.migration.is_of_drain());
     for alloc in marked.map(|alloc| alloc.id).collect::<Vec<_>>() {
         mark(txn, alloc, Migration::None);
     }
@@ -151,14 +151,14 @@ fn end(node: &mut Node, status: DrainStatus, at: crate::time::WallTime) {
     }
 }
 
-fn mark(txn: &mut Txn<'_>, id: AllocId, migration: Migration) {
+pub(super) fn mark(txn: &mut Txn<'_>, id: AllocId, migration: Migration) {
     let mut alloc = txn.state().alloc(id).expect("invariant: looked up before").clone();
     alloc.migration = migration;
     txn.put_alloc(alloc);
 }
 
 /// Whether it runs, or will, and is not on its way out.
-fn is_wanted(alloc: &Allocation) -> bool {
+pub(super) fn is_wanted(alloc: &Allocation) -> bool {
     alloc.desired == DesiredStatus::Run && holds_room(alloc)
 }
 
@@ -299,7 +299,9 @@ fn marks_of(state: &State, node: NodeId, drain: &Drain, job: JobId) -> Vec<(Allo
     }
     match turn_of(kind) {
         Turn::Paced => {
-            let next = next_of(state, node, job).into_iter();
+            let is_staying =
+                |alloc: &Allocation| alloc.node == node && !alloc.migration.is_leaving();
+            let next = next_of(state, job, is_staying).into_iter();
             next.map(|alloc| (alloc, Migration::WhenReplaced)).collect()
         }
         Turn::Ended => Vec::new(),
@@ -330,31 +332,35 @@ fn send_off(txn: &mut Txn<'_>, node: NodeId, job: JobId, marks: &[(AllocId, Migr
     eval::create(txn, job, cause);
 }
 
-/// How the allocs of a group stand to drains, on all nodes.
+/// How the allocs of a group stand to moves, on all nodes.
 #[derive(Default)]
 struct Tally<'a> {
     /// Can be relied on and need not leave.
     healthy: usize,
     /// Must leave, or have come for one that had to and are not healthy yet.
     moving: usize,
-    /// On the node, and need not leave yet.
+    /// Are meant to leave, and need not yet.
     staying: Vec<&'a Allocation>,
 }
 
-/// Allocs of a service that are to leave the node next.
-fn next_of(state: &State, node: NodeId, job: JobId) -> Vec<AllocId> {
+/// Allocs of a service that are to leave their nodes next, of those that are meant to.
+pub(super) fn next_of(
+    state: &State,
+    job: JobId,
+    is_meant: impl Fn(&Allocation) -> bool,
+) -> Vec<AllocId> {
     let row = state.job(job).expect("invariant: an alloc's job exists");
     let mut tallies: BTreeMap<&str, Tally<'_>> = BTreeMap::new();
     for alloc in state.allocs_of_job(job).filter(|alloc| is_wanted(alloc)) {
         let Some(name) = state.group_name(alloc) else { continue };
         let tally = tallies.entry(name).or_default();
-        let is_marked = alloc.migration != Migration::None;
+        let is_marked = alloc.migration.is_leaving();
         if is_marked || is_successor(state, alloc) && !alloc.is_healthy() {
             tally.moving += 1;
         } else if alloc.is_healthy() && !alloc.canary && is_reachable(state, alloc) {
             tally.healthy += 1;
         }
-        if alloc.node == node && !is_marked {
+        if is_meant(alloc) {
             tally.staying.push(alloc);
         }
     }
@@ -393,7 +399,7 @@ impl Tally<'_> {
 /// Whether it took the place of one that had to leave.
 fn is_successor(state: &State, alloc: &Allocation) -> bool {
     let previous = alloc.previous.and_then(|id| state.alloc(id));
-    previous.is_some_and(|previous| previous.migration != Migration::None)
+    previous.is_some_and(|previous| previous.migration.is_leaving())
 }
 
 fn is_reachable(state: &State, alloc: &Allocation) -> bool {

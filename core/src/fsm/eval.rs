@@ -127,6 +127,7 @@ const fn is_made_by_change(trigger: Trigger) -> bool {
         | Trigger::RollingUpdate
         | Trigger::NodeDrain
         | Trigger::Preemption
+        | Trigger::Rebalance
         | Trigger::PlanRefused => true,
         Trigger::JobRegister
         | Trigger::JobDeregister

@@ -17,7 +17,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::eval::{self, Cause};
-use super::{Outcome, check_length, deployment, gate, invalid, not_found, preempt};
+use super::{Outcome, check_length, deployment, gate, invalid, not_found, preempt, rebalance};
 use crate::api::Rejection;
 use crate::limits::RESCHEDULE_EVENTS_MAX;
 use crate::state::State;
@@ -70,6 +70,7 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
         Verdict::Done { failures, queued, later } => {
             next = next.or(later_eval(txn, plan, later)).or(next_step(txn, plan));
             complete(txn, Evaluation { next, deployment, ..eval }, failures, queued);
+            rebalance::give_up(txn, plan);
             eval::settle_older(txn, plan.job, plan.based_on);
         }
     }
@@ -122,7 +123,7 @@ fn comes_too_late(state: &State, stop: &Stop) -> bool {
     })
 }
 
-/// Whether a drain is why it is stopped.
+/// Whether a drain or a rebalance is why it is stopped.
 const fn is_move(reason: StopReason) -> bool {
     match reason {
         StopReason::Migrating | StopReason::Drained => true,

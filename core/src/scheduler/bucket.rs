@@ -3,7 +3,7 @@
 //! | alloc | node | standing |
 //! |---|---|---|
 //! | stopped, or replaced | any | out: it speaks for nothing |
-//! | pending, running | init, ready | live; leaving, if it must |
+//! | pending, running | init, ready | live; leaving, if it must, or may for a better node |
 //! | pending, running, lost | down or gone | lost |
 //! | complete | any | service: ended; batch: done |
 //! | failed | any | failed, with what its policy says |
@@ -40,6 +40,10 @@ pub(super) enum Standing {
 pub(super) enum Leave {
     WhenReplaced,
     AtOnce,
+    /// As soon as another has a place that is better by so much.
+    IfBetter {
+        gain_permille_min: u32,
+    },
 }
 
 /// An alloc and how it stands.
@@ -129,7 +133,8 @@ impl<'a> Sorter<'a> {
             return None;
         }
         let newest = self.job.map(Job::newest);
-        let batch = newest.is_some_and(|newest| newest.spec.kind == JobKind::Batch);
+        let is_of = |kind| newest.is_some_and(|newest| newest.spec.kind == kind);
+        let (batch, service) = (is_of(JobKind::Batch), is_of(JobKind::Service));
         let older = newest.is_some_and(|newest| alloc.version < newest.version);
         match alloc.client_status {
             ClientStatus::Complete | ClientStatus::Failed if batch && older => None,
@@ -144,7 +149,12 @@ impl<'a> Sorter<'a> {
                 Some(Standing::Lost)
             }
             ClientStatus::Pending | ClientStatus::Running => Some(match alloc.migration {
-                Migration::None => Standing::Live,
+                Migration::None | Migration::Chosen { .. } => Standing::Live,
+                // What an update takes away, or what began anew as something else, need not move.
+                Migration::IfBetter { .. } if older || !service => Standing::Live,
+                Migration::IfBetter { gain_permille_min } => {
+                    Standing::Leaving(Leave::IfBetter { gain_permille_min })
+                }
                 Migration::WhenReplaced => Standing::Leaving(Leave::WhenReplaced),
                 Migration::AtOnce => Standing::Leaving(Leave::AtOnce),
             }),

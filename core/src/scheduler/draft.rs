@@ -35,6 +35,7 @@ use crate::types::{
     WatchedGroup,
 };
 
+mod better;
 mod gates;
 mod preempts;
 
@@ -258,12 +259,24 @@ impl<'a> Draft<'a> {
             let asked = self.choices.is_some();
             let field = asked.then(|| ranking.survey(&avoided, &self.room, crowd));
             let draw = seed ^ mix((at as u64) << 32 | u64::from(want.ordinal)) ^ self.eval.id.0;
-            match ranking.place(&avoided, draw, &mut self.room, crowd) {
+            let chosen = match (want.cause, old) {
+                (Cause::Improves { gain_permille_min }, Some(from)) => {
+                    let least = gain_permille_min;
+                    ranking.place_elsewhere((from, least), draw, &mut self.room, crowd)
+                }
+                _ => ranking.place(&avoided, draw, &mut self.room, crowd),
+            };
+            match chosen {
                 Some(chosen) => {
                     if let (Some(choices), Some(field)) = (&mut self.choices, field) {
                         choices.push(field.without(chosen.slot));
                     }
                     self.place(position, group, want, chosen);
+                }
+                None if want.may_stay() => {
+                    old.into_iter().for_each(|slot| ranking.restore(slot, &self.room, crowd));
+                    // Nothing was changed.
+                    self.left += 1;
                 }
                 None if self.makes_way(ranking, want, crowd) => {}
                 None if self.preempts(at, ranking, crowd) => {
@@ -314,13 +327,14 @@ impl<'a> Draft<'a> {
             (Cause::Missing, Some(failed)) if failed.client_status == ClientStatus::Failed => {
                 Some(delay(&group.reschedule, &failed.reschedules, failed.modify_time))
             }
-            (Cause::Missing | Cause::Replaces | Cause::Updates | Cause::Migrates, _) => None,
+            (Cause::Missing | Cause::Replaces | Cause::Updates, _) => None,
+            (Cause::Migrates | Cause::Improves { .. }, _) => None,
         };
         let reason = match want.cause {
             Cause::Missing | Cause::Replaces => None,
             Cause::Reschedules { .. } => Some(StopReason::Rescheduled),
             Cause::Updates => Some(StopReason::Updated),
-            Cause::Migrates => Some(StopReason::Migrating),
+            Cause::Migrates | Cause::Improves { .. } => Some(StopReason::Migrating),
         };
         if let (Some(reason), Some(previous)) = (reason, want.previous) {
             self.stops.push(Stop { alloc: previous.id, reason });
@@ -338,9 +352,10 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// Where the alloc runs that is to be replaced by an update.
+    /// Where the alloc runs that is to be replaced by an update, or may move to a better node.
     fn old_slot(&self, want: &Want<'_>) -> Option<NodeSlot> {
-        let (Cause::Updates, Some(old)) = (want.cause, want.previous) else {
+        let (Cause::Updates | Cause::Improves { .. }, Some(old)) = (want.cause, want.previous)
+        else {
             return None;
         };
         let running = Some(old).filter(|old| !old.client_status.is_terminal());

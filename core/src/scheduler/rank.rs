@@ -24,6 +24,7 @@ use crate::state::bits::Bits;
 use crate::state::fleet::{Parting, Quest};
 use crate::types::{Algorithm, NodeSlot, PlacementNote, PortGrant};
 
+pub(super) mod elsewhere;
 pub(super) mod field;
 pub(super) mod trial;
 mod wanted;
@@ -74,6 +75,8 @@ pub(super) struct Ranking<'a> {
     most_beside: Terms,
     /// Have no dynamic port left.
     portless: Bits,
+    /// An alloc may leave it, so it is nowhere to go.
+    left_behind: Option<NodeSlot>,
     /// Meet every demand and are kept from it by another alloc.
     crowded_count: u32,
     /// Of the nodes that stand apart, those that lack room.
@@ -95,6 +98,7 @@ impl<'a> Ranking<'a> {
             wanted,
             most_beside: most_beside(subject.ask.group.count),
             portless: Bits::default(),
+            left_behind: None,
             crowded_count: 0,
             lacking_count: 0,
             lacking_others_count: 0,
@@ -173,16 +177,12 @@ impl<'a> Ranking<'a> {
     }
 
     /// Where a node stands that may take one more, and the sum of its own terms.
-    fn worth(
-        &self,
-        slot: NodeSlot,
-        room: &Room<'_>,
-        crowd: &Crowd,
-    ) -> Result<(Rank, (i64, NodeSlot)), Lack> {
+    fn worth(&self, slot: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> Result<Worth, Lack> {
         if !self.is_suitable(slot, room) || self.is_crowded(slot, crowd) {
             return Err(Lack::Unwanted);
         }
-        if self.portless.has(slot) || room.fits(slot, &self.subject.ask).is_err() {
+        let is_out = self.portless.has(slot) || self.left_behind == Some(slot);
+        if is_out || room.fits(slot, &self.subject.ask).is_err() {
             return Err(Lack::Room);
         }
         let against = self.against(slot, crowd);
@@ -234,10 +234,15 @@ impl<'a> Ranking<'a> {
         self.crowded_count += u32::from(is_crowded);
         let after = self.worth(slot, room, crowd).ok();
         if let Some(lane) = lane.filter(|_| before != after) {
-            self.outdate(lane);
-            before.into_iter().for_each(|(rank, worth)| self.lanes[lane].remove(rank, worth));
-            after.into_iter().for_each(|(rank, worth)| self.lanes[lane].add(rank, worth));
+            self.revalue(lane, before, after);
         }
+    }
+
+    /// A node that stands apart is worth something else than before.
+    fn revalue(&mut self, lane: usize, before: Option<Worth>, after: Option<Worth>) {
+        self.outdate(lane);
+        before.into_iter().for_each(|(rank, worth)| self.lanes[lane].remove(rank, worth));
+        after.into_iter().for_each(|(rank, worth)| self.lanes[lane].add(rank, worth));
     }
 
     fn outdate_wanted(&mut self) {
@@ -274,12 +279,14 @@ impl<'a> Ranking<'a> {
                     self.lanes[lane].unscored.push(slot);
                     return Some(Chosen { slot, ports, note });
                 }
-                Err(_) => {
-                    self.portless.insert(slot);
-                    self.lacking_count += 1;
-                }
+                Err(_) => self.note_portless(slot),
             }
         }
+    }
+
+    fn note_portless(&mut self, slot: NodeSlot) {
+        self.portless.insert(slot);
+        self.lacking_count += 1;
     }
 
     /// The best node, which leaves its lane, once those that are `avoided` have paid for it.
@@ -451,6 +458,9 @@ impl<'a> Ranking<'a> {
         is_open && self.is_suitable(slot, room) && !self.is_crowded(slot, crowd)
     }
 }
+
+/// Where a node stands that may take one more, and the sum of its own terms.
+type Worth = (Rank, (i64, NodeSlot));
 
 /// What becomes of the number of allocs on a node.
 #[derive(Clone, Copy)]

@@ -37,6 +37,8 @@ pub(super) enum Cause {
     Updates,
     /// The alloc before it must leave its node, and is stopped once this one has room.
     Migrates,
+    /// The alloc before it leaves its node for one that is better by so much, if there is one.
+    Improves { gain_permille_min: u32 },
 }
 
 /// One alloc to place.
@@ -48,6 +50,13 @@ pub(super) struct Want<'a> {
     /// Of an older version, to stand in for one that is gone while the newest may not.
     pub(super) version: Option<u64>,
     pub(super) canary: bool,
+}
+
+impl Want<'_> {
+    /// Whether nothing is missing if it finds no place.
+    pub(super) const fn may_stay(&self) -> bool {
+        matches!(self.cause, Cause::Improves { .. })
+    }
 }
 
 /// What one group needs.
@@ -443,6 +452,9 @@ fn replace<'a>(
             Cause::Replaces
         }
         Standing::Leaving(Leave::WhenReplaced) => Cause::Migrates,
+        Standing::Leaving(Leave::IfBetter { gain_permille_min }) => {
+            Cause::Improves { gain_permille_min }
+        }
         Standing::Leaving(Leave::AtOnce) => {
             outline.stops.push(Stop { alloc: alloc.id, reason: StopReason::Drained });
             Cause::Replaces

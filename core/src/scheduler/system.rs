@@ -37,9 +37,8 @@ use crate::state::by_slot::BySlot;
 use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
-    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, JobKind,
-    Migration, NodeId, NodeSlot, NodeStatus, Placement, PlacementFailure, PlacementNote, Stop,
-    StopReason, Trigger,
+    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, JobKind, NodeId,
+    NodeSlot, NodeStatus, Placement, PlacementFailure, PlacementNote, Stop, StopReason, Trigger,
 };
 
 /// Between two looks at an update that waits for others to end.
@@ -156,7 +155,7 @@ impl<'a> Sight<'a> {
             let is_missing = 0 < group.count && !on.is_done && is_free && is_open && is_suitable;
             return if is_missing { Step::Place(on.last) } else { Step::Nothing };
         };
-        if alloc.migration != Migration::None {
+        if alloc.migration.is_of_drain() {
             return Step::Stop(alloc, StopReason::Drained);
         }
         if group.count == 0 || !is_suitable && self.is_unwelcome(alloc, group) {
@@ -295,7 +294,8 @@ fn asked_at(eval: &Evaluation) -> Option<Index> {
         | Trigger::NodeDrain
         | Trigger::PeriodicJob
         | Trigger::JobScaling
-        | Trigger::Preemption => None,
+        | Trigger::Preemption
+        | Trigger::Rebalance => None,
     }
 }
 

@@ -34,12 +34,11 @@ pub(super) enum Shift {
 /// What the nodes with a value are wanted for.
 enum Rule {
     /// By value, in hundredths; and how much the spread counts, of all weights.
-    Shares {
-        desired: Vec<u64>,
-        weight: u64,
-        weights: u64,
+    Shares { desired: Vec<u64>, weight: u64, weights: u64 },
+    Even {
+        /// The group's.
+        count: u32,
     },
-    Even,
 }
 
 /// See the module.
@@ -57,7 +56,7 @@ impl Tally {
     /// Nothing is counted yet. `weights` is the sum of all spreads of the group.
     pub(super) fn of(spread: &Spread, weights: u64, group_count: u32, key: &Key) -> Self {
         let rule = if spread.targets.is_empty() {
-            Rule::Even
+            Rule::Even { count: group_count }
         } else {
             let count = u64::from(group_count);
             let named: u64 = spread.targets.iter().map(|target| u64::from(target.percent)).sum();
@@ -80,6 +79,23 @@ impl Tally {
     /// What speaks for one more alloc where the value is.
     pub(super) fn boost(&self, value: u32) -> i64 {
         if value == NONE { -ONE } else { self.boosts[value as usize] }
+    }
+
+    /// What speaks for one more alloc where the value is, told so that it adds up: an alloc that goes
+    /// round and is where it was has gained nothing. An even spread wants the value twice as little for
+    /// each time that it has what is a value's average.
+    pub(super) fn pull(&self, value: u32) -> i64 {
+        if value == NONE {
+            return -ONE;
+        }
+        match self.rule {
+            Rule::Shares { .. } => self.boosts[value as usize],
+            Rule::Even { count } => {
+                let values = i64::try_from(self.counts.len()).unwrap_or(i64::MAX);
+                let own = i64::from(self.counts[value as usize]);
+                -2 * own * (ONE / i64::from(count.max(1)) * values)
+            }
+        }
     }
 
     /// As many more allocs have these values.
@@ -111,7 +127,7 @@ impl Tally {
     fn set(&mut self, value: u32, count: u32) -> Shift {
         let before = self.bounds();
         self.recount(value, count);
-        if matches!(self.rule, Rule::Even) && before != self.bounds() {
+        if matches!(self.rule, Rule::Even { .. }) && before != self.bounds() {
             self.say_all();
             return Shift::All;
         }
@@ -153,7 +169,7 @@ impl Tally {
             Rule::Shares { desired, weight, weights } => {
                 short_of(desired[value], count, (*weight, *weights))
             }
-            Rule::Even => self.bounds().map_or(0, |bounds| evenness(count, bounds)),
+            Rule::Even { .. } => self.bounds().map_or(0, |bounds| evenness(count, bounds)),
         }
     }
 }

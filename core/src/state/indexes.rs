@@ -43,6 +43,8 @@ pub(crate) struct Indexes {
     pub(crate) ended_allocs: BTreeSet<(WallTime, AllocId)>,
     /// Allocs that were preempted and have still to end, by the job for which they were.
     pub(crate) preempted: BTreeSet<(JobId, AllocId)>,
+    /// Allocs that a rebalance may still move.
+    pub(crate) rebalancing: BTreeSet<(JobId, AllocId)>,
     pub(crate) deployments_of_job: BTreeSet<(JobId, DeploymentId)>,
     pub(crate) deployments_by_uuid: BTreeSet<(u64, DeploymentId)>,
     /// Running deployments that wait for progress, by the moment until which they do.
@@ -145,6 +147,13 @@ impl Indexes {
             Some((by, alloc.id))
         };
         shift(&mut self.preempted, before.and_then(preempted), after.and_then(preempted));
+
+        let rebalancing = |alloc: &Allocation| {
+            let is_wanted = alloc.desired == DesiredStatus::Run && alloc.next.is_none();
+            (is_wanted && alloc.migration.is_of_rebalance()).then_some((alloc.job, alloc.id))
+        };
+        let (from, to) = (before.and_then(rebalancing), after.and_then(rebalancing));
+        shift(&mut self.rebalancing, from, to);
 
         let version = |alloc: &Allocation| (alloc.job, alloc.version);
         let (from, to) = (before.map(version), after.map(version));

@@ -123,6 +123,17 @@ impl State {
         self.by.preempted.range(range).map(|&(_, id)| self.known_alloc(id))
     }
 
+    /// Allocs that a rebalance may still move.
+    pub fn rebalancing(&self) -> impl Iterator<Item = &Allocation> {
+        self.by.rebalancing.iter().map(|&(_, id)| self.known_alloc(id))
+    }
+
+    /// Those of them that are the job's.
+    pub fn rebalancing_of_job(&self, job: JobId) -> impl Iterator<Item = &Allocation> {
+        let range = (job, AllocId(0))..=(job, AllocId(u64::MAX));
+        self.by.rebalancing.range(range).map(|&(_, id)| self.known_alloc(id))
+    }
+
     /// How many allocs point at the version.
     #[must_use]
     pub fn uses_of_version(&self, job: JobId, version: u64) -> u32 {

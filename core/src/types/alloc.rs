@@ -65,7 +65,7 @@ pub struct Allocation {
     pub assign_index: Index,
     pub create_time: WallTime,
     pub modify_time: WallTime,
-    /// Its node drains, and its turn has come.
+    /// Its node drains and its turn has come, or a better node was found for it.
     pub migration: Migration,
     /// The job for which it was stopped, being of a less important one.
     pub preempted_by: Option<JobId>,

@@ -63,7 +63,7 @@ pub enum DrainStatus {
     Canceled,
 }
 
-/// Whether an alloc must leave its node.
+/// Whether an alloc must leave its node: for a drain, or for a rebalance, if that makes things better.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Migration {
     #[default]
@@ -72,6 +72,39 @@ pub enum Migration {
     WhenReplaced,
     /// Whether there is a place for another or not.
     AtOnce,
+    /// Another node was found to be better by so much, and its turn to move there has not come.
+    Chosen { gain_permille_min: u32 },
+    /// Its turn has come: as soon as another has a place that is better by so much.
+    IfBetter { gain_permille_min: u32 },
+}
+
+impl Migration {
+    /// Whether another takes its place, or may.
+    #[must_use]
+    pub const fn is_leaving(self) -> bool {
+        match self {
+            Self::WhenReplaced | Self::AtOnce | Self::IfBetter { .. } => true,
+            Self::None | Self::Chosen { .. } => false,
+        }
+    }
+
+    /// Whether a drain is why.
+    #[must_use]
+    pub const fn is_of_drain(self) -> bool {
+        match self {
+            Self::WhenReplaced | Self::AtOnce => true,
+            Self::None | Self::Chosen { .. } | Self::IfBetter { .. } => false,
+        }
+    }
+
+    /// Whether a rebalance is why.
+    #[must_use]
+    pub const fn is_of_rebalance(self) -> bool {
+        match self {
+            Self::Chosen { .. } | Self::IfBetter { .. } => true,
+            Self::None | Self::WhenReplaced | Self::AtOnce => false,
+        }
+    }
 }
 
 impl DrainSpec {

@@ -78,6 +78,8 @@ pub enum Trigger {
     JobScaling,
     /// Allocs of the job were stopped for a more important one.
     Preemption,
+    /// Allocs of the job may move to better nodes.
+    Rebalance,
 }
 
 /// See the module's table.

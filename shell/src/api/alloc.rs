@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use drover_core::state::State;
 use drover_core::types::{
     AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, JobId, JobKind, JobVersion,
-    Migration, NodeId, PlacementFailure, PlacementNote, RescheduleEvent, ScoreParts,
+    NodeId, PlacementFailure, PlacementNote, RescheduleEvent, ScoreParts,
 };
 use serde::Serialize;
 
@@ -301,7 +301,7 @@ impl Stub {
             client_status: client(alloc.client_status),
             client_description: alloc.client_description.clone(),
             desired_transition: Transition {
-                migrate: (alloc.migration != Migration::None).then_some(true),
+                migrate: alloc.migration.is_leaving().then_some(true),
                 ..Transition::default()
             },
             task_states: if detail.task_states { sight.task_states() } else { None },

@@ -107,6 +107,7 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::PeriodicJob => "periodic-job",
         Trigger::JobScaling => "job-scaling",
         Trigger::Preemption => "preemption",
+        Trigger::Rebalance => "rebalance",
     }
 }
 

@@ -120,6 +120,7 @@ impl Scenario {
             | Act::SetEligible { .. }
             | Act::Drain { .. }
             | Act::Undrain { .. }
+            | Act::Rebalance { .. }
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }

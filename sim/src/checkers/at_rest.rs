@@ -1,6 +1,6 @@
 //! After all faults have ended: ∃ one server that leads and that all follow; ∀ servers a, b: a's state =
 //! b's state; voters = servers; ∀ client c: c's node is ready; no request waits, no eval is open, no
-//! deployment and no drain goes on, and what is wanted runs.
+//! deployment, no drain and no rebalance goes on, and what is wanted runs.
 use std::collections::BTreeSet;
 
 use drover_core::digest::Digest;
@@ -10,7 +10,7 @@ use drover_core::types::{Index, NodeId, NodeStatus, ServerId};
 
 use super::{
     Checkers, Verdict, Violation, children, deployments_end, desired_is_running, drains_end,
-    eval_is_settled, named,
+    eval_is_settled, named, rebalances_end,
 };
 use crate::standing::Standing;
 
@@ -73,6 +73,7 @@ pub fn check_tables<'a>(
     named("eval_is_settled", eval_is_settled::check(tables))?;
     named("deployments_end", deployments_end::check(tables))?;
     named("drains_end", drains_end::check(tables))?;
+    named("rebalances_end", rebalances_end::check(tables))?;
     named("children", children::check_late(tables))?;
     let live = checkers.alloc_runs_once.live().map(|key| key.alloc).collect();
     named("desired_is_running", desired_is_running::check(tables, &live))

@@ -1,6 +1,6 @@
-//! ∀ service group with `migrate.max_parallel` = n: of its allocs that drains have taken away, or want to,
-//! while no deadline had come, those whose successors are not there and healthy are at most n — what pacing
-//! is for (core/fsm/drain.rs).
+//! ∀ service group with `migrate.max_parallel` = n: of its allocs that drains and rebalances have taken
+//! away, or want to, while no deadline had come, those whose successors are not there and healthy are at
+//! most n — what pacing is for (core/fsm/drain.rs, core/fsm/rebalance.rs).
 //!
 //! Invariants
 //! - the largest n of the versions that are kept counts: a version may have come while allocs moved;
@@ -39,8 +39,9 @@ fn group_name<'a>(state: &'a State, alloc: &Allocation) -> Option<&'a str> {
 
 /// Whether it waits for its successor, or the successor is not healthy yet.
 fn is_on_its_way(state: &State, alloc: &Allocation) -> bool {
-    if alloc.migration != Migration::WhenReplaced {
-        return false;
+    match alloc.migration {
+        Migration::WhenReplaced | Migration::IfBetter { .. } => {}
+        Migration::None | Migration::AtOnce | Migration::Chosen { .. } => return false,
     }
     let runs = |alloc: &Allocation| {
         alloc.desired == DesiredStatus::Run && !alloc.client_status.is_terminal()
@@ -48,7 +49,7 @@ fn is_on_its_way(state: &State, alloc: &Allocation) -> bool {
     let next = alloc.next.and_then(|next| state.alloc(next));
     let is_awaited = |next: &Allocation| {
         let is_as_placed = next.assign_index == next.create_index;
-        let must_move = next.migration != Migration::None;
+        let must_move = next.migration.is_leaving();
         runs(next) && !next.is_healthy() && is_as_placed && !must_move
     };
     runs(alloc) || next.is_some_and(is_awaited)

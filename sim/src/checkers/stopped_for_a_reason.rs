@@ -262,7 +262,7 @@ fn check_lost(state: &State, plan: &Plan, alloc: &Allocation) -> Verdict {
 /// It has to leave its node, and another takes its place.
 fn check_migrating(plan: &Plan, alloc: &Allocation) -> Verdict {
     let is_stale = plan.based_on < alloc.modify_index;
-    if alloc.migration == Migration::None && !is_stale {
+    if !alloc.migration.is_leaving() && !is_stale {
         return Err("nobody has asked it to leave its node".to_owned());
     }
     if plan.placements.iter().any(|placement| placement.previous == Some(alloc.id)) {

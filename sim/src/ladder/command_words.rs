@@ -17,6 +17,7 @@ use super::rung::Kind;
 use super::words::{Dull, Said};
 use crate::drains;
 use crate::launching;
+use crate::rebalancing;
 use crate::steering;
 
 /// How many of a kind are named before the rest is counted.
@@ -61,6 +62,9 @@ pub(super) fn of_command(
         Command::SetNodeDrain { node, spec, mark_eligible, .. } => {
             let name = format!("node {}", names.node(*node));
             said("node", drains::told(&name, *spec, *mark_eligible), Dull::Never)
+        }
+        Command::Rebalance { moves, gain_permille_min } => {
+            said("rebalance", rebalancing::told(moves, *gain_permille_min), Dull::Never)
         }
         Command::ReviewDrains { nodes } => said("node", drains::due(nodes.len()), Dull::Never),
         Command::RegisterJob { spec, .. } => {
@@ -273,6 +277,9 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         }
         Request::SetNodeDrain { node, spec, mark_eligible, .. } => {
             drains::told(&format!("node {}", names.node(*node)), *spec, *mark_eligible)
+        }
+        Request::Rebalance { moves, gain_permille_min } => {
+            rebalancing::told(moves, *gain_permille_min)
         }
         Request::UpdateAllocs { node, updates } => {
             format!("{} reports {}", names.node(*node), of_updates(updates, names))

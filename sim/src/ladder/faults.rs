@@ -289,6 +289,7 @@ const fn sort_of(act: &Act) -> Sort {
         | Act::SetEligible { .. }
         | Act::Drain { .. }
         | Act::Undrain { .. }
+        | Act::Rebalance { .. }
         | Act::Collect
         | Act::Read { .. }
         | Act::HandOver { .. }

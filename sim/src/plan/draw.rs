@@ -19,6 +19,7 @@ mod drains;
 mod everywhere;
 mod gates;
 mod launches;
+mod rebalances;
 mod updates;
 
 /// Nothing breaks before the servers had time to meet.
@@ -59,6 +60,7 @@ impl Plan {
         updates::draw(&mut rng.fork("updates"), size, JOBS, &mut lines);
         everywhere::draw(&mut rng.fork("everywhere"), size, JOBS, &mut lines);
         drains::draw(&mut rng.fork("drains"), size, &mut lines);
+        rebalances::draw(&mut rng.fork("rebalances"), size, &mut lines);
         launches::draw(&mut rng.fork("launches"), size, JOBS, &mut lines);
         updates::draw_builds(&mut rng.fork("builds"), &mut lines);
         gates::draw(&mut rng.fork("gates"), JOBS + 2, &mut lines);

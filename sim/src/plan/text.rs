@@ -103,6 +103,9 @@ impl fmt::Display for Act {
                 write!(f, "undrain c{client} and admit")
             }
             Self::Undrain { client, mark_eligible: false } => write!(f, "undrain c{client}"),
+            Self::Rebalance { budget, gain_permille, nth } => {
+                write!(f, "rebalance {budget} gain={gain_permille} and {nth}")
+            }
             Self::Collect => write!(f, "collect"),
             Self::Read { what, how } => {
                 let how = match how {
@@ -317,6 +320,11 @@ fn read_act(words: &[&str]) -> Option<Act> {
         ["undrain", client, "and", "admit"] => {
             Act::Undrain { client: read_client(client)?, mark_eligible: true }
         }
+        ["rebalance", budget, gain, "and", nth] => Act::Rebalance {
+            budget: budget.parse().ok()?,
+            gain_permille: gain.strip_prefix("gain=")?.parse().ok()?,
+            nth: nth.parse().ok()?,
+        },
         ["collect"] => Act::Collect,
         ["read", job] => read_of(Subject::Job(job.into()), Freshness::Default),
         ["read", job, how] => read_of(Subject::Job(job.into()), read_freshness(how)?),

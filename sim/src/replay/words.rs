@@ -13,6 +13,7 @@ use drover_core::types::{
 
 use crate::drains;
 use crate::launching;
+use crate::rebalancing;
 use crate::steering;
 
 /// Digits of a UUID that people are shown.
@@ -89,6 +90,9 @@ pub fn of_command(state: &State, command: &Command) -> String {
         }
         Command::SetNodeDrain { node: id, spec, mark_eligible, .. } => {
             drains::told(&node(state, *id), *spec, *mark_eligible)
+        }
+        Command::Rebalance { moves, gain_permille_min } => {
+            rebalancing::told(moves, *gain_permille_min)
         }
         Command::ReviewDrains { nodes } => drains::due(nodes.len()),
         Command::RegisterJob { spec, .. } => {
@@ -235,6 +239,7 @@ pub const fn of_trigger(trigger: Trigger) -> &'static str {
         Trigger::Manual => "an operator asked",
         Trigger::DeploymentWatcher => "a deployment has come further",
         Trigger::RollingUpdate => "the next step of an update was due",
+        Trigger::Rebalance => "its allocs may move to better nodes",
         Trigger::NodeDrain => "an alloc must leave its node",
         Trigger::PeriodicJob => "a periodic job was due",
         Trigger::JobScaling => "a group's count was changed",

@@ -113,6 +113,7 @@ impl World {
             | Act::SetEligible { .. }
             | Act::Drain { .. }
             | Act::Undrain { .. }
+            | Act::Rebalance { .. }
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }

@@ -207,7 +207,10 @@ fn mark_allocs(marks: &mut Marks, state: &State, now: &mut Before) {
         match alloc.migration {
             Migration::WhenReplaced => marks.reach_if(alloc.next.is_some(), Mark::AllocMigrated),
             Migration::AtOnce => marks.reach(Mark::AllocDrained),
-            Migration::None => {}
+            Migration::IfBetter { .. } => {
+                marks.reach_if(alloc.next.is_some(), Mark::AllocRebalanced);
+            }
+            Migration::None | Migration::Chosen { .. } => {}
         }
         marks.reach_if(alloc.follow_up.is_some(), Mark::RescheduleDelayed);
         let is_wanted = alloc.desired == DesiredStatus::Run;

@@ -77,7 +77,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 25 + 4 + 2;
+const INNER: usize = 32 + 26 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -151,6 +151,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::SetSchedulerConfig { .. } => ".set_scheduler_config",
         Request::UpsertNodePool { .. } => ".upsert_node_pool",
         Request::DeleteNodePool { .. } => ".delete_node_pool",
+        Request::Rebalance { .. } => ".rebalance",
     }
 }
 

@@ -10,6 +10,7 @@ mod leaning;
 mod looking;
 mod pools;
 mod preemption;
+mod rebalance;
 mod reconciler;
 pub(crate) mod rig;
 mod rollout;

@@ -92,6 +92,12 @@ impl Wanted {
         self.tallies.iter().zip(values).map(|(tally, &value)| tally.boost(value)).sum()
     }
 
+    /// What speaks for one more alloc in the stratum, of what adds up over moves.
+    pub(super) fn pull_of_lane(&self, lane: usize, strata: &Strata) -> i64 {
+        let values = &strata.list[lane].values;
+        self.tallies.iter().zip(values).map(|(tally, &value)| tally.pull(value)).sum()
+    }
+
     pub(super) const fn has_limits(&self) -> bool {
         !self.limits.is_empty()
     }

@@ -60,5 +60,6 @@ pub(super) fn requests() -> Vec<Request> {
         Request::SetSchedulerConfig { config: SchedulerConfig::default(), check_index: None },
         Request::UpsertNodePool { spec: PoolSpec::default() },
         Request::DeleteNodePool { pool: PoolName::of("gpu") },
+        Request::Rebalance { moves: vec![AllocId(8), AllocId(9)], gain_permille_min: 50 },
     ]
 }

@@ -104,6 +104,11 @@ impl Generator {
             28 => self.acknowledge(state),
             30..=35 => self.restore(state),
             36..=41 => self.steer(state),
+            42 if self.rng.chance(400) => {
+                let all: Vec<AllocId> = state.allocs().map(|alloc| alloc.id).collect();
+                let (moves, gain_permille_min) = (self.some(&all, 400), self.small(300));
+                Command::Rebalance { moves, gain_permille_min }
+            }
             42 => self.drain(state),
             43..=46 => self.launch(state),
             47..=49 => self.pool(),

@@ -50,9 +50,10 @@ fn name(command: &Command) -> &'static str {
         Command::SetSchedulerConfig { .. } => "set_scheduler_config",
         Command::UpsertNodePool { .. } => "upsert_node_pool",
         Command::DeleteNodePool { .. } => "delete_node_pool",
+        Command::Rebalance { .. } => "rebalance",
     }
 }
-const VARIANTS: usize = 34;
+const VARIANTS: usize = 35;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -136,6 +137,7 @@ fn samples() -> Vec<Command> {
         },
         Command::UpsertNodePool { spec: gpu_pool() },
         Command::DeleteNodePool { pool: PoolName::of("gpu") },
+        Command::Rebalance { moves: vec![AllocId(8), AllocId(9)], gain_permille_min: 50 },
     ]
 }
 
