@@ -8,13 +8,13 @@ use std::ffi::{OsStr, OsString};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{agent, alloc, completions, deployment, eval, job, monitor, node, operator};
-use crate::commands::{rehearse, replay, server, sim, status, system, tls};
+use crate::commands::{rebalance, rehearse, replay, server, sim, status, system, tls};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    an error; job plan: the job would start or stop something
-  2    job run: not everything could be placed (a deployment that fails is an error); replay, rehearse: something was found
+  2    job run: not everything could be placed (a deployment that fails is an error); rebalance apply: not everything moved; replay, rehearse: something was found
   255  job plan: an error
   130  interrupted while watching (what was submitted goes on)
 
@@ -118,6 +118,8 @@ pub(crate) enum Remote {
     Eval(eval::EvalCommand),
     #[command(subcommand, about = "Watch and steer new versions on their way")]
     Deployment(deployment::DeploymentCommand),
+    #[command(subcommand, about = "Move allocations to better nodes")]
+    Rebalance(rebalance::RebalanceCommand),
     #[command(subcommand, about = "Look at servers")]
     Server(server::ServerCommand),
     #[command(about = "Follow an agent's log")]

@@ -20,6 +20,7 @@ pub(crate) mod job;
 pub(crate) mod monitor;
 pub(crate) mod node;
 pub(crate) mod operator;
+pub(crate) mod rebalance;
 pub(crate) mod rehearse;
 pub(crate) mod replay;
 pub(crate) mod server;
@@ -100,6 +101,7 @@ fn remote(command: &Remote, session: &mut Session) -> Ended {
         Remote::Alloc(command) => alloc::run(command, session),
         Remote::Eval(command) => eval::run(command, session),
         Remote::Deployment(command) => deployment::run(command, session),
+        Remote::Rebalance(command) => rebalance::run(command, session),
         Remote::Server(command) => server::run(command, session),
         Remote::Monitor(args) => monitor::run(args, session),
         Remote::System(command) => system::run(command, session),

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     Done,
     Failed,
-    /// `job run`: not everything could be placed.
+    /// `job run`: not everything could be placed. `rebalance apply`: not everything moved.
     Unplaced,
     /// `job run`: something of it waits for another job.
     Waiting,

@@ -15,6 +15,7 @@ pub mod misc;
 pub mod node;
 pub mod pool;
 pub mod raft;
+pub mod rebalance;
 pub mod resources;
 pub mod scheduler;
 pub mod task;

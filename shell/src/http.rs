@@ -52,6 +52,7 @@ mod proxy;
 mod query;
 mod raft;
 mod read;
+mod rebalance;
 mod scheduler;
 mod search;
 mod snapshot;
@@ -210,6 +211,9 @@ fn state_routes() -> Router<Shared> {
             "/v1/operator/scheduler/configuration",
             get(scheduler::read).merge(write(scheduler::set)),
         )
+        .route("/v1/operator/rebalance", get(rebalance::under_way).merge(delete(rebalance::stop)))
+        .route("/v1/operator/rebalance/plan", write(rebalance::plan))
+        .route("/v1/operator/rebalance/apply", write(rebalance::apply))
         .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
         .route("/v1/system/gc", write(operator::collect))
         .route("/v1/system/reconcile/summaries", write(misc::nothing_to_do))

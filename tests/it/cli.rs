@@ -15,6 +15,8 @@ mod launches;
 mod operator;
 #[path = "cli/pools.rs"]
 mod pools;
+#[path = "cli/rebalance.rs"]
+mod rebalance;
 #[path = "cli/server.rs"]
 mod server;
 #[path = "cli/shown.rs"]

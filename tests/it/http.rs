@@ -2,6 +2,7 @@
 mod browser;
 mod gates;
 mod pools;
+mod rebalance;
 
 use std::path::Path;
 use std::sync::Arc;

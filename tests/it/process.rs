@@ -23,6 +23,8 @@ mod launches;
 mod node;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/rebalances.rs"]
+mod rebalances;
 #[path = "process/refused.rs"]
 mod refused;
 #[path = "process/replaced.rs"]

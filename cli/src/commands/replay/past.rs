@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::files::Files;
 use super::{GUARD, ReplayArgs, quietly};
 use crate::args::{self, Cli, Command, Remote};
-use crate::commands::{self, Ended, Exit, alloc, deployment, job, node, operator};
+use crate::commands::{self, Ended, Exit, alloc, deployment, job, node, operator, rebalance};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use crate::time;
@@ -104,6 +104,12 @@ fn check(command: &Command) -> Result<(), Failure> {
                     node::PoolCommand::Apply(_) | node::PoolCommand::Delete(_) => WRITES,
                     node::PoolCommand::Init(_) => APART,
                 },
+            },
+            Remote::Rebalance(command) => match command {
+                rebalance::RebalanceCommand::Plan(_) | rebalance::RebalanceCommand::Status(_) => {
+                    return Ok(());
+                }
+                rebalance::RebalanceCommand::Apply(_) | rebalance::RebalanceCommand::Stop => WRITES,
             },
             Remote::Alloc(command) => match command {
                 alloc::AllocCommand::Status(_) | alloc::AllocCommand::Explain(_) => return Ok(()),
