@@ -7,6 +7,8 @@
 //! | `register job= count= size= memory= pool= max_parallel= kind= rather= spread=yes distinct=yes program=` | a job, or a new version; what is not given stays; `rather` and `spread` are about datacenters |
 //! | `plan budget= min= job=` | what would move |
 //! | `apply budget= min= job=` | the same is ordered |
+//! | `order job= ordinal=` | this one is to move, whatever it gains |
+//! | `fail job= ordinal=` | it fails |
 //! | `stop` | what has not begun to move stays |
 //! | `drain node=`, `close node=`, `lose node=` | as operators and failures have it |
 //! | `sick` | allocs that start are not healthy |
@@ -79,6 +81,15 @@ impl Bench {
             "register" => self.register(command),
             "plan" => return self.plan(command).join("\n"),
             "apply" => said = self.apply(command),
+            "order" => {
+                let moves = vec![self.alloc(command)];
+                self.cluster.run(Entry::Rebalance { moves, gain_permille_min: 1 });
+            }
+            "fail" => {
+                let job = self.job(command.value("job").unwrap_or("web"));
+                let ordinal = u32::try_from(command.number("ordinal")).expect("small");
+                self.cluster.end(job, ordinal, ClientStatus::Failed);
+            }
             "stop" => {
                 self.cluster.run(Entry::Rebalance { moves: vec![], gain_permille_min: 1 });
             }
@@ -161,6 +172,12 @@ impl Bench {
 
     fn job(&self, name: &str) -> JobId {
         self.cluster.state.job_named("default", name).expect("a job of that name").id
+    }
+
+    fn alloc(&self, command: &Command<'_>) -> AllocId {
+        let live = self.cluster.live(self.job(command.value("job").unwrap_or("web")));
+        let meant = live.iter().find(|alloc| u64::from(alloc.ordinal) == command.number("ordinal"));
+        meant.expect("a live alloc").id
     }
 
     fn ask(&self, command: &Command<'_>) -> Ask {

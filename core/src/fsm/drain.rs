@@ -301,8 +301,8 @@ fn marks_of(state: &State, node: NodeId, drain: &Drain, job: JobId) -> Vec<(Allo
         Turn::Paced => {
             let is_staying =
                 |alloc: &Allocation| alloc.node == node && !alloc.migration.is_leaving();
-            let next = next_of(state, job, is_staying).into_iter();
-            next.map(|alloc| (alloc, Migration::WhenReplaced)).collect()
+            let turns = turns_of(state, job, is_staying);
+            turns.next.into_iter().map(|alloc| (alloc, Migration::WhenReplaced)).collect()
         }
         Turn::Ended => Vec::new(),
         Turn::Last if has_others(state, node) => Vec::new(),
@@ -343,12 +343,17 @@ struct Tally<'a> {
     staying: Vec<&'a Allocation>,
 }
 
-/// Allocs of a service that are to leave their nodes next, of those that are meant to.
-pub(super) fn next_of(
-    state: &State,
-    job: JobId,
-    is_meant: impl Fn(&Allocation) -> bool,
-) -> Vec<AllocId> {
+/// Of the allocs of a service that are meant to leave their nodes.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Their turn has come.
+    pub(super) next: Vec<AllocId>,
+    /// None of their group may leave, and nothing is on its way after which one might.
+    pub(super) stuck: Vec<AllocId>,
+}
+
+/// Whose turn it is of those that are meant to leave.
+pub(super) fn turns_of(state: &State, job: JobId, is_meant: impl Fn(&Allocation) -> bool) -> Turns {
     let row = state.job(job).expect("invariant: an alloc's job exists");
     let mut tallies: BTreeMap<&str, Tally<'_>> = BTreeMap::new();
     for alloc in state.allocs_of_job(job).filter(|alloc| is_wanted(alloc)) {
@@ -365,18 +370,18 @@ pub(super) fn next_of(
         }
     }
     let groups = if row.stopped { &[][..] } else { &row.newest().spec.groups };
-    let mut next = Vec::new();
+    let mut turns = Turns::default();
     for group in groups {
         if let Some(tally) = tallies.remove(group.name.as_str()) {
-            next.extend(tally.next(group.count, group.migrate.parallel_max));
+            tally.take_turns(group.count, group.migrate.parallel_max, &mut turns);
         }
     }
-    next
+    turns
 }
 
 impl Tally<'_> {
     /// Whoever cannot be relied on goes first: nobody misses it.
-    fn next(mut self, count: u32, parallel_max: u32) -> Vec<AllocId> {
+    fn take_turns(mut self, count: u32, parallel_max: u32, turns: &mut Turns) {
         let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         let (count, parallel_max) = (number(count), number(parallel_max));
         let mut free = parallel_max.saturating_sub(self.moving);
@@ -392,7 +397,12 @@ impl Tally<'_> {
             spare -= usize::from(goes && is_relied_on);
             goes
         };
-        self.staying.iter().copied().filter(leaves).map(|alloc| alloc.id).collect()
+        let (next, rest): (Vec<&Allocation>, Vec<&Allocation>) =
+            self.staying.iter().copied().partition(leaves);
+        if self.moving == 0 && next.is_empty() {
+            turns.stuck.extend(rest.iter().map(|alloc| alloc.id));
+        }
+        turns.next.extend(next.iter().map(|alloc| alloc.id));
     }
 }
 

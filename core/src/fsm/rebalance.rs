@@ -4,7 +4,8 @@
 //! group `migrate.max_parallel` get their turn (`IfBetter`), counted together with what drains move, and
 //! an evaluation looks whether there is a better node at that moment. If so, another is placed there,
 //! and the old one is stopped. If not, the alloc stays, and its mark is gone. An alloc that must not be
-//! moved any more (its job is updated, its node drains) loses the mark as soon as that is entered.
+//! moved any more loses the mark as soon as that is entered: its job is updated, its node drains, or its group
+//! is short of healthy allocs though nothing of it is on its way.
 //!
 //! Invariants
 //! - of a group's `count` allocs no more than `max_parallel` are on their way or not healthy because of
@@ -14,7 +15,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::drain::{self, is_wanted};
+use super::drain::{self, Turns, is_wanted};
 use super::eval::{self, Cause};
 use super::{Outcome, invalid};
 use crate::api::Rejection;
@@ -91,7 +92,10 @@ fn touched(txn: &Txn<'_>) -> BTreeSet<JobId> {
 }
 
 fn send_off(txn: &mut Txn<'_>, job: JobId) {
-    let next = drain::next_of(txn.state(), job, is_chosen);
+    let Turns { next, stuck } = drain::turns_of(txn.state(), job, is_chosen);
+    for id in stuck {
+        drain::mark(txn, id, Migration::None);
+    }
     if next.is_empty() {
         return;
     }

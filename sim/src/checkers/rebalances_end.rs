@@ -1,12 +1,17 @@
 //! After healing, ◇: no alloc waits to be moved — each has found a better node when its turn came, or stays
-//! where it is (core/fsm/rebalance.rs).
+//! where it is (core/fsm/rebalance.rs). Only behind a drain that waits for ever may it wait as well.
 use drover_core::state::State;
+use drover_core::types::Allocation;
 
 use super::Verdict;
 
 /// Looks at every alloc that a rebalance has marked, when all faults are over.
 pub fn check(state: &State) -> Verdict {
-    let mut waiting = state.rebalancing();
+    let drains = |alloc: &&Allocation| {
+        let mut of_job = state.allocs_of_job(alloc.job);
+        of_job.any(|other| other.migration.is_of_drain() && other.next.is_none())
+    };
+    let mut waiting = state.rebalancing().filter(|alloc| !drains(alloc));
     waiting.next().map_or(Ok(()), |alloc| {
         let (id, job, how) = (alloc.id, alloc.job, alloc.migration);
         Err(format!("{id:?} of {job:?} still waits to be moved: {how:?}"))
