@@ -7,7 +7,7 @@
 //! | `register job= count= size= memory= pool= max_parallel= kind= rather= spread=yes distinct=yes program=` | a job, or a new version; what is not given stays; `rather` and `spread` are about datacenters |
 //! | `plan budget= min= job=` | what would move |
 //! | `apply budget= min= job=` | the same is ordered |
-//! | `order job= ordinal=` | this one is to move, whatever it gains |
+//! | `order job= ordinal= fails=yes` | this one is to move, whatever it gains; and fails before anybody looks |
 //! | `fail job= ordinal=` | it fails |
 //! | `stop` | what has not begun to move stays |
 //! | `drain node=`, `close node=`, `lose node=` | as operators and failures have it |
@@ -84,12 +84,11 @@ impl Bench {
             "order" => {
                 let moves = vec![self.alloc(command)];
                 self.cluster.run(Entry::Rebalance { moves, gain_permille_min: 1 });
+                if command.value("fails") == Some("yes") {
+                    self.fail(command);
+                }
             }
-            "fail" => {
-                let job = self.job(command.value("job").unwrap_or("web"));
-                let ordinal = u32::try_from(command.number("ordinal")).expect("small");
-                self.cluster.end(job, ordinal, ClientStatus::Failed);
-            }
+            "fail" => self.fail(command),
             "stop" => {
                 self.cluster.run(Entry::Rebalance { moves: vec![], gain_permille_min: 1 });
             }
@@ -114,6 +113,9 @@ impl Bench {
             }
             "show" => return self.show(),
             other => panic!("no such command: {other}"),
+        }
+        for alloc in self.cluster.state.rebalancing() {
+            assert!(!alloc.client_status.is_terminal(), "what has ended does not move");
         }
         self.cluster.settle();
         said.append(&mut self.cluster.story);
@@ -172,6 +174,12 @@ impl Bench {
 
     fn job(&self, name: &str) -> JobId {
         self.cluster.state.job_named("default", name).expect("a job of that name").id
+    }
+
+    fn fail(&mut self, command: &Command<'_>) {
+        let job = self.job(command.value("job").unwrap_or("web"));
+        let ordinal = u32::try_from(command.number("ordinal")).expect("small");
+        self.cluster.end(job, ordinal, ClientStatus::Failed);
     }
 
     fn alloc(&self, command: &Command<'_>) -> AllocId {

@@ -66,7 +66,8 @@ pub(super) fn follow(txn: &mut Txn<'_>) {
     }
     for job in touched(txn) {
         drop_marks(txn, job, |state, alloc| {
-            is_chosen(alloc) && scheduler::may_move(state, alloc).is_err()
+            let is_barred = is_chosen(alloc) && scheduler::may_move(state, alloc).is_err();
+            is_barred || !is_wanted(alloc)
         });
         send_off(txn, job);
     }

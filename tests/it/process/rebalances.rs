@@ -23,6 +23,9 @@ fn a_new_node_gets_its_share_and_then_nothing_more_moves() {
     let _second = site.client("c2", servers);
     wait_until("the other is ready", || server.node_status("c2").as_deref() == Some("ready"));
 
+    // What is being updated does not move.
+    let is_over = || server.get("/v1/job/web/deployments")[0]["Status"] == "successful";
+    wait_until("all are healthy", is_over);
     let planned = server.cli(&["rebalance", "plan"]);
     assert!(planned.status.success(), "{}", planned.text);
     for words in ["web.g[0]", "c1", "c2", "+0.", "fewer of its group"] {
