@@ -55,6 +55,7 @@ pub const PROMISES: &[(&str, &str)] = &[
         "when all faults are over, what is wanted runs as wanted, and nothing else",
     ),
     ("min_healthy", "whoever is called healthy has run for as long as the policy says"),
+    ("rebalances_end", "when all faults are over, no alloc waits to be moved to a better node"),
     ("gates_are_kept", "nothing new of a group is placed before its gates were open"),
     ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
     ("pools_are_kept", "allocs are on nodes of the pool that their job names"),
