@@ -448,12 +448,19 @@ fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
         match sight.step(&on, group, at, Terrain { is_open, is_suitable }) {
             Step::Nothing => {}
             // Nodes wake nobody who waits for something else.
-            Step::Place(_) | Step::InPlace(_) | Step::Update(_) if !job.is_let_in(group) => {}
+            Step::Place(_) if waits_already(state, job, group) => {}
+            Step::InPlace(_) | Step::Update(_) if !job.is_let_in(group) => {}
             Step::Place(_) => outlook = Outlook::Place,
             Step::Stop(..) | Step::InPlace(_) | Step::Update(_) => return Outlook::Change,
         }
     }
     outlook
+}
+
+/// Whether the group has to wait, and an evaluation does so for it. None does if no node was open to it.
+fn waits_already(state: &State, job: &Job, group: &Group) -> bool {
+    let waits = state.blocked_eval_of_job(job.id).and_then(|eval| eval.failures.get(&group.name));
+    !job.is_let_in(group) && waits.is_some_and(|failure| !failure.closed.is_empty())
 }
 
 /// Whether a scheduling of the job, which runs on every node, would change anything on this one, room
