@@ -61,11 +61,11 @@ fn a_drain_moves_what_finds_room_and_tells_what_does_not() {
 }
 
 #[test]
-fn lost_nodes_are_meant_by_name_datacenter_or_class() {
+fn lost_nodes_are_meant_by_name_datacenter_class_or_pool() {
     let mut cluster = cluster();
     let spec = NodeSpec { datacenter: "dc2".to_owned(), class: "big".to_owned(), ..node(3) };
     cluster.add_node(spec);
-    for which in ["lose n1", "lose dc=dc1"] {
+    for which in ["lose n1", "lose dc=dc1", "lose pool=default"] {
         let told = supposed(&cluster, &[which]).unwrap();
         assert!(told.contains("of a wait, 0 before"), "{which}: {told}");
     }
@@ -91,6 +91,7 @@ fn a_supposition_about_what_there_is_not_says_so() {
         ("drain n7", "there is no node \"n7\""),
         ("drain 0", "2 nodes are meant by \"0\""),
         ("lose dc=dc9", "no node that is up is in that datacenter"),
+        ("lose pool=gpu", "no node that is up is in that pool"),
         ("remove job zzz", "there is no job \"zzz\" in namespace \"default\""),
         ("remove job a in other", "there is no job \"a\" in namespace \"other\""),
     ] {

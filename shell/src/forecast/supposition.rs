@@ -3,7 +3,7 @@
 //! | text | what |
 //! |---|---|
 //! | `drain NODE` | the node gets nothing more, and what runs there moves |
-//! | `lose NODE`, `lose dc=DATACENTER`, `lose class=CLASS` | these nodes are down |
+//! | `lose NODE`, `lose dc=DATACENTER`, `lose class=CLASS`, `lose pool=POOL` | these nodes are down |
 //! | `add COUNT like NODE` | so many more nodes of its kind |
 //! | `remove job JOB`, `remove job JOB in NAMESPACE` | the job is stopped |
 //!
@@ -19,7 +19,7 @@ use drover_core::state::State;
 use drover_core::types::{DrainDeadline, DrainSpec, Node, NodeId, NodeSpec, NodeStatus};
 
 /// What is understood, for whoever wrote something else.
-const FORMS: &str = "drain NODE, lose NODE, lose dc=DATACENTER, lose class=CLASS, \
+const FORMS: &str = "drain NODE, lose NODE, lose dc=DATACENTER, lose class=CLASS, lose pool=POOL, \
                      add COUNT like NODE, remove job JOB [in NAMESPACE]";
 /// Nodes that one supposition adds.
 const NODES_MAX: u32 = 10_000;
@@ -39,6 +39,7 @@ pub enum Which {
     One(String),
     Datacenter(String),
     Class(String),
+    Pool(String),
 }
 
 impl fmt::Display for Supposition {
@@ -48,6 +49,7 @@ impl fmt::Display for Supposition {
             Self::Lose(Which::One(node)) => write!(f, "lose {node}"),
             Self::Lose(Which::Datacenter(name)) => write!(f, "lose dc={name}"),
             Self::Lose(Which::Class(name)) => write!(f, "lose class={name}"),
+            Self::Lose(Which::Pool(name)) => write!(f, "lose pool={name}"),
             Self::Add { count, like } => write!(f, "add {count} like {like}"),
             Self::Remove { job, namespace } => write!(f, "remove job {job} in {namespace}"),
         }
@@ -66,6 +68,7 @@ impl FromStr for Supposition {
                 None => Which::One(owned(which)),
                 Some(("dc" | "datacenter", name)) => Which::Datacenter(owned(name)),
                 Some(("class", name)) => Which::Class(owned(name)),
+                Some(("pool", name)) => Which::Pool(owned(name)),
                 Some((other, _)) => {
                     return Err(format!(
                         "{text:?}: nodes have no {other:?} here; there are: {FORMS}"
@@ -134,6 +137,7 @@ impl Which {
             Self::One(node) => return Ok(vec![find_node(state, node)?.spec.id]),
             Self::Datacenter(name) => (of(&|spec| spec.datacenter == *name), "datacenter"),
             Self::Class(name) => (of(&|spec| spec.class == *name), "class"),
+            Self::Pool(name) => (of(&|spec| spec.pool.as_str() == name), "pool"),
         };
         if found.is_empty() {
             return Err(format!("no node that is up is in that {what}: see drover node status"));
@@ -183,6 +187,7 @@ mod tests {
             "lose n1",
             "lose dc=dc1",
             "lose class=big",
+            "lose pool=gpu",
             "add 10 like n1",
             "remove job web in default",
         ] {

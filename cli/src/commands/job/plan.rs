@@ -32,8 +32,8 @@ pub(crate) struct PlanArgs {
     #[arg(
         long,
         value_name = "WHAT",
-        help = "Suppose that this had happened: drain NODE, lose NODE, lose dc=NAME, add N like \
-                NODE, remove job JOB; may be repeated"
+        help = "Suppose that this had happened: drain NODE, lose NODE, lose dc=NAME, lose class=NAME, \
+                lose pool=NAME, add N like NODE, remove job JOB; may be repeated"
     )]
     what_if: Vec<String>,
 }
