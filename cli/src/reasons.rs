@@ -17,6 +17,16 @@ pub(crate) fn only_wait(failed: &[(&str, &Value)]) -> bool {
     !failed.is_empty() && failed.iter().all(|(_, metrics)| !metrics.list("Waits").is_empty())
 }
 
+/// Whether the evaluation looked for room in vain. A group that waits for something has not looked.
+pub(crate) fn placement_failures(eval: &Value) -> &'static str {
+    let mut failed = eval.entries("FailedTGAllocs").into_iter();
+    match (eval.text("Status"), failed.any(|(_, metrics)| metrics.list("Waits").is_empty())) {
+        ("blocked", _) => "N/A - In Progress",
+        (_, true) => "true",
+        (_, false) => "false",
+    }
+}
+
 /// What the evaluation waits for that these groups left behind.
 pub(crate) fn awaited(failed: &[(&str, &Value)]) -> &'static str {
     if only_wait(failed) {

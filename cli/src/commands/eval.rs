@@ -78,14 +78,6 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     Ok(Exit::Done)
 }
 
-fn failures(eval: &Value) -> &'static str {
-    match (eval.text("Status"), eval.entries("FailedTGAllocs").is_empty()) {
-        ("blocked", _) => "N/A - In Progress",
-        (_, true) => "false",
-        (_, false) => "true",
-    }
-}
-
 fn basics(eval: &Value, ids: Ids, verbose: bool) -> String {
     let now = time::now_unix_ns();
     let when = |key: &str| {
@@ -107,7 +99,7 @@ fn basics(eval: &Value, ids: Ids, verbose: bool) -> String {
         ("Job ID", eval.text("JobID").to_owned()),
         ("Namespace", eval.text("Namespace").to_owned()),
         ("Priority", eval.int("Priority").to_string()),
-        ("Placement Failures", failures(eval).to_owned()),
+        ("Placement Failures", reasons::placement_failures(eval).to_owned()),
     ];
     if !eval.text("NodeID").is_empty() {
         pairs.push(("Node ID", ids.show(eval.text("NodeID"))));
@@ -156,7 +148,7 @@ fn list(args: &EvalListArgs, session: &mut Session) -> Ended {
             eval.text("Namespace").to_owned(),
             ids.show(eval.text("NodeID")),
             eval.text("Status").to_owned(),
-            failures(eval).to_owned(),
+            reasons::placement_failures(eval).to_owned(),
         ]
     };
     let header = [

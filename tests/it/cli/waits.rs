@@ -36,6 +36,8 @@ Task Group \"app\" (2 allocations wait):
 Evaluation \"e1e2e3e4\" waiting for what the job comes after
 ";
     assert!(ran.out.ends_with(waiting) && ran.code == 0, "{}{}", ran.out, ran.err);
+    let failures = ran.out.lines().find(|line| line.starts_with("Placement Failures"));
+    assert!(failures.is_some_and(|line| line.ends_with("= false")), "it looked for no room");
 }
 
 #[test]

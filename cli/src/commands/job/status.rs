@@ -201,14 +201,12 @@ fn eval_rows(evals: &Value, ids: Ids) -> String {
     let mut sorted: Vec<_> = evals.items().iter().collect();
     sorted.sort_by_key(|eval| (-eval.int("CreateIndex"), eval.text("ID")));
     let row = |eval: &&Value| {
-        let failed = if eval.entries("FailedTGAllocs").is_empty() { "false" } else { "true" };
-        let failed = if eval.text("Status") == "blocked" { "N/A - In Progress" } else { failed };
         vec![
             ids.show(eval.text("ID")),
             eval.int("Priority").to_string(),
             eval.text("TriggeredBy").to_owned(),
             eval.text("Status").to_owned(),
-            failed.to_owned(),
+            reasons::placement_failures(eval).to_owned(),
         ]
     };
     let rows: Vec<_> = sorted.iter().map(row).collect();
