@@ -58,6 +58,10 @@ const PARTS: &[Part] = &[
     Part { name: "through", measure: through::rows },
 ];
 
+/// The product's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FLEETS: [usize; 3] = [1_000, 5_000, 10_000];
 
 fn main() -> ExitCode {
