@@ -56,6 +56,7 @@ const PARTS: &[Part] = &[
     Part { name: "system", measure: system },
     Part { name: "dispatch", measure: dispatch::rows },
     Part { name: "through", measure: through::rows },
+    Part { name: "million", measure: through::million },
 ];
 
 /// The product's.

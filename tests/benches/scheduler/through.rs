@@ -54,7 +54,7 @@ struct Servers {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let mut servers = Servers::new();
+    let mut servers = Servers::with(NODES);
     let mut rows = Vec::new();
     for (kind, nomad) in [(JobKind::Batch, "4,600/s"), (JobKind::Service, "2,100/s")] {
         let spec = JobSpec { kind, ..a_job(&format!("{kind:?}"), 5_000, (500, 256, 150)) };
@@ -74,6 +74,21 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.push(meter.row(what, (2_000, "evals"), goal));
     rows.push(servers.lose(30));
     rows
+}
+
+/// A hundred jobs that together have a million allocs, submitted at once.
+pub(crate) fn million() -> Vec<Row> {
+    const NODES: usize = 10_000;
+    const JOBS: usize = 100;
+    const EACH: u32 = 10_000;
+    let mut servers = Servers::with(NODES);
+    let job =
+        |nth| JobSpec { kind: JobKind::Batch, ..a_job(&format!("job-{nth}"), EACH, (100, 64, 10)) };
+    let all = JOBS * EACH as usize;
+    let meter = servers.ask_all((0..JOBS).map(|nth| register(job(nth))).collect(), all);
+    let what = format!("{NODES} nodes, {JOBS} jobs with {all} allocs together");
+    let published = "C1M 3,750/s, C2M 1,500/s (published)";
+    vec![meter.row(&what, (all, "allocs"), (published, "10 s, 32 B each"))]
 }
 
 fn register(spec: JobSpec) -> Request {
@@ -174,9 +189,9 @@ const fn server_of(nth: usize) -> ServerId {
 
 impl Servers {
     /// A leader, and every node ready.
-    fn new() -> Self {
+    fn with(nodes: usize) -> Self {
         let cluster = Cluster::founded_beside(SERVERS, Bench::default());
-        let mut this = Self { cluster, nodes: (0..NODES).map(mock_node).collect() };
+        let mut this = Self { cluster, nodes: (0..nodes).map(mock_node).collect() };
         let registering = this.nodes.iter().enumerate().flat_map(|(nth, spec)| {
             let peer = PeerId::Client(spec.id);
             let registers = NodeMessage::Register { spec: spec.clone().into() };
@@ -187,7 +202,7 @@ impl Servers {
         this.cluster.tell(registering);
         let all_ready = |cluster: &Cluster<Bench>| {
             let servers = (1..=u64::from(SERVERS)).map(ServerId);
-            servers.map(|id| ready(cluster.state(id))).all(|count| count == NODES)
+            servers.map(|id| ready(cluster.state(id))).all(|count| count == nodes)
         };
         this.cluster.pass_until(9_000, all_ready);
         assert!(all_ready(&this.cluster), "every node is ready, as far as any server knows");
@@ -197,7 +212,7 @@ impl Servers {
     /// Asks the leader for all of it at once, and waits until it is answered and nodes were told of `count`
     /// allocs. What was spent until then.
     fn ask_all(&mut self, requests: Vec<Request>, count: usize) -> Meter {
-        self.beat(0..NODES);
+        self.beat(0..self.nodes.len());
         self.cluster.beside.meter = Meter::default();
         self.cluster.answers.clear();
         let (leader, asked) = (self.cluster.leader().expect("a leader"), requests.len());
@@ -225,7 +240,7 @@ impl Servers {
         while !is_done(&self.cluster) {
             assert!(beats < 15, "a minute is enough");
             beats += 1;
-            self.beat(count..NODES);
+            self.beat(count..self.nodes.len());
             self.cluster.pass_until(BEAT_MS, is_done);
         }
         let what = format!("{count} nodes of {NODES} are lost, with {gone} allocs");
