@@ -6,7 +6,7 @@
 job "after" {
   # Every group waits until the batch job has succeeded. A job may be named before it exists.
   after {
-    job   = "batch"
+    job   = "count"
     until = "complete"
   }
 
