@@ -46,25 +46,15 @@ pub(super) fn create(txn: &mut Txn<'_>, job: JobId, cause: Cause) -> EvalId {
     assert!(!cause.status.is_final(), "an evaluation begins open");
     let id = EvalId(txn.new_id());
     let priority = txn.state().job(job).map(|job| job.newest().spec.priority);
+    let priority = priority.expect("invariant: only a job that exists is evaluated");
     txn.put_eval(Evaluation {
-        id,
-        job,
-        priority: priority.expect("invariant: only a job that exists is evaluated"),
-        trigger: cause.trigger,
         status: cause.status,
-        status_description: String::new(),
         node: cause.node,
         wait_until: cause.wait_until,
         previous: cause.previous,
-        next: None,
-        deployment: None,
-        blocked: None,
         failures: cause.failures,
         queued: cause.queued,
-        create_index: Index(0),
-        modify_index: Index(0),
-        create_time: WallTime::default(),
-        modify_time: WallTime::default(),
+        ..Evaluation::of(id, job, priority, cause.trigger)
     });
     id
 }

@@ -5,8 +5,6 @@
 //!
 //! Invariants
 //! - what is found better may move, and is where the next alloc of its group would be placed.
-use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -16,10 +14,9 @@ use super::draft::Draft;
 use super::look::Standing;
 use super::memo::Memo;
 use crate::state::State;
-use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, EvalStatus, Evaluation, Index, JobId,
-    JobKind, NodeStatus, Trigger,
+    AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Evaluation, JobId, JobKind,
+    NodeStatus, Trigger,
 };
 
 /// An alloc that would be better elsewhere.
@@ -115,7 +112,8 @@ pub fn better(
     compared: &mut usize,
 ) -> Vec<Better> {
     let (view, state) = (*view, view.state);
-    let eval = as_if_asked(job);
+    // As if somebody asked: nothing of it is kept.
+    let eval = Evaluation::of(EvalId(0), job, 0, Trigger::Rebalance);
     let sorter = Sorter { state, job: state.job(job), now: state.clock(), eval: eval.id };
     let (Some(spec), Some(job)) = (sorter.wanted(), sorter.job) else { return Vec::new() };
     if spec.kind != JobKind::Service {
@@ -127,28 +125,4 @@ pub fn better(
         only.is_none_or(|only| alloc.id == only) && may_move(state, alloc).is_ok()
     };
     draft.better((job, &buckets), gain_permille_min, &is_meant, compared)
-}
-
-/// An evaluation as if somebody asked for one: nothing of it is kept.
-fn as_if_asked(job: JobId) -> Evaluation {
-    Evaluation {
-        id: EvalId(0),
-        job,
-        priority: 0,
-        trigger: Trigger::Rebalance,
-        status: EvalStatus::Pending,
-        status_description: String::new(),
-        node: None,
-        wait_until: None,
-        previous: None,
-        next: None,
-        deployment: None,
-        blocked: None,
-        failures: BTreeMap::new(),
-        queued: BTreeMap::new(),
-        create_index: Index(0),
-        modify_index: Index(0),
-        create_time: WallTime::default(),
-        modify_time: WallTime::default(),
-    }
 }

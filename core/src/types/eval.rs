@@ -49,6 +49,33 @@ pub struct Evaluation {
     pub modify_time: WallTime,
 }
 
+impl Evaluation {
+    /// Of a job that is to be looked at now, for no reason but `trigger`.
+    #[must_use]
+    pub const fn of(id: EvalId, job: JobId, priority: u8, trigger: Trigger) -> Self {
+        Self {
+            id,
+            job,
+            priority,
+            trigger,
+            status: EvalStatus::Pending,
+            status_description: String::new(),
+            node: None,
+            wait_until: None,
+            previous: None,
+            next: None,
+            deployment: None,
+            blocked: None,
+            failures: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            create_index: Index(0),
+            modify_index: Index(0),
+            create_time: WallTime { unix_ms: 0 },
+            modify_time: WallTime { unix_ms: 0 },
+        }
+    }
+}
+
 /// What made the servers look.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Trigger {

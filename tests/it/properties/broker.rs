@@ -11,26 +11,7 @@ fn at(unix_ms: u64) -> WallTime {
 }
 
 fn eval(id: u64, job: u64, priority: u8) -> Evaluation {
-    Evaluation {
-        id: EvalId(id),
-        job: JobId(job),
-        priority,
-        trigger: Trigger::Manual,
-        status: EvalStatus::Pending,
-        status_description: String::new(),
-        node: None,
-        wait_until: None,
-        previous: None,
-        next: None,
-        deployment: None,
-        blocked: None,
-        failures: BTreeMap::new(),
-        queued: BTreeMap::new(),
-        create_index: Index(1),
-        modify_index: Index(1),
-        create_time: at(0),
-        modify_time: at(0),
-    }
+    Evaluation::of(EvalId(id), JobId(job), priority, Trigger::Manual)
 }
 
 /// A broker with its ears and its mouth; every node has room for every job but job 9.
