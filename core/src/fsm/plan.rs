@@ -25,9 +25,9 @@ use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
-    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, Job, JobKind, JobSpec, Migration, NodeId,
-    NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason, Trigger,
-    Verdict,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Group, Index, Job, JobKind, JobSpec, Migration,
+    NodeId, NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason,
+    Trigger, Verdict,
 };
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
@@ -256,14 +256,13 @@ fn is_let_in(state: &State, plan: &Plan, placement: &Placement) -> bool {
 }
 
 /// Whether the alloc's group has closed gates in the version that is wanted by now.
-fn has_to_wait(job: &Job, spec: &JobSpec, placement: &Placement) -> bool {
-    let (group, newest) = (spec.groups.get(usize::from(placement.group)), &*job.newest().spec);
-    let wanted = match group {
-        // Most are of the newest version, where nobody need be looked up by name.
-        Some(group) if !core::ptr::eq(spec, newest) => newest.group(&group.name).map(|(_, g)| g),
-        Some(_) | None => group,
-    };
-    wanted.is_some_and(|group| !job.is_let_in(group))
+fn has_to_wait(job: &Job, version: u64, group: &Group) -> bool {
+    let newest = job.newest();
+    if version == newest.version {
+        // Most are, and nobody need be looked up by name.
+        return !job.is_let_in(group);
+    }
+    newest.spec.group(&group.name).is_some_and(|(_, wanted)| !job.is_let_in(wanted))
 }
 
 /// The alloc that the placement asks for, without an id.
@@ -271,10 +270,11 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     let version = plan.version_of(placement);
     let job = state.job(plan.job)?;
     let spec = open_version(job, version)?;
-    if !is_let_in(state, plan, placement) || has_to_wait(job, spec, placement) {
+    let group = spec.groups.get(usize::from(placement.group))?;
+    if !is_let_in(state, plan, placement) || has_to_wait(job, version, group) {
         return None;
     }
-    let capacity = spec.groups.get(usize::from(placement.group))?.capacity()?;
+    let capacity = group.capacity()?;
     let node = state.node_at(placement.slot)?;
     // The slot may have been another node's when the scheduler looked.
     if plan.based_on < node.create_index {

@@ -2,7 +2,6 @@
 //!
 //! Invariants
 //! - each is compared with all others where they are.
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Draft;
@@ -21,10 +20,9 @@ impl<'a> Draft<'a> {
         is_meant: &dyn Fn(&Allocation) -> bool,
         compared: &mut usize,
     ) -> Vec<Better> {
-        let newest = &job.newest().spec;
         let (works, mut crowd) = self.works(job, buckets);
         let mut found = Vec::new();
-        for work in works.iter().filter(|work| Arc::ptr_eq(work.spec, newest)) {
+        for work in &works {
             let meant = work.outline.kept.iter().filter(|alloc| is_meant(alloc));
             let meant: Vec<&Allocation> = meant.copied().collect();
             if meant.is_empty() {
