@@ -150,6 +150,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_frame_holds_a_bounded_number_of_entries() {
+        let mut proposals = Proposals::default();
+        for _ in 0..=FRAME_ENTRIES_MAX {
+            assert!(proposals.on_entry(vec![0], Origin::Housekeeping));
+        }
+        assert_eq!(proposals.take_batch().origins.len(), FRAME_ENTRIES_MAX);
+        assert_eq!(proposals.take_batch().origins.len(), 1, "the rest goes into the next");
+    }
+
+    #[test]
     fn plans_are_forgotten_wherever_they_are_and_nobody_loses_a_place() {
         let mut proposals = Proposals::default();
         let (plan, other) = (Origin::Plan(EvalId(1)), Origin::Garbage);

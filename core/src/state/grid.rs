@@ -3,8 +3,9 @@
 //! Machines of nearly one size make a kind. Each kind has rows by free cpu and in them cells by free
 //! memory, both in levels of a quarter of a doubling. A search visits cells from the fullest to the
 //! emptiest and ends where no cell that is left can hold a better node than those found: of ten
-//! thousand nodes it looks at some dozens. Machines with nothing on them stand apart: those of one size
-//! are all alike, so there the first that is allowed is the best.
+//! thousand nodes on which different things run it looks at some dozens. Where the same runs on all machines
+//! of one size they share a cell, and it looks at each, but weighs only those unlike the one before.
+//! Machines with nothing on them stand apart: there the first that is allowed is the best.
 //!
 //! Source: branch and bound over a grid file (Nievergelt, Hinterberger, Sevcik: The Grid File, 1984).
 //!
