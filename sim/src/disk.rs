@@ -10,19 +10,21 @@
 //!
 //! It is damaged only when asked to, and only where recovery can notice.
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use drover_core::raft::SnapshotMark;
 use drover_core::rng::Rng;
 use drover_core::types::WriteSeq;
-use drover_core::wal::{self, Fault, Lane, OpId, Operation, SegmentId, SegmentImage, Tail};
+use drover_core::wal::{self, Fault, Lane, OpId, Operation, SegmentId, Tail};
 
 use crate::durable::DurableLog;
 use crate::plan::Damage;
 
+mod segment;
+
+use segment::Segment;
+
 /// What a torn write is torn into: finer than any disk's sectors, since most blocks hold few bytes.
 const SECTOR_BYTES: usize = 64;
-const BLANK: [u8; wal::BLOCK_ALIGN_BYTES] = [0; wal::BLOCK_ALIGN_BYTES];
 
 /// The disk.
 #[derive(Debug, Default)]
@@ -39,37 +41,6 @@ pub struct Disk {
     pub is_broken: bool,
     /// No new segment can be made.
     pub is_full: bool,
-}
-
-/// A segment's file. Most are read by nobody, and thousands would not fit into memory: what was never
-/// written takes no room before it is read.
-#[derive(Debug)]
-struct Segment {
-    bytes: usize,
-    /// The beginning; behind it are zeros.
-    written: Vec<u8>,
-}
-
-impl Segment {
-    fn blank(bytes: usize) -> Self {
-        Self { bytes, written: Vec::new() }
-    }
-
-    fn range_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        assert!(range.end <= self.bytes, "a file does not grow");
-        let end = range.end.max(self.written.len());
-        self.written.resize(end, 0);
-        &mut self.written[range]
-    }
-
-    /// Almost every block follows the one before it: nothing is made zero only to be written over.
-    fn write(&mut self, offset: usize, block: &[u8]) {
-        if offset == self.written.len() && block.len() <= self.bytes - offset {
-            self.written.extend_from_slice(block);
-        } else {
-            self.range_mut(offset..offset + block.len()).copy_from_slice(block);
-        }
-    }
 }
 
 /// What a start finds.
@@ -144,9 +115,9 @@ impl Disk {
     /// If there is no such segment.
     pub fn edit(&mut self, segment: SegmentId, change: impl FnOnce(&mut Vec<u8>)) {
         let file = self.segments.get_mut(&segment).expect("only a segment that exists is changed");
-        file.written.resize(file.bytes, 0);
-        change(&mut file.written);
-        file.bytes = file.written.len();
+        let mut content = file.content();
+        change(&mut content);
+        *file = Segment::of(&content);
     }
 
     /// Reads the log as a starting agent does.
@@ -156,10 +127,7 @@ impl Disk {
     pub fn recover(&mut self, snapshot: Option<&SnapshotMark>) -> Result<Found, wal::Corruption> {
         let recovery = self.scan()?;
         if let Some(torn) = recovery.torn {
-            let found = self.segments.get_mut(&torn.segment);
-            let found = found.expect("invariant: a torn tail lies in a segment");
-            let (from, length) = (at(torn.offset), at(torn.bytes));
-            found.range_mut(from..from + length).fill(0);
+            self.file(torn.segment).write(at(torn.offset), &vec![0; at(torn.bytes)]);
         }
         self.chain_crc = recovery.tail.crc;
         self.log = DurableLog::from_records(&recovery.records, snapshot);
@@ -175,12 +143,10 @@ impl Disk {
     /// The log cannot be read before anything is changed; or records are missing afterwards and nobody
     /// notices, though a block behind them is whole.
     pub fn damage(&mut self, damage: Damage, rng: &mut Rng) -> Result<bool, String> {
-        let pages = self.segments.iter().flat_map(|(&segment, file)| {
-            let pages = file.written.chunks(wal::BLOCK_ALIGN_BYTES).enumerate();
-            let used = pages.filter(|(_, page)| *page != &BLANK[..page.len()]);
-            used.map(move |(nth, _)| (segment, nth * wal::BLOCK_ALIGN_BYTES))
-        });
-        let pages: Vec<(SegmentId, usize)> = pages.collect();
+        let used = |(&segment, file): (&SegmentId, &Segment)| -> Vec<_> {
+            file.used().map(|page| (segment, page)).collect()
+        };
+        let pages: Vec<(SegmentId, usize)> = self.segments.iter().flat_map(used).collect();
         let whole = self.scan().map_err(|corruption| corruption.to_string())?;
         if pages.is_empty() {
             return Ok(false);
@@ -188,17 +154,16 @@ impl Disk {
         let mut draw = || pages[at(rng.between(0, pages.len() as u64 - 1))];
         let ((segment, page), (other, other_page)) = (draw(), draw());
         let before = self.page(segment, page);
+        let mut after = before.clone();
         match damage {
             Damage::Bit => {
                 let byte = at(rng.between(0, wal::BLOCK_ALIGN_BYTES as u64 - 1));
-                self.page_mut(segment, page)[byte] ^= 1 << rng.between(0, 7);
+                after[byte] ^= 1 << rng.between(0, 7);
             }
-            Damage::LostWrite => self.page_mut(segment, page).fill(0),
-            Damage::Misdirected => {
-                let strange = self.page(other, other_page);
-                self.page_mut(segment, page).copy_from_slice(&strange);
-            }
+            Damage::LostWrite => after.fill(0),
+            Damage::Misdirected => after = self.page(other, other_page),
         }
+        self.file(segment).write(page, &after);
         let found = self.scan();
         if let Ok(found) = &found
             && Some((segment, page as u64)) < self.newest
@@ -208,26 +173,21 @@ impl Disk {
             return Err(format!("{what} cuts the log unnoticed"));
         }
         if found.is_ok() {
-            self.page_mut(segment, page).copy_from_slice(&before);
+            self.file(segment).write(page, &before);
         }
         Ok(found.is_err())
     }
 
     fn page(&self, segment: SegmentId, page: usize) -> Vec<u8> {
-        self.segments[&segment].written[page..page + wal::BLOCK_ALIGN_BYTES].to_vec()
+        self.segments[&segment].read(page..page + wal::BLOCK_ALIGN_BYTES)
     }
 
-    fn page_mut(&mut self, segment: SegmentId, page: usize) -> &mut [u8] {
-        let file = self.segments.get_mut(&segment).expect("invariant: it was drawn among them");
-        file.range_mut(page..page + wal::BLOCK_ALIGN_BYTES)
+    fn file(&mut self, segment: SegmentId) -> &mut Segment {
+        self.segments.get_mut(&segment).expect("invariant: it was found among them")
     }
 
-    fn scan(&mut self) -> Result<wal::Recovery, wal::Corruption> {
-        let images = self.segments.iter_mut();
-        let images = images.map(|(&segment, file)| {
-            let bytes = file.range_mut(0..file.bytes);
-            SegmentImage { segment, bytes }
-        });
+    fn scan(&self) -> Result<wal::Recovery, wal::Corruption> {
+        let images = self.segments.iter().map(|(&segment, file)| file.image(segment));
         wal::recover(images, crc_fast::crc32_iscsi)
     }
 
@@ -252,7 +212,7 @@ impl Disk {
     /// Nothing of the block arrives, all of it, its beginning, or some of its sectors.
     fn tear(&mut self, segment: SegmentId, offset: u64, block: &[u8], rng: &mut Rng) {
         let Some(file) = self.segments.get_mut(&segment) else { return };
-        let place = file.range_mut(at(offset)..at(offset) + block.len());
+        let mut pages = file.read(at(offset)..at(offset) + block.len());
         let sectors = block.len() / SECTOR_BYTES;
         let fate = rng.between(0, 3);
         let kept_upto = rng.between(0, sectors as u64);
@@ -265,9 +225,10 @@ impl Disk {
             };
             if arrives {
                 let range = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
-                place[range.clone()].copy_from_slice(&block[range]);
+                pages[range.clone()].copy_from_slice(&block[range]);
             }
         }
+        file.write(at(offset), &pages);
     }
 }
 

@@ -102,14 +102,14 @@ pub enum Happening {
     Saved {
         host: HostId,
         incarnation: Incarnation,
-        mark: SnapshotMark,
+        mark: Box<SnapshotMark>,
         bytes: std::sync::Arc<[u8]>,
     },
     /// A snapshot was received, verified and written.
     Load {
         host: HostId,
         incarnation: Incarnation,
-        mark: SnapshotMark,
+        mark: Box<SnapshotMark>,
     },
     /// A host starts, unless it did since.
     Start {
@@ -279,10 +279,10 @@ impl World {
                     return Ok(());
                 }
                 self.counters.snapshots_saved += 1;
-                self.hosts[host.0].keep_snapshot(mark.clone(), bytes);
-                self.step(host, Event::SnapshotSaved(mark))
+                self.hosts[host.0].keep_snapshot((*mark).clone(), bytes);
+                self.step(host, Event::SnapshotSaved(*mark))
             }
-            Happening::Load { host, incarnation, mark } => self.load(host, incarnation, mark),
+            Happening::Load { host, incarnation, mark } => self.load(host, incarnation, *mark),
             Happening::Start { host, after } => self.start(host, after),
             Happening::Line(at) => self.act(at),
             Happening::End(end) => {

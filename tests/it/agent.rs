@@ -230,7 +230,11 @@ fn disk_of(dev: &DevAgent, config: Config) -> (BTreeMap<SegmentId, Vec<u8>>, Vec
 
 fn recover(segments: &BTreeMap<SegmentId, Vec<u8>>) -> Result<Recovery, wal::Corruption> {
     let images = segments.iter();
-    let images = images.map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
+    let images = images.map(|(&segment, bytes)| SegmentImage {
+        segment,
+        bytes: bytes.clone(),
+        blank_bytes: 0,
+    });
     wal::recover(images, crc_fast::crc32_iscsi)
 }
 

@@ -93,8 +93,11 @@ pub fn wal(bytes: &[u8]) {
     }
     // No fuzzer guesses a checksum; here every block has the same.
     let read = |segments: &[(SegmentId, Vec<u8>)]| {
-        let images =
-            segments.iter().map(|(segment, bytes)| SegmentImage { segment: *segment, bytes });
+        let images = segments.iter().map(|(segment, bytes)| SegmentImage {
+            segment: *segment,
+            bytes,
+            blank_bytes: 0,
+        });
         recover(images, |_| 0)
     };
     let Ok(Recovery { records, tail, torn }) = read(&segments) else { return };

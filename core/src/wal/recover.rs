@@ -24,7 +24,16 @@ const ZEROS: [u8; BLOCK_ALIGN_BYTES] = [0; BLOCK_ALIGN_BYTES];
 #[derive(Clone, Debug)]
 pub struct SegmentImage<B> {
     pub segment: SegmentId,
+    /// The whole file, or all of it that was ever written, in whole pages.
     pub bytes: B,
+    /// Zeros behind them, which need not be brought.
+    pub blank_bytes: u64,
+}
+
+impl SegmentImage<&[u8]> {
+    const fn file_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + self.blank_bytes
+    }
 }
 
 /// Where the log ends and what it consists of.
@@ -118,8 +127,8 @@ pub fn recover<B: AsRef<[u8]>>(
         is_blank: true,
     };
     for image in images {
-        let SegmentImage { segment, bytes } = &image;
-        scan.on_image(&SegmentImage { segment: *segment, bytes: bytes.as_ref() }, &crc)?;
+        let SegmentImage { segment, bytes, blank_bytes } = image;
+        scan.on_image(&SegmentImage { segment, bytes: bytes.as_ref(), blank_bytes }, &crc)?;
     }
     scan.finish()
 }
@@ -141,11 +150,8 @@ impl Scan {
         crc: &impl Fn(&[u8]) -> u32,
     ) -> Result<(), Corruption> {
         self.check_row(image)?;
-        let mut segment = Segment {
-            id: image.segment,
-            bytes: image.bytes.len() as u64,
-            last_seq: PerLane::default(),
-        };
+        let mut segment =
+            Segment { id: image.segment, bytes: image.file_bytes(), last_seq: PerLane::default() };
         let mut at = 0;
         while let Some(block) = block::read(image.bytes, at, crc) {
             if !block.is_known() {
@@ -166,7 +172,7 @@ impl Scan {
             self.tail.ready.push(segment);
         }
         let has_stale = self.look_beyond(image, at, crc)?;
-        self.is_blank &= image.bytes[..BLOCK_ALIGN_BYTES] == ZEROS;
+        self.is_blank &= image.bytes.get(..BLOCK_ALIGN_BYTES).is_none_or(|page| page == ZEROS);
         self.torn = self.torn.or_else(|| torn_at(image, at, has_stale));
         Ok(())
     }
@@ -176,7 +182,8 @@ impl Scan {
         if newest.is_some_and(|newest| newest.id.0.checked_add(1) != Some(image.segment.0)) {
             return Err(corruption(image.segment, 0, Damage::SegmentMissing));
         }
-        if image.bytes.is_empty() || !image.bytes.len().is_multiple_of(BLOCK_ALIGN_BYTES) {
+        let bytes = image.file_bytes();
+        if bytes == 0 || !bytes.is_multiple_of(BLOCK_ALIGN_BYTES as u64) {
             return Err(corruption(image.segment, 0, Damage::SegmentResized));
         }
         Ok(())

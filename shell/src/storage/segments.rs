@@ -52,7 +52,7 @@ impl Segments {
     pub(super) fn recover(&self) -> Result<Recovery, Failure> {
         let mut failure = None;
         let mut read = |(segment, path): (SegmentId, PathBuf)| match files::read_durable(&path) {
-            Ok(bytes) => Some(SegmentImage { segment, bytes }),
+            Ok(bytes) => Some(SegmentImage { segment, bytes, blank_bytes: 0 }),
             Err(reason) => {
                 failure = Some(reason);
                 None

@@ -85,7 +85,7 @@ impl World {
             }
             Effect::LoadSnapshot { mark } => {
                 let (at, incarnation) = self.when_disk_is_done(host);
-                self.queue.push(at, Happening::Load { host, incarnation, mark: *mark });
+                self.queue.push(at, Happening::Load { host, incarnation, mark });
             }
             Effect::Halt { reason } => return self.halt(host, reason),
         }
@@ -272,6 +272,7 @@ impl World {
         let (mark, bytes) =
             cut.map_err(|message| Violation { checker: "shadow_agrees", message })?;
         let (at, incarnation) = self.when_disk_is_done(host);
+        let mark = Box::new(mark);
         self.queue.push(at, Happening::Saved { host, incarnation, mark, bytes });
         Ok(())
     }

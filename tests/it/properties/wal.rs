@@ -169,10 +169,11 @@ impl Rig {
     }
 
     fn recover(&self) -> Result<Recovery, Corruption> {
-        let images = self
-            .files
-            .iter()
-            .map(|(&segment, bytes)| SegmentImage { segment, bytes: bytes.clone() });
+        let images = self.files.iter().map(|(&segment, bytes)| SegmentImage {
+            segment,
+            bytes: bytes.clone(),
+            blank_bytes: 0,
+        });
         recover(images, crc32c)
     }
 
