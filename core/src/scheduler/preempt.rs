@@ -271,7 +271,9 @@ impl<'a> Preemption<'a> {
             let priority = state.job(alloc.job)?.version(alloc.version)?.spec.priority;
             (priority <= ceiling).then_some(Candidate { alloc, priority })
         });
-        candidates.collect()
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_unstable_by_key(|candidate| candidate.alloc.id);
+        candidates
     }
 
     /// Of `candidates`, who are enough together, those that are stopped.

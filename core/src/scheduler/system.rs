@@ -435,7 +435,8 @@ fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
     let spec = &job.newest().spec;
     let sight = Sight { state, job, asked_at: None };
     let of_job = state.allocs_of_node(node).filter(|alloc| alloc.job == job.id);
-    let of_job: Vec<&Allocation> = of_job.collect();
+    let mut of_job: Vec<&Allocation> = of_job.collect();
+    of_job.sort_unstable_by_key(|alloc| alloc.id);
     let mut outlook = Outlook::Idle;
     for (at, group) in spec.groups.iter().enumerate() {
         let mut on = OnNode::default();

@@ -20,8 +20,7 @@ impl State {
         let mut built = Assignment { seq: self.index(), after, ..Assignment::default() };
         let mut specs = BTreeMap::new();
         let first = after.map_or(Index(0), Index::next);
-        let range = (node, first, AllocId(0))..=(node, Index(u64::MAX), AllocId(u64::MAX));
-        for &(_, _, id) in self.by.assigned.range(range) {
+        for id in self.assigned(node, first) {
             let alloc = self.alloc(id).expect("invariant: an index names rows that exist");
             match duty(alloc) {
                 Duty::Run => self.assign(alloc, &mut built, &mut specs),

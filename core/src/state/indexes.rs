@@ -12,13 +12,8 @@ use super::gates::Waiters;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
-    Index, Job, JobId, Node, NodeId, Uuid,
+    Index, Job, JobId, Node, NodeId,
 };
-
-/// The upper half of a UUID, in whose order prefixes are looked up.
-pub(crate) fn upper_half(uuid: Uuid) -> u64 {
-    u64::try_from(uuid.0 >> 64).expect("invariant: 64 bits remain")
-}
 
 /// See the module.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,14 +24,11 @@ pub(crate) struct Indexes {
     pub(crate) pending_evals: BTreeSet<EvalId>,
     pub(crate) pending_evals_of_job: BTreeSet<(JobId, EvalId)>,
     pub(crate) blocked_evals: BTreeMap<JobId, EvalId>,
-    pub(crate) evals_by_uuid: BTreeSet<(u64, EvalId)>,
     /// Final evaluations by their last change: what the garbage collector looks at.
     pub(crate) ended_evals: BTreeSet<(WallTime, EvalId)>,
     pub(crate) allocs_of_job: BTreeSet<(JobId, AllocId)>,
-    pub(crate) allocs_of_node: BTreeSet<(NodeId, AllocId)>,
-    /// Allocs of a node by the entry that last changed what the node must do.
-    pub(crate) assigned: BTreeSet<(NodeId, Index, AllocId)>,
-    pub(crate) allocs_by_uuid: BTreeSet<(u64, AllocId)>,
+    /// By the entry that last changed what the node must do.
+    pub(crate) allocs_of_node: BTreeSet<(NodeId, Index, AllocId)>,
     /// How many allocs point at a version of a job; never zero.
     pub(crate) version_uses: BTreeMap<(JobId, u64), u32>,
     /// Allocs that ended and that no scheduling will look at again, by their last change.
@@ -46,7 +38,6 @@ pub(crate) struct Indexes {
     /// Allocs that a rebalance may still move.
     pub(crate) rebalancing: BTreeSet<(JobId, AllocId)>,
     pub(crate) deployments_of_job: BTreeSet<(JobId, DeploymentId)>,
-    pub(crate) deployments_by_uuid: BTreeSet<(u64, DeploymentId)>,
     /// Running deployments that wait for progress, by the moment until which they do.
     pub(crate) deployment_deadlines: BTreeSet<(WallTime, DeploymentId)>,
     /// Jobs that want to run on every node.
@@ -95,16 +86,9 @@ impl Indexes {
     }
 
     /// An evaluation's row went from `before` to `after`.
-    pub(crate) fn on_eval(
-        &mut self,
-        before: Option<&Evaluation>,
-        after: Option<&Evaluation>,
-        key: u64,
-    ) {
+    pub(crate) fn on_eval(&mut self, before: Option<&Evaluation>, after: Option<&Evaluation>) {
         let of_job = |eval: &Evaluation| (eval.job, eval.id);
         shift(&mut self.evals_of_job, before.map(of_job), after.map(of_job));
-        let uuid = |eval: &Evaluation| (upper_half(Uuid::of_object(eval.id.0, key)), eval.id);
-        shift(&mut self.evals_by_uuid, before.map(uuid), after.map(uuid));
         let pending = |eval: &Evaluation| (eval.status == EvalStatus::Pending).then_some(eval.id);
         shift(&mut self.pending_evals, before.and_then(pending), after.and_then(pending));
         let of_job = |eval: &Evaluation| pending(eval).map(|id| (eval.job, id));
@@ -125,20 +109,11 @@ impl Indexes {
     }
 
     /// An alloc's row went from `before` to `after`.
-    pub(crate) fn on_alloc(
-        &mut self,
-        before: Option<&Allocation>,
-        after: Option<&Allocation>,
-        key: u64,
-    ) {
+    pub(crate) fn on_alloc(&mut self, before: Option<&Allocation>, after: Option<&Allocation>) {
         let of_job = |alloc: &Allocation| (alloc.job, alloc.id);
         shift(&mut self.allocs_of_job, before.map(of_job), after.map(of_job));
-        let of_node = |alloc: &Allocation| (alloc.node, alloc.id);
+        let of_node = |alloc: &Allocation| (alloc.node, alloc.assign_index, alloc.id);
         shift(&mut self.allocs_of_node, before.map(of_node), after.map(of_node));
-        let assigned = |alloc: &Allocation| (alloc.node, alloc.assign_index, alloc.id);
-        shift(&mut self.assigned, before.map(assigned), after.map(assigned));
-        let uuid = |alloc: &Allocation| (upper_half(Uuid::of_object(alloc.id.0, key)), alloc.id);
-        shift(&mut self.allocs_by_uuid, before.map(uuid), after.map(uuid));
         let ended = |alloc: &Allocation| is_spent(alloc).then_some((alloc.modify_time, alloc.id));
         shift(&mut self.ended_allocs, before.and_then(ended), after.and_then(ended));
 
@@ -167,14 +142,9 @@ impl Indexes {
         &mut self,
         before: Option<&Deployment>,
         after: Option<&Deployment>,
-        key: u64,
     ) {
         let of_job = |deployment: &Deployment| (deployment.job, deployment.id);
         shift(&mut self.deployments_of_job, before.map(of_job), after.map(of_job));
-        let uuid = |deployment: &Deployment| {
-            (upper_half(Uuid::of_object(deployment.id.0, key)), deployment.id)
-        };
-        shift(&mut self.deployments_by_uuid, before.map(uuid), after.map(uuid));
         let due = |deployment: &Deployment| deployment.deadline().map(|at| (at, deployment.id));
         shift(&mut self.deployment_deadlines, before.and_then(due), after.and_then(due));
     }

@@ -1,9 +1,10 @@
 //! Reading the tables: by id, by what they belong to, by name, and by the start of a UUID.
 //!
 //! Invariants
-//! - every list comes in the order of ids, which is the order of age;
+//! - every list comes in the order of ids, which is the order of age, but that of a node's allocs;
 //! - a prefix finds exactly the objects whose UUID begins with it.
-use super::indexes::upper_half;
+use alloc::vec::Vec;
+
 use super::{JobRow, State};
 use crate::time::WallTime;
 use crate::types::{
@@ -107,9 +108,19 @@ impl State {
         self.by.allocs_of_job.range(range).map(|&(_, id)| self.known_alloc(id))
     }
 
+    /// By the entry that last changed what the node must do.
     pub fn allocs_of_node(&self, node: NodeId) -> impl DoubleEndedIterator<Item = &Allocation> {
-        let range = (node, AllocId(0))..=(node, AllocId(u64::MAX));
-        self.by.allocs_of_node.range(range).map(|&(_, id)| self.known_alloc(id))
+        self.assigned(node, Index(0)).map(|id| self.known_alloc(id))
+    }
+
+    /// Allocs of the node for which what it must do changed at `first` or later.
+    pub(super) fn assigned(
+        &self,
+        node: NodeId,
+        first: Index,
+    ) -> impl DoubleEndedIterator<Item = AllocId> {
+        let range = (node, first, AllocId(0))..=(node, Index(u64::MAX), AllocId(u64::MAX));
+        self.by.allocs_of_node.range(range).map(|&(_, _, id)| id)
     }
 
     /// Allocs that were preempted and have still to end, with the job for which they were.
@@ -152,24 +163,28 @@ impl State {
         self.eval(EvalId(uuid.object(self.uuid_key())?))
     }
 
+    /// Looks at all rows: people ask so, and seldom, while an index would cost every row something.
+    fn with_prefix<'a, T: 'a>(
+        &self,
+        prefix: UuidPrefix,
+        rows: impl Iterator<Item = (u64, &'a T)>,
+    ) -> impl Iterator<Item = &'a T> {
+        let with_uuids = rows.map(|(id, row)| (self.uuid(id), row));
+        let mut matching: Vec<_> = with_uuids.filter(|&(uuid, _)| prefix.begins(uuid)).collect();
+        matching.sort_unstable_by_key(|&(uuid, _)| uuid);
+        matching.into_iter().map(|(_, row)| row)
+    }
+
     /// The allocs whose UUID begins with `prefix`, in the order of UUIDs.
     pub fn allocs_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Allocation> {
-        let (first, last) = prefix.upper_halves();
-        let range = (first, AllocId(0))..=(last, AllocId(u64::MAX));
-        let matching = self.by.allocs_by_uuid.range(range);
-        matching
-            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
-            .map(|&(_, id)| self.known_alloc(id))
+        let rows = self.allocs.iter().map(|(id, alloc)| (id.0, alloc));
+        self.with_prefix(prefix, rows)
     }
 
     /// The evaluations whose UUID begins with `prefix`, in the order of UUIDs.
     pub fn evals_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Evaluation> {
-        let (first, last) = prefix.upper_halves();
-        let range = (first, EvalId(0))..=(last, EvalId(u64::MAX));
-        let matching = self.by.evals_by_uuid.range(range);
-        matching
-            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
-            .map(|&(_, id)| self.known_eval(id))
+        let rows = self.evals.iter().map(|(id, eval)| (id.0, eval));
+        self.with_prefix(prefix, rows)
     }
 
     #[must_use]
@@ -206,12 +221,8 @@ impl State {
 
     /// The deployments whose UUID begins with `prefix`, in the order of UUIDs.
     pub fn deployments_with_prefix(&self, prefix: UuidPrefix) -> impl Iterator<Item = &Deployment> {
-        let (first, last) = prefix.upper_halves();
-        let range = (first, DeploymentId(0))..=(last, DeploymentId(u64::MAX));
-        let matching = self.by.deployments_by_uuid.range(range);
-        matching
-            .filter(move |&&(_, id)| prefix.begins(self.uuid(id.0)))
-            .map(|&(_, id)| self.known_deployment(id))
+        let rows = self.deployments.iter().map(|(id, deployment)| (id.0, deployment));
+        self.with_prefix(prefix, rows)
     }
 
     /// Running deployments by the moment until which they wait for progress, soonest first.
@@ -313,9 +324,5 @@ impl UuidPrefix {
 
     const fn begins(self, uuid: Uuid) -> bool {
         self.first <= uuid.0 && uuid.0 <= self.last
-    }
-
-    fn upper_halves(self) -> (u64, u64) {
-        (upper_half(Uuid(self.first)), upper_half(Uuid(self.last)))
     }
 }

@@ -189,12 +189,12 @@ impl Fleet {
 impl Indexes {
     /// The indexes of these tables, from nothing.
     pub(crate) fn of(state: &State) -> Self {
-        let (mut by, key) = (Self::default(), state.uuid_key());
+        let mut by = Self::default();
         state.nodes.iter().for_each(|(_, row)| by.on_node(None, Some(&row.node)));
         state.jobs.iter().for_each(|(_, row)| by.on_job(None, Some(&row.job)));
-        state.evals.iter().for_each(|(_, eval)| by.on_eval(None, Some(eval), key));
-        state.allocs.iter().for_each(|(_, alloc)| by.on_alloc(None, Some(alloc), key));
-        state.deployments.iter().for_each(|(_, row)| by.on_deployment(None, Some(row), key));
+        state.evals.iter().for_each(|(_, eval)| by.on_eval(None, Some(eval)));
+        state.allocs.iter().for_each(|(_, alloc)| by.on_alloc(None, Some(alloc)));
+        state.deployments.iter().for_each(|(_, row)| by.on_deployment(None, Some(row)));
         by
     }
 }

@@ -208,8 +208,7 @@ impl<'a> Txn<'a> {
             assert!(from == to || from.may_become(to), "an evaluation moves along its table");
         }
         assert!(self.state.jobs.has(eval.job), "an evaluation's job exists");
-        let key = self.state.uuid_key();
-        self.state.by.on_eval(before, Some(&eval), key);
+        self.state.by.on_eval(before, Some(&eval));
         self.state.evals.put(id, eval);
         self.touch(TableKind::Evals, Change::Eval(id));
     }
@@ -218,8 +217,7 @@ impl<'a> Txn<'a> {
         let eval = self.state.evals.remove(id);
         let eval = eval.expect("invariant: only an evaluation that exists is removed");
         assert!(eval.status.is_final(), "only a final evaluation is collected");
-        let key = self.state.uuid_key();
-        self.state.by.on_eval(Some(&eval), None, key);
+        self.state.by.on_eval(Some(&eval), None);
         self.touch(TableKind::Evals, Change::Eval(id));
     }
 
@@ -233,8 +231,7 @@ impl<'a> Txn<'a> {
         assert!(self.state.fleet.node_at(slot) == Some(node), "an alloc's node is at its slot");
         assert!(holds_room(&alloc), "a new alloc holds room");
         self.state.fleet.hold_at(slot, alloc.capacity, &alloc.ports);
-        let key = self.state.uuid_key();
-        self.state.by.on_alloc(None, Some(&alloc), key);
+        self.state.by.on_alloc(None, Some(&alloc));
         let turn = HealthTurn::between(None, &alloc);
         let before = self.state.allocs.put(id, alloc);
         assert!(before.is_none(), "an id is given once");
@@ -264,8 +261,7 @@ impl<'a> Txn<'a> {
             self.roomier.insert(node);
             self.awaited.extend(alloc.preempted_by);
         }
-        let key = self.state.uuid_key();
-        self.state.by.on_alloc(Some(before), Some(&alloc), key);
+        self.state.by.on_alloc(Some(before), Some(&alloc));
         let turn = HealthTurn::between(Some(before), &alloc);
         self.state.allocs.put(id, alloc);
         self.count_health(id, turn);
@@ -297,8 +293,7 @@ impl<'a> Txn<'a> {
             assert!(from == to || from.may_become(to), "a deployment moves along its table");
         }
         assert!(self.state.jobs.has(deployment.job), "a deployment's job exists");
-        let key = self.state.uuid_key();
-        self.state.by.on_deployment(before, Some(&deployment), key);
+        self.state.by.on_deployment(before, Some(&deployment));
         self.state.deployments.put(id, deployment);
         self.touch(TableKind::Deployments, Change::Deployment(id));
     }
@@ -307,8 +302,7 @@ impl<'a> Txn<'a> {
         let deployment = self.state.deployments.remove(id);
         let deployment = deployment.expect("invariant: only one that exists is removed");
         assert!(!deployment.status.is_active(), "only a final deployment is collected");
-        let key = self.state.uuid_key();
-        self.state.by.on_deployment(Some(&deployment), None, key);
+        self.state.by.on_deployment(Some(&deployment), None);
         self.touch(TableKind::Deployments, Change::Deployment(id));
     }
 
@@ -317,8 +311,7 @@ impl<'a> Txn<'a> {
         let alloc = self.state.allocs.remove(id);
         let alloc = alloc.expect("invariant: only an alloc that exists is removed");
         assert!(!holds_room(&alloc), "an alloc that may be running is not collected");
-        let key = self.state.uuid_key();
-        self.state.by.on_alloc(Some(&alloc), None, key);
+        self.state.by.on_alloc(Some(&alloc), None);
         if let Some(told_at) = told_at {
             self.state.tombstones.put((alloc.node, id), told_at);
         }

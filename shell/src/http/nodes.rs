@@ -79,9 +79,11 @@ pub(super) async fn allocations(
 ) -> Answer {
     let id = node_id(&id)?;
     let look = |state: &Tables| {
+        let mut allocs: Vec<_> = state.allocs_of_node(id).collect();
+        allocs.sort_unstable_by_key(|alloc| alloc.id);
         Seen::page(
-            newest(state, state.allocs_of_node(id)),
-            state.allocs_of_node(id),
+            newest(state, allocs.iter().copied()),
+            allocs.into_iter(),
             &query.page,
             |alloc| state.uuid(alloc.id.0).to_string(),
             |alloc| Alloc::of(state, alloc),
