@@ -27,6 +27,9 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Entries of one frame: they are applied in one step, each in some microseconds, and the frames that are
 /// under way may be committed together.
 pub const FRAME_ENTRIES_MAX: usize = 128;
+/// A frame that holds this much takes no more entries, for the same reason: a plan's placements have some
+/// 25 bytes each. A longer entry has a frame of its own.
+pub const FRAME_FILL_BYTES: usize = 32 << 10;
 /// Frames of one append message together.
 pub const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Sent to one follower and not yet acknowledged.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    FRAME_BYTES_MAX, FRAME_ENTRIES_MAX, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX,
+    FRAME_ENTRIES_MAX, FRAME_FILL_BYTES, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX,
 };
 use crate::types::{EvalId, Index, Session};
 
@@ -89,7 +89,7 @@ impl Proposals {
         while batch.origins.len() < FRAME_ENTRIES_MAX
             && let Some((bytes, _)) = self.waiting.front()
         {
-            if !batch.bytes.is_empty() && FRAME_BYTES_MAX < batch.bytes.len() + bytes.len() {
+            if !batch.bytes.is_empty() && FRAME_FILL_BYTES < batch.bytes.len() + bytes.len() {
                 break;
             }
             let Some((bytes, origin)) = self.waiting.pop_front() else { break };
@@ -157,6 +157,17 @@ mod tests {
         }
         assert_eq!(proposals.take_batch().origins.len(), FRAME_ENTRIES_MAX);
         assert_eq!(proposals.take_batch().origins.len(), 1, "the rest goes into the next");
+    }
+
+    #[test]
+    fn a_frame_that_is_full_takes_no_more_and_a_long_entry_goes_alone() {
+        let mut proposals = Proposals::default();
+        for bytes in [1, FRAME_FILL_BYTES, FRAME_FILL_BYTES / 2, FRAME_FILL_BYTES / 2, 1] {
+            assert!(proposals.on_entry(vec![0; bytes], Origin::Housekeeping));
+        }
+        let batches = core::iter::from_fn(|| Some(proposals.take_batch().bytes.len()));
+        let batches: Vec<_> = batches.take_while(|&bytes| bytes != 0).collect();
+        assert_eq!(batches, [1, FRAME_FILL_BYTES, FRAME_FILL_BYTES, 1]);
     }
 
     #[test]
