@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -40,6 +41,8 @@ pub struct Flags {
 /// # Errors
 /// In words for the operator, when it cannot start.
 pub fn run(flags: &Flags) -> Result<(), String> {
+    // A huge page is cleared in one fault, in the middle of a step: that takes up to milliseconds.
+    disable_transparent_huge_pages(true).ok();
     let scratch = Scratch::new(flags.mode);
     let resolved = resolve(flags, scratch.path())?;
     let tap = start_logging(&resolved)?;

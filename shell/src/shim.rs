@@ -39,6 +39,7 @@ use rustix::process::{
     waitid, waitpid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::thread::disable_transparent_huge_pages;
 use rustix::time::{ClockId, clock_gettime};
 
 pub use self::log::numbers_of as log_numbers;
@@ -62,6 +63,8 @@ pub fn run_if_asked() {
     if std::env::args_os().nth(1).is_none_or(|first| first != ARGUMENT) {
         return;
     }
+    // The agent does without them; its tasks need not.
+    disable_transparent_huge_pages(false).ok();
     let code = match zygote::next_shim().map(|record| hold(&record)) {
         None | Some(Ok(())) => 0,
         Some(Err(refusal)) => {

@@ -66,6 +66,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FLEETS: [usize; 3] = [1_000, 5_000, 10_000];
 
 fn main() -> ExitCode {
+    // As an agent does.
+    rustix::thread::disable_transparent_huge_pages(true).ok();
     // Cargo itself adds `--bench`.
     let asked: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

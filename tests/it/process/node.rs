@@ -44,6 +44,13 @@ fn is_running(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
+/// Whether the kernel may give the process huge pages; `None`: this kernel does not say.
+fn may_have_huge_pages(pid: &str) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"))?;
+    Some(line.trim() == "1")
+}
+
 /// The count goes on from line to line, after one first line that names the process.
 fn check_output(lines: &[String]) -> String {
     let pid = lines[0].strip_prefix("pid ").expect("the first line names the process").to_owned();
@@ -67,6 +74,14 @@ fn tasks_outlive_their_agent_and_nothing_they_did_is_lost() {
         5 < output(&client, &away).len().min(output(&client, &after).len())
     });
     let pids = [&away, &after].map(|alloc| check_output(&output(&client, alloc)));
+    if let Some(agent_may) = may_have_huge_pages(&client.pid().to_string()) {
+        assert!(!agent_may, "steps of an agent are not stopped to clear huge pages");
+        assert_eq!(
+            may_have_huge_pages(&pids[0]),
+            Some(true),
+            "its tasks are as the machine has it"
+        );
+    }
 
     client.kill();
     assert!(pids.iter().all(|pid| is_running(pid)), "tasks outlive their agent");

@@ -299,6 +299,10 @@ impl Agent {
         });
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// As the machine would by losing its power: no word of farewell.
     pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().expect("it runs");
