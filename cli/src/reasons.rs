@@ -98,7 +98,12 @@ pub(crate) fn lines(metrics: &Value, margin: &str) -> Vec<String> {
 /// What the node lacks that comes closest; nothing where it is not room that is missing.
 fn near_miss(nearest: &Value) -> Option<String> {
     let (asked, free) = (nearest.at("Asked"), nearest.at("Free"));
-    let lacking = [("CPU", "MHz of cpu"), ("MemoryMB", "MiB of memory"), ("DiskMB", "MiB of disk")];
+    let lacking = [
+        ("CPU", "MHz of cpu"),
+        ("MemoryMB", "MiB of memory"),
+        ("DiskMB", "MiB of disk"),
+        ("Cores", "cores"),
+    ];
     let lacking = lacking.into_iter().filter(|(key, _)| free.int(key) < asked.int(key));
     let lacking = lacking.map(|(key, what)| {
         format!("{} of the {} {what} that it takes", free.int(key), asked.int(key))

@@ -210,6 +210,8 @@ mutants!(
     SettledForgotten,
     /// Memory is not counted where it is asked whether an alloc fits.
     MemoryNotCounted,
+    /// Who has which core is not looked at where it is asked whether an alloc fits.
+    CoresNotCounted,
     /// A server that counted as failed and is heard again still counts as failed.
     ReturnNotHeard,
     /// A server whose log has begun waits to found a cluster.

@@ -9,6 +9,7 @@
 //! - a plan that was checked fits on the state it was checked against, whatever it was made from.
 //!
 //! Whether a placement still holds when it is applied is decided there (`fsm`), by the same `fits`.
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -18,7 +19,8 @@ use crate::state::State;
 use crate::state::by_slot::BySlot;
 use crate::state::fits::Overlay;
 use crate::types::{
-    AllocId, Capacity, EvalId, Group, JobId, NodeId, NodeSlot, Plan, PortGrant, StopReason, Verdict,
+    AllocId, Capacity, Claim, EvalId, Group, JobId, NodeId, NodeSlot, Pieces, Plan, PortGrant,
+    StopReason, Verdict,
 };
 
 /// What the scheduler looks at: the state, and what the leader has proposed on top of it.
@@ -41,6 +43,13 @@ struct Held {
     slot: NodeSlot,
     capacity: Capacity,
     ports: Vec<PortGrant>,
+    pieces: Option<Box<Pieces>>,
+}
+
+impl Held {
+    fn claim(&self) -> Claim<'_> {
+        Claim { capacity: self.capacity, ports: &self.ports, pieces: self.pieces.as_deref() }
+    }
 }
 
 impl InFlight {
@@ -49,12 +58,14 @@ impl InFlight {
         let mut capacities = Capacities::of(state, plan.job);
         let held = plan.placements.iter().filter_map(|placement| {
             let version = plan.version_of(placement);
-            let capacity = capacities.of_group(version, placement.group)?;
-            Some(Held { slot: placement.slot, capacity, ports: placement.ports.clone() })
+            let slot = placement.slot;
+            let capacity = capacities.of_group(version, placement.group, slot)?;
+            let (ports, pieces) = (placement.ports.clone(), placement.pieces.clone());
+            Some(Held { slot, capacity, ports, pieces })
         });
         let held: Vec<Held> = held.filter(|_| !planted!(InFlightUnseen)).collect();
         for one in &held {
-            self.overlays.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
+            self.overlays.entry(one.slot).or_default().held.hold(one.claim());
         }
         let other = self.plans.insert(plan.eval, held);
         assert!(other.is_none(), "an evaluation has at most one plan in flight");
@@ -65,7 +76,7 @@ impl InFlight {
         for one in self.plans.remove(&eval).unwrap_or_default() {
             let overlay = self.overlays.get_mut(&one.slot);
             let overlay = overlay.expect("invariant: what is in flight is laid over its slot");
-            overlay.held.release(one.capacity, &one.ports);
+            overlay.held.release(one.claim());
             if overlay.is_empty() {
                 self.overlays.remove(&one.slot);
             }
@@ -112,7 +123,7 @@ impl InFlight {
     pub fn check_invariants(&self) {
         let mut sum: BTreeMap<NodeSlot, Overlay> = BTreeMap::new();
         for one in self.plans.values().flatten() {
-            sum.entry(one.slot).or_default().held.hold(one.capacity, &one.ports);
+            sum.entry(one.slot).or_default().held.hold(one.claim());
         }
         sum.retain(|_, overlay| !overlay.is_empty());
         assert!(sum == self.overlays, "an overlay is the sum of what is in flight");
@@ -123,7 +134,15 @@ impl InFlight {
 struct Capacities<'a> {
     state: &'a State,
     job: JobId,
-    last: Option<((u64, u16), Option<Capacity>)>,
+    last: Option<((u64, u16), Option<OfGroup<'a>>)>,
+}
+
+/// What allocs of one group take.
+#[derive(Clone, Copy)]
+struct OfGroup<'a> {
+    /// Where a node makes no difference.
+    capacity: Option<Capacity>,
+    group: &'a Group,
 }
 
 impl<'a> Capacities<'a> {
@@ -131,19 +150,24 @@ impl<'a> Capacities<'a> {
         Self { state, job, last: None }
     }
 
-    fn of_group(&mut self, version: u64, group: u16) -> Option<Capacity> {
-        match self.last {
-            Some((known, capacity)) if known == (version, group) => capacity,
+    fn of_group(&mut self, version: u64, group: u16, slot: NodeSlot) -> Option<Capacity> {
+        let found = match self.last {
+            Some((known, found)) if known == (version, group) => found,
             Some(_) | None => {
-                let job = self.state.job(self.job);
-                let version_kept = job.and_then(|job| job.version(version));
-                let groups = version_kept.map(|kept| &kept.spec.groups);
-                let wanted = groups.and_then(|groups| groups.get(usize::from(group)));
-                let capacity = wanted.and_then(Group::capacity);
-                self.last = Some(((version, group), capacity));
-                capacity
+                let found = self.find(version, group);
+                self.last = Some(((version, group), found));
+                found
             }
-        }
+        };
+        let OfGroup { capacity, group } = found?;
+        capacity.or_else(|| group.capacity_on(self.state.fleet().pieces(slot)))
+    }
+
+    fn find(&self, version: u64, group: u16) -> Option<OfGroup<'a>> {
+        let version_kept = self.state.job(self.job)?.version(version)?;
+        let group = version_kept.spec.groups.get(usize::from(group))?;
+        let capacity = group.capacity().filter(|_| group.core_count() == 0);
+        Some(OfGroup { capacity, group })
     }
 }
 
@@ -157,13 +181,16 @@ pub fn check(view: &View<'_>, mut plan: Plan) -> Plan {
     let (mut capacities, newest) = (Capacities::of(view.state, plan.job), plan.version);
     let before = plan.placements.len();
     plan.placements.retain(|placement| {
-        let capacity = capacities.of_group(placement.version.unwrap_or(newest), placement.group);
+        let version = placement.version.unwrap_or(newest);
+        let capacity = capacities.of_group(version, placement.group, placement.slot);
         let fits = capacity.is_some_and(|capacity| {
             let in_flight = || view.in_flight.on_slot(placement.slot).cloned().unwrap_or_default();
             let overlay = own.get_or_insert_with(placement.slot, in_flight);
-            let fits = fleet.fits_over(placement.slot, overlay, capacity, &placement.ports).is_ok();
+            let (ports, pieces) = (&placement.ports, placement.pieces.as_deref());
+            let claim = Claim { capacity, ports, pieces };
+            let fits = fleet.fits_over(placement.slot, overlay, claim).is_ok();
             if fits {
-                overlay.held.hold(capacity, &placement.ports);
+                overlay.held.hold(claim);
             }
             fits
         });
@@ -195,9 +222,19 @@ pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
     }
     let groups = job.newest().spec.groups.iter().filter(|group| job.is_let_in(group));
     groups.into_iter().any(|group| {
-        let capacity = group.capacity().unwrap_or_default();
-        state.fleet().fits(slot, capacity, &fixed_ports(group)).is_ok()
+        let capacity = group.capacity_on(state.fleet().pieces(slot)).unwrap_or_default();
+        let fits = state.fleet().fits(slot, Claim::of(capacity, &fixed_ports(group))).is_ok();
+        fits && (!group.wants_pieces() || may_have_pieces(state, slot, group))
     })
+}
+
+/// Whether the node may have enough pieces that nobody has; never `false` where it has.
+fn may_have_pieces(state: &State, slot: NodeSlot, group: &Group) -> bool {
+    let fleet = state.fleet();
+    let Some(offered) = fleet.pieces(slot) else { return false };
+    let free =
+        offered.cores.iter().filter(|&core| fleet.core_is_free(slot, &Overlay::NOTHING, core));
+    group.core_count() as usize <= free.count()
 }
 
 /// Whether an alloc stopped for this reason is stopped only because another takes its place.

@@ -27,6 +27,7 @@ mod feasible;
 mod lanes;
 mod look;
 mod memo;
+mod pieces;
 mod preempt;
 mod rank;
 mod rebalance;

@@ -35,6 +35,7 @@ mod grid;
 pub(crate) mod indexes;
 mod invariants;
 mod lookup;
+mod pieces;
 mod restore;
 pub(crate) mod session;
 mod snapshot;

@@ -20,6 +20,7 @@ pub mod resources;
 pub mod scheduler;
 pub mod task;
 pub mod time;
+pub mod warnings;
 pub mod what_if;
 
 /// A key that is always null: something that Drover does not have.

@@ -30,7 +30,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drover_core::types::{AllocId, LogLimits, Uuid};
+use drover_core::types::{AllocId, CoreSet, LogLimits, MemoryLimit, Uuid};
 use rustix::fd::OwnedFd;
 use rustix::process::Signal;
 use tokio::runtime::Handle;
@@ -67,6 +67,10 @@ pub struct TaskStart {
     pub logs: LogLimits,
     /// Written before the command runs.
     pub payload: Option<Payload>,
+    /// Held to by its cgroup, where there is one with a controller of memory.
+    pub memory: Option<MemoryLimit>,
+    /// The only ones it runs on, where its cgroup has a controller of cores; none: it may run on all.
+    pub cores: CoreSet,
 }
 
 /// What the agent's loop hears of its tasks.

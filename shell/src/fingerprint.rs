@@ -17,7 +17,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use drover_core::types::{Capacity, DriverInfo};
+use drover_core::types::{Capacity, CoreSet, DriverInfo, NodePieces};
 
 use crate::config::RawExec;
 
@@ -29,6 +29,10 @@ pub struct FingerprintConfig {
     pub raw_exec: RawExec,
     /// `client.cpu_total_compute`, where the machine does not tell.
     pub cpu_total_mhz: Option<u32>,
+    /// `client.reservable_cores`; `None`: all there are.
+    pub reservable_cores: Option<CoreSet>,
+    /// `client.reserved.cores`.
+    pub reserved_cores: CoreSet,
     /// `client.memory_total_mb`.
     pub memory_total_mib: Option<u32>,
     /// The address that users reach tasks under; found by the default route if not given.
@@ -42,6 +46,7 @@ pub struct FingerprintConfig {
 pub struct Fingerprint {
     pub attributes: BTreeMap<String, String>,
     pub capacity: Capacity,
+    pub pieces: NodePieces,
     pub drivers: BTreeMap<String, DriverInfo>,
 }
 
@@ -51,7 +56,7 @@ const MIB: u64 = 1 << 20;
 #[must_use]
 pub fn fingerprint(config: &FingerprintConfig) -> Fingerprint {
     let mut found = Fingerprint::default();
-    cpu::add(&mut found, config.cpu_total_mhz);
+    cpu::add(&mut found, config);
     add_memory(&mut found, config.memory_total_mib);
     os::add(&mut found);
     storage::add(&mut found, &config.data_dir);
@@ -128,6 +133,8 @@ mod tests {
             data_dir: "/".into(),
             raw_exec: RawExec::On,
             cpu_total_mhz: None,
+            reservable_cores: None,
+            reserved_cores: CoreSet::from_iter([0]),
             memory_total_mib: None,
             address: Some(Ipv4Addr::LOCALHOST.into()),
             version: "0.1.0".into(),
@@ -156,6 +163,11 @@ mod tests {
         assert_eq!(found.attributes["kernel.name"], "linux");
         assert!(0 < found.capacity.cpu_mhz);
         assert!(0 < found.capacity.memory_mib);
+        let pieces = &found.pieces;
+        assert_eq!(pieces.reserved_cores.to_string(), "0");
+        assert!(!pieces.cores.has(0), "what is reserved is nobody's");
+        let core_count: u32 = found.attributes["cpu.numcores"].parse().unwrap();
+        assert!(0 < pieces.core_mhz && pieces.core_mhz <= found.capacity.cpu_mhz / core_count);
         assert!(found.drivers["raw_exec"].healthy);
         let disabled = FingerprintConfig { raw_exec: RawExec::Off, ..config };
         assert!(!fingerprint(&disabled).attributes.contains_key("driver.raw_exec"));

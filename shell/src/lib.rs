@@ -3,6 +3,7 @@ pub mod api;
 pub mod archive;
 pub mod clock;
 pub mod config;
+pub mod cores;
 pub mod daemon;
 pub mod drivers;
 pub mod fingerprint;

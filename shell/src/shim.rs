@@ -146,6 +146,9 @@ fn hold(path: &Path) -> Result<(), Refusal> {
     let record = lock_for_life(path)?;
     detach();
     let cgroup = spec.cgroup.and_then(|path| Cgroup::create(path).ok());
+    if let Some(cgroup) = &cgroup {
+        cgroup.limit(&spec.limits);
+    }
     let shim = start(&spec, signals, cgroup.as_ref(), &record);
     if let (Err(_), Some(cgroup)) = (&shim, &cgroup) {
         cgroup.remove();

@@ -387,6 +387,8 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         data_dir: resolved.data_dir.clone(),
         raw_exec: client.raw_exec,
         cpu_total_mhz: client.cpu_total_mhz,
+        reservable_cores: client.reservable_cores.clone(),
+        reserved_cores: client.reserved.cores.clone(),
         memory_total_mib: client.memory_total_mib,
         address: Some(resolved.http_advertise.ip()),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -401,7 +403,8 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         meta: client.meta.clone(),
         capacity: found.capacity,
         reserved: Capacity {
-            cpu_mhz: reserved.cpu_mhz,
+            // Cores that are kept back bring theirs.
+            cpu_mhz: reserved.cpu_mhz.max(found.pieces.reserved_mhz()),
             memory_mib: reserved.memory_mib,
             disk_mib: reserved.disk_mib,
         },
@@ -409,5 +412,6 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         drivers: found.drivers,
         http_address: resolved.http_advertise.to_string(),
         pool: client.node_pool.clone(),
+        pieces: Some(found.pieces.into()),
     })
 }

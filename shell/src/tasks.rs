@@ -195,6 +195,8 @@ impl Tasks {
             user: task.user.clone(),
             logs: task.logs,
             payload: payload_of(task, &start.spec),
+            memory: start.memory,
+            cores: start.cores.clone(),
         })
     }
 

@@ -336,7 +336,10 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
         },
         lead: lead_config(&plan.knobs),
         cut_bytes: plan.knobs.cut_bytes,
-        scheduler: drover_core::types::SchedulerConfig::default(),
+        scheduler: drover_core::types::SchedulerConfig {
+            memory_oversubscription: true,
+            ..drover_core::types::SchedulerConfig::default()
+        },
     }
 }
 

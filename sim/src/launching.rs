@@ -9,7 +9,7 @@ use drover_core::api::Request;
 use drover_core::fsm::Command;
 use drover_core::types::{JobKind, Launch, Parameterized, Periodic};
 
-use crate::plan::{JobAsk, Launching, Overlap, Spread, UpdateAsk};
+use crate::plan::{JobAsk, Launching, Overlap, PiecesAsk, Spread, UpdateAsk};
 use crate::workload::{NAMESPACE, spec_of};
 
 /// What a line of the plan asks for.
@@ -63,6 +63,7 @@ fn parent(job: &str, launch: Launch) -> Request {
         mark: 1,
         build: 1,
         after: None,
+        pieces: PiecesAsk::default(),
         update: UpdateAsk::default(),
     });
     let spec = drover_core::types::JobSpec { launch, ..(*spec).clone() };

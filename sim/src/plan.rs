@@ -368,6 +368,14 @@ pub struct JobAsk {
     pub build: u64,
     /// The job that it comes after.
     pub after: Option<String>,
+    pub pieces: PiecesAsk,
+}
+
+/// What each task asks for beside quantities; zero: nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PiecesAsk {
+    pub memory_max_mib: u64,
+    pub cores: u64,
 }
 
 /// How a new version takes over.

@@ -11,11 +11,12 @@ use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
     self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Gate, Group, Index, JobKind,
-    JobSpec, Launch, LogLimits, MigratePolicy, NetworkAsk, NodeId, NodeSpec, Operator, PoolName,
-    PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
+    JobSpec, Launch, LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec,
+    Operator, PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources,
+    UpdatePolicy,
 };
 
-use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
+use crate::plan::{JobAsk, PiecesAsk, Promotion, Spread, UpdateAsk};
 
 /// The namespace of all jobs.
 pub const NAMESPACE: &str = "default";
@@ -158,8 +159,13 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         env: BTreeMap::from([(BUILD.to_owned(), ask.build.to_string())]),
         constraints: Vec::new(),
         resources: TaskResources {
-            cpu_mhz: narrow(ask.cpu_mhz),
+            cpu_mhz: if ask.pieces.cores == 0 { narrow(ask.cpu_mhz) } else { 0 },
+            cores: narrow(ask.pieces.cores),
             memory_mib: narrow(ask.memory_mib),
+            memory_max: match narrow(ask.pieces.memory_max_mib) {
+                0 => MemoryMax::Asked,
+                most => MemoryMax::Mib(most),
+            },
         },
         meta: BTreeMap::new(),
         kill_timeout_ms: 3_000,
@@ -197,8 +203,20 @@ pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
         capacity,
         reserved: Capacity { cpu_mhz: 100, memory_mib: 64, disk_mib: 0 },
         drivers: [("raw_exec".to_owned(), healthy)].into(),
+        pieces: pieces_of(number, capacity.cpu_mhz),
         ..NodeSpec::default()
     }
+}
+
+/// Machines of two to four cores, and every fifth one without any to give.
+fn pieces_of(number: u64, cpu_mhz: u32) -> Option<Arc<NodePieces>> {
+    let core_count = 2 + u16::try_from(number % 3).unwrap_or_default();
+    let pieces = NodePieces {
+        core_mhz: cpu_mhz / u32::from(core_count),
+        cores: (0..core_count).collect(),
+        ..NodePieces::default()
+    };
+    (!number.is_multiple_of(5)).then(|| pieces.into())
 }
 
 /// The id of the client `number`.
@@ -227,6 +245,7 @@ pub fn register_in(state: &mut State, index: u64, count: u64) {
         update: UpdateAsk::default(),
         build: 1,
         after: None,
+        pieces: PiecesAsk::default(),
     });
     let command = Command::RegisterJob { spec, check_index: None };
     let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use drover_core::types::{AllocId, LogLimits, Uuid};
+use drover_core::types::{AllocId, CoreSet, LogLimits, Uuid};
 use drover_shell::drivers::dirs::TaskDirs;
 use drover_shell::drivers::{
     Cgroups, Driver, DriverEvent, Drivers, DriversConfig, ExitRecord, TaskKey, TaskStart,
@@ -82,6 +82,8 @@ impl Place {
             user: String::new(),
             logs: LogLimits { files_max: 3, file_mib_max: 1 },
             payload: None,
+            memory: None,
+            cores: CoreSet::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_core::types::{
-    Affinity, DelayFunction, HealthCheck, JobKind, JobSpec, Operator, ReschedulePolicy,
+    Affinity, DelayFunction, HealthCheck, JobKind, JobSpec, MemoryMax, Operator, ReschedulePolicy,
     RestartMode, RestartPolicy, Spread, SpreadTarget, UpdatePolicy,
 };
 use drover_shell::api::job::{Job, Row};
@@ -169,6 +169,7 @@ fn every_supported_key_arrives() {
     assert_eq!(task.env["PORT"], "8080");
     assert_eq!(task.meta["a"], "1");
     assert_eq!((task.resources.cpu_mhz, task.resources.memory_mib), (200, 64));
+    assert_eq!(task.resources.memory_max, MemoryMax::Mib(256));
     assert_eq!((task.logs.files_max, task.logs.file_mib_max), (3, 20));
 }
 

@@ -11,7 +11,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
-use crate::types::{AllocSpec, AssignedAlloc, NodeSpec, PortGrant, TaskStart};
+use crate::types::{
+    AllocSpec, AssignedAlloc, CoreSet, MemoryLimit, NodeSpec, PortGrant, Task, TaskPieces,
+    TaskStart,
+};
 
 /// What names in `${...}` may refer to.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,9 @@ pub(super) fn task_start(
     let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
     let config_json = interpolate_json(&task.config_json, &lookup);
     let (uuid, ports) = (run.uuid, run.ports.clone());
-    TaskStart { uuid, spec: Arc::clone(spec), ports, env, config_json }
+    let memory = task.resources.memory_limit().filter(|_| run.may_exceed_memory);
+    let cores = pieces_of(run, task).map_or_else(CoreSet::default, |has| has.cores.clone());
+    TaskStart { uuid, spec: Arc::clone(spec), ports, env, config_json, memory, cores }
 }
 
 /// The variables that every task gets.
@@ -81,8 +86,17 @@ fn variables(
     set("NAMESPACE", &spec.namespace);
     set("REGION", &spec.region);
     set("DC", &node.datacenter);
-    set("CPU_LIMIT", &task.resources.cpu_mhz.to_string());
+    let core_mhz = node.pieces.as_ref().map_or(0, |pieces| pieces.core_mhz);
+    let of_cores = task.resources.cores.saturating_mul(core_mhz);
+    set("CPU_LIMIT", &task.resources.cpu_mhz.saturating_add(of_cores).to_string());
+    if let Some(has) = pieces_of(run, task).filter(|has| !has.cores.is_empty()) {
+        set("CPU_CORES", &has.cores.to_string());
+    }
     set("MEMORY_LIMIT", &task.resources.memory_mib.to_string());
+    let limit = task.resources.memory_limit().filter(|_| run.may_exceed_memory);
+    if let Some(MemoryLimit { most_mib: Some(most), .. }) = limit {
+        set("MEMORY_MAX_LIMIT", &most.to_string());
+    }
     for (key, value) in spec.job_meta.iter().chain(&group.meta).chain(&task.meta) {
         let key = clean(key);
         set(&format!("META_{key}"), value);
@@ -100,6 +114,11 @@ fn variables(
         set(&format!("ALLOC_PORT_{label}"), &value.to_string());
     }
     env
+}
+
+/// What the task has for itself.
+fn pieces_of<'a>(run: &'a AssignedAlloc, task: &Task) -> Option<&'a TaskPieces> {
+    run.pieces.as_ref()?.of_task(&task.name)
 }
 
 fn address(ip: &str, port: u16) -> String {

@@ -24,10 +24,10 @@ use crate::state::State;
 use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
+    AllocId, Allocation, Claim, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
     DesiredStatus, EvalId, EvalStatus, Evaluation, Group, Index, Job, JobKind, JobSpec, Migration,
-    NodeId, NodeStatus, Placement, PlacementFailure, Plan, RescheduleEvent, Stop, StopReason,
-    Trigger, Verdict,
+    NodeId, NodeStatus, Pieces, Placement, PlacementFailure, Plan, RescheduleEvent, Stop,
+    StopReason, Trigger, Verdict,
 };
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
@@ -274,8 +274,8 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     if !is_let_in(state, plan, placement) || has_to_wait(job, version, group) {
         return None;
     }
-    let capacity = group.capacity()?;
     let node = state.node_at(placement.slot)?;
+    let capacity = group.capacity_on(node.spec.pieces.as_deref())?;
     // The slot may have been another node's when the scheduler looked.
     if plan.based_on < node.create_index {
         return None;
@@ -287,7 +287,11 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
     if spec.kind.is_on_every_node() && plan.based_on < node.modify_index {
         return None;
     }
-    state.fleet().fits(placement.slot, capacity, &placement.ports).ok()?;
+    let pieces = placement.pieces.as_deref();
+    if !has_its_pieces(group, pieces) {
+        return None;
+    }
+    state.fleet().fits(placement.slot, Claim { capacity, ports: &placement.ports, pieces }).ok()?;
     let clock = state.clock();
     Some(Allocation {
         id: AllocId(0),
@@ -299,6 +303,7 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
         eval: plan.eval,
         capacity,
         ports: placement.ports.clone(),
+        pieces: placement.pieces.clone(),
         desired: DesiredStatus::Run,
         desired_description: String::new(),
         client_status: ClientStatus::Pending,
@@ -319,6 +324,19 @@ fn plan_alloc(state: &State, plan: &Plan, placement: &Placement) -> Option<Alloc
         modify_time: clock,
         migration: Migration::None,
         preempted_by: None,
+        may_exceed_memory: group.wants_more_memory()
+            && state.oversubscribes_memory(&spec.node_pool),
+    })
+}
+
+/// Whether each task is to have what it asks for, and no more.
+fn has_its_pieces(group: &Group, pieces: Option<&Pieces>) -> bool {
+    if pieces.is_none() {
+        return !group.wants_pieces();
+    }
+    group.tasks.iter().all(|task| {
+        let has = pieces.and_then(|pieces| pieces.of_task(&task.name));
+        task.resources.cores == has.map_or(0, |has| has.cores.count())
     })
 }
 

@@ -30,8 +30,7 @@ use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Capacity, ClientStatus, EvalStatus, Evaluation, Group, Job, JobSpec,
-    NearMiss, NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict,
-    WatchedGroup,
+    NodeSlot, Placement, PlacementFailure, Plan, Stop, StopReason, Trigger, Verdict, WatchedGroup,
 };
 
 mod better;
@@ -288,7 +287,8 @@ impl<'a> Draft<'a> {
             slot: chosen.slot,
             group: position,
             ordinal: want.ordinal,
-            ports: chosen.ports,
+            ports: chosen.grants.ports,
+            pieces: chosen.grants.pieces,
             previous: want.previous.map(|previous| previous.id),
             version: want.version,
             canary: want.canary,
@@ -334,10 +334,11 @@ impl<'a> Draft<'a> {
     /// how many of them may be placed on.
     pub(super) fn note_lack(
         &mut self,
-        group: &Group,
+        ask: &Ask<'_>,
         (slot, lacking): (NodeSlot, &Shortage),
         (nodes, evaluated): (&Suitable, u32),
     ) {
+        let group = ask.group;
         *self.queued.entry(group.name.clone()).or_default() += 1;
         let free = self.room.free(slot).to_capacity();
         let failure = match self.failures.get_mut(&group.name) {
@@ -354,9 +355,7 @@ impl<'a> Draft<'a> {
         };
         let rank = |free: Capacity| (free.memory_mib, free.cpu_mhz, free.disk_mib);
         if failure.nearest.is_none_or(|known| rank(known.free) < rank(free)) {
-            let asked = group.capacity().unwrap_or_default();
-            let node = self.room.fleet().node_at(slot);
-            failure.nearest = node.map(|node| NearMiss { node, free, asked });
+            failure.nearest = self.room.near_miss(slot, ask);
         }
         *count_of(&mut failure.exhausted, &lacking.to_string()) += 1;
     }

@@ -82,6 +82,7 @@ pub enum Asked {
     Cpu,
     Memory,
     Disk,
+    Cores,
     Port,
 }
 

@@ -102,7 +102,7 @@ impl<'a> Preemption<'a> {
         for alloc in view.state.preempted_for(job) {
             if let Some(slot) = view.state.slot_of(alloc.node) {
                 let overlay = beside.get_or_insert_with(slot, Overlay::default);
-                overlay.freed.hold(alloc.capacity, &alloc.ports);
+                overlay.freed.hold(alloc.claim());
             }
         }
         let ceiling = may.and_then(|spec| spec.priority.checked_sub(PRIORITY_GAP));
@@ -135,7 +135,7 @@ impl<'a> Preemption<'a> {
     ) -> Made {
         let ask = ranking.ask();
         if let Some(slot) = self.already_made(ask, room, &may_follow) {
-            self.keep(slot, ask);
+            self.keep(slot, ask, room);
             return Made::Room { slot, victims: 0 };
         }
         let suitable = || ranking.suitable().filter(|&slot| may_follow(slot));
@@ -146,7 +146,7 @@ impl<'a> Preemption<'a> {
             return Made::TooMuch;
         }
         let (slot, victims) = (offer.slot.0, offer.victims.len());
-        self.take(offer, ask);
+        self.take(offer, ask, room);
         let next = self.offer(slot, ask, room);
         self.offers.iter_mut().for_each(|offers| offers.extend(next.clone()));
         Made::Room { slot, victims }
@@ -161,7 +161,7 @@ impl<'a> Preemption<'a> {
         victims_max: usize,
     ) -> Made {
         if self.beside.get(slot).is_some_and(|beside| room.fits_beside(slot, ask, beside)) {
-            self.keep(slot, ask);
+            self.keep(slot, ask, room);
             return Made::Room { slot, victims: 0 };
         }
         match self.offer(slot, ask, room) {
@@ -169,22 +169,22 @@ impl<'a> Preemption<'a> {
             Some(offer) if victims_max < offer.victims.len() => Made::TooMuch,
             Some(offer) => {
                 let victims = offer.victims.len();
-                self.take(offer, ask);
+                self.take(offer, ask, room);
                 Made::Room { slot, victims }
             }
         }
     }
 
     /// Stop those of the offer, and keep their room for the alloc.
-    fn take(&mut self, offer: Offer, ask: &Ask<'_>) {
+    fn take(&mut self, offer: Offer, ask: &Ask<'_>, room: &Room<'_>) {
         let slot = offer.slot.0;
         for id in offer.victims {
             let alloc = self.view.state.alloc(id).expect("invariant: found on its node");
             let overlay = self.beside.get_or_insert_with(slot, Overlay::default);
-            overlay.freed.hold(alloc.capacity, &alloc.ports);
+            overlay.freed.hold(alloc.claim());
             self.victims.insert(id, self.group);
         }
-        self.keep(slot, ask);
+        self.keep(slot, ask, room);
     }
 
     /// A node on which those who make way already free enough.
@@ -201,10 +201,10 @@ impl<'a> Preemption<'a> {
         made.next().map(|(slot, _)| slot)
     }
 
-    fn keep(&mut self, slot: NodeSlot, ask: &Ask<'_>) {
+    fn keep(&mut self, slot: NodeSlot, ask: &Ask<'_>, room: &Room<'_>) {
         let overlay = self.beside.get_mut(slot);
         let overlay = overlay.expect("invariant: somebody makes way there");
-        overlay.held.hold(ask.capacity, &ask.fixed);
+        room.keep_beside(slot, ask, overlay);
     }
 
     fn best<I: Iterator<Item = NodeSlot>>(
@@ -239,13 +239,13 @@ impl<'a> Preemption<'a> {
         let candidates = self.candidates(slot);
         let beside = self.beside.get(slot).cloned().unwrap_or_default();
         let mut all = beside.clone();
-        candidates.iter().for_each(|one| all.freed.hold(one.alloc.capacity, &one.alloc.ports));
+        candidates.iter().for_each(|one| all.freed.hold(one.alloc.claim()));
         if candidates.is_empty() || !room.fits_beside(slot, ask, &all) {
             return None;
         }
         let victims = self.choose(slot, (ask, room), candidates, beside.clone())?;
         let mut used = room.used(slot);
-        used.add(ask.capacity.into());
+        used.add(ask.capacity_on(room.fleet(), slot).into());
         used.add(beside.held.amounts);
         let mut freed = beside.freed.amounts;
         victims.iter().for_each(|one| freed.add(one.alloc.capacity.into()));
@@ -293,7 +293,7 @@ impl<'a> Preemption<'a> {
         for one in candidates {
             // Nobody else's going would free the port.
             if wanted(one.alloc) {
-                beside.freed.hold(one.alloc.capacity, &one.alloc.ports);
+                beside.freed.hold(one.alloc.claim());
                 chosen.push(one);
             } else {
                 by_priority.entry(one.priority).or_default().push(one);
@@ -303,11 +303,15 @@ impl<'a> Preemption<'a> {
         for mut level in by_priority.into_values() {
             while !level.is_empty() && !room.fits_beside(slot, ask, &beside) {
                 let lacking = lacking(room, slot, ask, &beside);
-                let of =
-                    |one: &Candidate<'_>| (distance(lacking, one.alloc.capacity), one.alloc.id);
+                // Where amounts are not what is lacking, pieces are.
+                let is_piece = lacking == Amounts::default() && ask.wants_pieces;
+                let of = |one: &Candidate<'_>| {
+                    let has_none = is_piece && one.alloc.pieces.is_none();
+                    (has_none, distance(lacking, one.alloc.capacity), one.alloc.id)
+                };
                 let closest = (0..level.len()).min_by_key(|&at| of(&level[at]));
                 let one = level.swap_remove(closest.expect("invariant: not empty"));
-                beside.freed.hold(one.alloc.capacity, &one.alloc.ports);
+                beside.freed.hold(one.alloc.claim());
                 chosen.push(one);
             }
         }
@@ -317,10 +321,10 @@ impl<'a> Preemption<'a> {
         spared.sort_by_key(|&at| (Reverse(chosen[at].priority), at));
         spared.retain(|&at| {
             let alloc = chosen[at].alloc;
-            beside.freed.release(alloc.capacity, &alloc.ports);
+            beside.freed.release(alloc.claim());
             let is_enough = room.fits_beside(slot, ask, &beside);
             if !is_enough {
-                beside.freed.hold(alloc.capacity, &alloc.ports);
+                beside.freed.hold(alloc.claim());
             }
             is_enough
         });
@@ -340,7 +344,7 @@ fn net_priority(victims: &[Candidate<'_>]) -> u64 {
 /// What the node lacks for the alloc.
 fn lacking(room: &Room<'_>, slot: NodeSlot, ask: &Ask<'_>, beside: &Overlay) -> Amounts {
     let mut wanted = room.used(slot);
-    wanted.add(ask.capacity.into());
+    wanted.add(ask.capacity_on(room.fleet(), slot).into());
     wanted.add(beside.held.amounts);
     let mut there = room.usable(slot);
     there.add(beside.freed.amounts);

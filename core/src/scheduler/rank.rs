@@ -17,12 +17,12 @@ use alloc::vec::Vec;
 use super::crowd::Crowd;
 use super::feasible::{Distinct, Suitable};
 use super::lanes::{Contest, Lane, Rank, Top};
-use super::room::{Ask, Room};
+use super::room::{Ask, Grants, Room};
 use super::score::{Against, BestFit, Terms, WorstFit, fit, most_beside, parts, permille};
 use super::strata::Leanings;
 use crate::state::bits::Bits;
 use crate::state::fleet::{Parting, Quest};
-use crate::types::{Algorithm, NodeSlot, PlacementNote, PortGrant};
+use crate::types::{Algorithm, NodeSlot, PlacementNote};
 
 pub(super) mod elsewhere;
 pub(super) mod field;
@@ -48,7 +48,7 @@ pub(super) struct Subject<'a> {
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) slot: NodeSlot,
-    pub(super) ports: Vec<PortGrant>,
+    pub(super) grants: Grants,
     pub(super) note: PlacementNote,
 }
 
@@ -109,6 +109,12 @@ impl<'a> Ranking<'a> {
         for slot in crowd.slots(distinct, at).chain(room.slots()) {
             ranking.set_apart(slot, room, crowd);
         }
+        if ranking.subject.ask.wants_pieces {
+            // The columns do not say who has pieces left.
+            let suitable = Arc::clone(&ranking.subject.suitable);
+            suitable.nodes.iter().for_each(|slot| ranking.set_apart(slot, room, crowd));
+            ranking.lanes.iter_mut().for_each(|lane| lane.more_others = false);
+        }
         ranking
     }
 
@@ -164,7 +170,7 @@ impl<'a> Ranking<'a> {
 
     fn fit(&self, slot: NodeSlot, room: &Room<'_>) -> i64 {
         let mut used = room.used(slot);
-        used.add(self.subject.ask.capacity.into());
+        used.add(self.subject.ask.capacity_on(room.fleet(), slot).into());
         fit(self.subject.algorithm, room.usable(slot), used)
     }
 
@@ -268,7 +274,7 @@ impl<'a> Ranking<'a> {
             self.apart.insert(slot);
             self.outdate(lane);
             match room.take(slot, &self.subject.ask, draw) {
-                Ok(ports) => {
+                Ok(grants) => {
                     let note = self.note(lane, &best, room, crowd);
                     let was_crowded = self.is_crowded(slot, crowd);
                     crowd.join(self.subject.at, slot);
@@ -277,7 +283,7 @@ impl<'a> Ranking<'a> {
                     self.crowded_count += u32::from(!was_crowded && self.is_crowded(slot, crowd));
                     self.subject.wanted = self.subject.wanted.saturating_sub(1);
                     self.lanes[lane].unscored.push(slot);
-                    return Some(Chosen { slot, ports, note });
+                    return Some(Chosen { slot, grants, note });
                 }
                 Err(_) => self.note_portless(slot),
             }
@@ -371,7 +377,7 @@ impl<'a> Ranking<'a> {
         let most = (*wanted).max(1);
         let share = most.div_ceil(self.lanes.len());
         let quest = Quest {
-            ask: ask.capacity,
+            ask: ask.capacity_anywhere(),
             ports: &ask.fixed,
             wanted: most,
             allowed: &suitable.nodes,

@@ -4,9 +4,11 @@
 //! - room is the state's columns, less the leader's plans in flight, less this plan's own placements, and
 //!   none where somebody makes way for another job that is as important;
 //! - whether something fits is asked of `Fleet` only.
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::pieces;
 use crate::planner::{View, fixed_ports};
 use crate::rng::mix;
 use crate::state::State;
@@ -14,24 +16,57 @@ use crate::state::by_slot::BySlot;
 use crate::state::fits::{Amounts, Overlay, Shortage, shortage};
 use crate::state::fleet::Fleet;
 use crate::types::{
-    Allocation, Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Group, NodeSlot, PortGrant,
+    Allocation, Capacity, Claim, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Group, NearMiss, NodeSlot,
+    Pieces, PortGrant,
 };
 
 static NOTHING: Overlay = Overlay::NOTHING;
 
+/// A sum that overflows is more than any node has.
+const ENDLESS: Capacity = Capacity { cpu_mhz: u32::MAX, memory_mib: u32::MAX, disk_mib: u32::MAX };
+
+/// What an alloc gets of its node beside amounts.
+#[derive(Debug)]
+pub(super) struct Grants {
+    pub(super) ports: Vec<PortGrant>,
+    pub(super) pieces: Option<Box<Pieces>>,
+}
+
 /// What one alloc of a group takes.
 pub(super) struct Ask<'a> {
     pub(super) group: &'a Group,
-    pub(super) capacity: Capacity,
+    /// What it takes of a node that gives it no pieces; `capacity_on` says what of one that does.
+    capacity: Capacity,
+    pub(super) wants_pieces: bool,
     /// Ports that the group names itself.
     pub(super) fixed: Vec<PortGrant>,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn of(group: &'a Group) -> Self {
-        // A sum that overflows is more than any node has.
-        let endless = Capacity { cpu_mhz: u32::MAX, memory_mib: u32::MAX, disk_mib: u32::MAX };
-        Self { group, capacity: group.capacity().unwrap_or(endless), fixed: fixed_ports(group) }
+        Self {
+            group,
+            capacity: group.capacity().unwrap_or(ENDLESS),
+            wants_pieces: group.wants_pieces(),
+            fixed: fixed_ports(group),
+        }
+    }
+
+    /// What it takes of the node, cores included.
+    pub(super) fn capacity_on(&self, fleet: &Fleet, slot: NodeSlot) -> Capacity {
+        if self.wants_pieces {
+            return self.group.capacity_on(fleet.pieces(slot)).unwrap_or(ENDLESS);
+        }
+        self.capacity
+    }
+
+    /// What it takes of any node; asked only of what wants no pieces.
+    pub(super) fn capacity_anywhere(&self) -> Capacity {
+        assert!(
+            !self.wants_pieces,
+            "what takes cores takes more of the one node than of the other"
+        );
+        self.capacity
     }
 }
 
@@ -107,11 +142,26 @@ impl<'a> Room<'a> {
 
     /// Whether the node has what `ask` names itself; dynamic ports are found when it is chosen.
     pub(super) fn fits(&self, slot: NodeSlot, ask: &Ask<'_>) -> Result<(), Shortage> {
-        let fits = self.fleet().fits_over(slot, self.overlay(slot), ask.capacity, &ask.fixed);
+        let fits = self.fits_under(slot, self.overlay(slot), ask).map(drop);
         fits.map_err(|lacking| {
             let is_amount = matches!(lacking, Shortage::Cpu | Shortage::Memory | Shortage::Disk);
             if is_amount && self.is_closed(slot) { Shortage::Kept } else { lacking }
         })
+    }
+
+    /// Whether `ask` fits with `overlay` counted, and which pieces it would get.
+    fn fits_under(
+        &self,
+        slot: NodeSlot,
+        overlay: &Overlay,
+        ask: &Ask<'_>,
+    ) -> Result<Option<Box<Pieces>>, Shortage> {
+        let capacity = ask.capacity_on(self.fleet(), slot);
+        self.fleet().fits_over(slot, overlay, Claim::of(capacity, &ask.fixed))?;
+        if !ask.wants_pieces {
+            return Ok(None);
+        }
+        pieces::choose(self.fleet(), slot, overlay, ask.group)
     }
 
     /// Whether the node has what is asked of the one quantity that `only` leaves of any amounts.
@@ -138,10 +188,17 @@ impl<'a> Room<'a> {
         slot: NodeSlot,
         ask: &Ask<'_>,
         draw: u64,
-    ) -> Result<Vec<PortGrant>, Shortage> {
-        let grants = self.ports(slot, ask, draw)?;
-        self.touch(slot).held.hold(ask.capacity, &grants);
-        Ok(grants)
+    ) -> Result<Grants, Shortage> {
+        let ports = self.ports(slot, ask, draw)?;
+        let pieces = if ask.wants_pieces {
+            pieces::choose(self.fleet(), slot, self.overlay(slot), ask.group)?
+        } else {
+            None
+        };
+        let capacity = ask.capacity_on(self.fleet(), slot);
+        let claim = Claim { capacity, ports: &ports, pieces: pieces.as_deref() };
+        self.touch(slot).held.hold(claim);
+        Ok(Grants { ports, pieces })
     }
 
     /// The ports that `ask` would get on the node, if it has room. Where dynamic ports are looked for
@@ -190,23 +247,52 @@ impl<'a> Room<'a> {
         old: &Allocation,
     ) -> bool {
         let mut overlay = self.overlay(slot).clone();
-        overlay.freed.hold(old.capacity, &old.ports);
-        let fits = self.fleet().fits_over(slot, &overlay, ask.capacity, &ask.fixed).is_ok();
-        if fits {
-            overlay.held.hold(ask.capacity, &ask.fixed);
-            *self.touch(slot) = overlay;
-        }
-        fits
+        overlay.freed.hold(old.claim());
+        let Ok(pieces) = self.fits_under(slot, &overlay, ask) else { return false };
+        self.keep(slot, ask, pieces.as_deref(), &mut overlay);
+        *self.touch(slot) = overlay;
+        true
     }
-}
 
-impl Room<'_> {
     /// Whether `ask` fits on the node with `beside` counted as well.
     pub(super) fn fits_beside(&self, slot: NodeSlot, ask: &Ask<'_>, beside: &Overlay) -> bool {
+        self.fits_under(slot, &self.with(slot, beside), ask).is_ok()
+    }
+
+    /// Count `ask`, which fits there, into `beside`.
+    pub(super) fn keep_beside(&self, slot: NodeSlot, ask: &Ask<'_>, beside: &mut Overlay) {
+        let pieces = self.fits_under(slot, &self.with(slot, beside), ask);
+        let pieces = pieces.expect("invariant: it fits beside them");
+        self.keep(slot, ask, pieces.as_deref(), beside);
+    }
+
+    fn keep(&self, slot: NodeSlot, ask: &Ask<'_>, pieces: Option<&Pieces>, overlay: &mut Overlay) {
+        let capacity = ask.capacity_on(self.fleet(), slot);
+        overlay.held.hold(Claim { capacity, ports: &ask.fixed, pieces });
+    }
+
+    /// What is counted on the node, and `beside`.
+    fn with(&self, slot: NodeSlot, beside: &Overlay) -> Overlay {
         let mut overlay = self.overlay(slot).clone();
         overlay.held.join(&beside.held);
         overlay.freed.join(&beside.freed);
-        self.fleet().fits_over(slot, &overlay, ask.capacity, &ask.fixed).is_ok()
+        overlay
+    }
+
+    /// What the node has for `ask`, which finds no room there.
+    pub(super) fn near_miss(&self, slot: NodeSlot, ask: &Ask<'_>) -> Option<NearMiss> {
+        Some(NearMiss {
+            node: self.fleet().node_at(slot)?,
+            free: self.free(slot).to_capacity(),
+            asked: ask.capacity_on(self.fleet(), slot),
+            cores_free: if ask.wants_pieces { self.cores_free(slot).0 } else { 0 },
+            cores_asked: ask.group.core_count(),
+        })
+    }
+
+    /// How many cores nobody has, and how many there are.
+    pub(super) fn cores_free(&self, slot: NodeSlot) -> (u32, u32) {
+        pieces::cores_free(self.fleet(), slot, self.overlay(slot))
     }
 }
 

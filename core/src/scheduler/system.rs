@@ -28,7 +28,7 @@ use super::change::Change;
 use super::draft::{Draft, position, step as step_between};
 use super::feasible::Feasibility;
 use super::rank::field::Choice;
-use super::room::Ask;
+use super::room::{Ask, Grants};
 use super::score::{Against, permille, score};
 use crate::planner;
 use crate::rng::mix;
@@ -347,7 +347,7 @@ fn fill_group<'a>(
                 }
                 if let Err(lacking) = placing.place(draft, slot, last) {
                     draft.left += 1;
-                    draft.note_lack(group, (slot, &lacking), (&suitable, evaluated));
+                    draft.note_lack(&placing.ask, (slot, &lacking), (&suitable, evaluated));
                     draft.preempts_on(slot, &placing.ask);
                 }
             }
@@ -371,7 +371,7 @@ fn fill_group<'a>(
         } else {
             draft.left += 1;
             let lacking = draft.room.lacking(slot, &placing.ask).unwrap_or(Shortage::Cpu);
-            draft.note_lack(group, (slot, &lacking), (&suitable, evaluated));
+            draft.note_lack(&placing.ask, (slot, &lacking), (&suitable, evaluated));
         }
     }
 }
@@ -391,7 +391,7 @@ impl<'a> Placing<'a> {
         last: Option<&Allocation>,
     ) -> Result<(), Shortage> {
         let draw = self.seed ^ mix((self.at as u64) << 32 | u64::from(slot.0)) ^ draft.eval.id.0;
-        let ports = draft.room.take(slot, &self.ask, draw)?;
+        let Grants { ports, pieces } = draft.room.take(slot, &self.ask, draw)?;
         let fit = score(draft.room.usable(slot), draft.room.used(slot), Against::default());
         if let Some(choices) = &mut draft.choices {
             // There was nothing to compare.
@@ -403,6 +403,7 @@ impl<'a> Placing<'a> {
             group: position(self.at),
             ordinal: 0,
             ports,
+            pieces,
             previous: last.map(|last| last.id),
             version: None,
             canary: false,

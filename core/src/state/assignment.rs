@@ -63,6 +63,8 @@ impl State {
             spec,
             ports: alloc.ports.clone(),
             is_deployed: alloc.deployment.is_some(),
+            may_exceed_memory: alloc.may_exceed_memory,
+            pieces: alloc.pieces.clone(),
         });
     }
 

@@ -6,7 +6,7 @@
 //! Invariants
 //! - quantities are exact whole units: what was held and released leaves nothing behind;
 //! - a node that holds more than it has (it registered again, smaller) fits nothing;
-//! - a port that is reserved or held is granted to nobody else.
+//! - a port that is reserved or held is granted to nobody else, nor is a piece that is held (`pieces`).
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
@@ -14,7 +14,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Capacity, PortGrant};
+use super::pieces::Rarely;
+use crate::types::{Capacity, Claim};
 
 /// Sums of capacities: wide enough that a node's allocs cannot overflow them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -88,6 +89,7 @@ pub struct Usage {
     pub amounts: Amounts,
     /// How many hold each port. More than one only after a lost node came back with its tasks.
     pub(super) ports: BTreeMap<u16, u32>,
+    pub(super) pieces: Rarely,
 }
 
 impl Usage {
@@ -95,20 +97,22 @@ impl Usage {
     pub const NOTHING: Self = Self {
         amounts: Amounts { cpu_mhz: 0, memory_mib: 0, disk_mib: 0 },
         ports: BTreeMap::new(),
+        pieces: Rarely::NOTHING,
     };
 
     /// Count an alloc in.
-    pub fn hold(&mut self, capacity: Capacity, ports: &[PortGrant]) {
-        self.amounts.add(capacity.into());
-        for port in ports {
+    pub fn hold(&mut self, claim: Claim<'_>) {
+        self.amounts.add(claim.capacity.into());
+        for port in claim.ports {
             *self.ports.entry(port.value).or_default() += 1;
         }
+        self.pieces.hold(claim.pieces);
     }
 
     /// Count an alloc out again.
-    pub fn release(&mut self, capacity: Capacity, ports: &[PortGrant]) {
-        self.amounts.remove(capacity.into());
-        for port in ports {
+    pub fn release(&mut self, claim: Claim<'_>) {
+        self.amounts.remove(claim.capacity.into());
+        for port in claim.ports {
             let holders =
                 self.ports.get_mut(&port.value).expect("invariant: a released port was held");
             *holders -= 1;
@@ -116,6 +120,7 @@ impl Usage {
                 self.ports.remove(&port.value);
             }
         }
+        self.pieces.release(claim.pieces);
     }
 
     /// Count all of `other` in.
@@ -124,6 +129,7 @@ impl Usage {
         for (&port, holders) in &other.ports {
             *self.ports.entry(port).or_default() += holders;
         }
+        self.pieces.join(&other.pieces);
     }
 
     /// How many allocs hold `port`.
@@ -135,7 +141,7 @@ impl Usage {
     /// Whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.amounts == Amounts::default() && self.ports.is_empty()
+        self.amounts == Amounts::default() && self.ports.is_empty() && self.pieces.is_empty()
     }
 }
 
@@ -174,6 +180,8 @@ pub enum Shortage {
     },
     /// None of the dynamic range is free.
     DynamicPorts,
+    /// Too few that nobody has.
+    Cores,
     /// Others make way there for a job that is as important.
     Kept,
 }
@@ -189,6 +197,7 @@ impl fmt::Display for Shortage {
                 write!(f, "network: reserved port collision {label}={value}")
             }
             Self::DynamicPorts => f.write_str("network: dynamic port selection failed"),
+            Self::Cores => f.write_str("cores"),
             Self::Kept => f.write_str("kept for an important job"),
         }
     }

@@ -17,12 +17,13 @@ use ::alloc::vec::Vec;
 
 use super::classes::Classes;
 pub use super::classes::{ClassId, ClassKey};
-use super::fits::{Amounts, Columns, Overlay, Shortage, Usage, shortage};
+use super::fits::{Amounts, Columns, Usage};
 pub use super::grid::{End, Found, Parting, Preference, Quest, SHARE_ONE, share};
 use super::grid::{Grid, Standing};
-use crate::types::{
-    Capacity, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, Node, NodeId, NodeSlot, NodeStatus, PortGrant,
-};
+use super::pieces::PieceColumn;
+use crate::types::{Claim, Node, NodeId, NodeSlot, NodeStatus, PortGrant};
+
+mod room;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,7 @@ pub struct Fleet {
     class: Vec<ClassId>,
     reserved_ports: Vec<Vec<u16>>,
     held_ports: Vec<BTreeMap<u16, u32>>,
+    pieces: PieceColumn,
     classes: Classes,
     /// Those that may be placed on, by what is free on them.
     grid: Grid,
@@ -53,6 +55,7 @@ impl PartialEq for Fleet {
             && self.placeable == other.placeable
             && self.reserved_ports == other.reserved_ports
             && self.held_ports == other.held_ports
+            && self.pieces == other.pieces
             && self.same_classes(other)
     }
 }
@@ -99,6 +102,7 @@ impl Fleet {
         self.class[at] = self.classes.enter(ClassKey::of(node));
         self.reserved_ports[at].clone_from(&node.spec.reserved_ports);
         self.reserved_ports[at].sort_unstable();
+        self.pieces.put(slot, node.spec.pieces.as_ref());
         self.file(at);
         self.generation += 1;
     }
@@ -131,6 +135,7 @@ impl Fleet {
         self.class[at] = ClassId::default();
         self.reserved_ports[at].clear();
         self.held_ports[at].clear();
+        self.pieces.remove(slot);
         self.file(at);
         self.generation += 1;
         self.free.insert(slot);
@@ -151,33 +156,35 @@ impl Fleet {
     }
 
     /// Count an alloc in. Nothing if the node is unknown.
-    pub fn hold(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
+    pub fn hold(&mut self, id: NodeId, claim: Claim<'_>) {
         if let Some(slot) = self.slot_of(id) {
-            self.hold_at(slot, capacity, ports);
+            self.hold_at(slot, claim);
         }
     }
 
     /// Count an alloc out again. Nothing if the node is unknown.
-    pub fn release(&mut self, id: NodeId, capacity: Capacity, ports: &[PortGrant]) {
+    pub fn release(&mut self, id: NodeId, claim: Claim<'_>) {
         if let Some(slot) = self.slot_of(id) {
-            self.release_at(slot, capacity, ports);
+            self.release_at(slot, claim);
         }
     }
 
     /// Count an alloc in on the node at `slot`.
-    pub fn hold_at(&mut self, slot: NodeSlot, capacity: Capacity, ports: &[PortGrant]) {
-        self.change_usage(slot, |usage| usage.hold(capacity, ports));
+    pub fn hold_at(&mut self, slot: NodeSlot, claim: Claim<'_>) {
+        self.change_usage(slot, |usage| usage.hold(Claim { pieces: None, ..claim }));
+        claim.pieces.into_iter().for_each(|pieces| self.pieces.hold(slot, pieces));
     }
 
     /// Count an alloc out again on the node at `slot`.
-    pub fn release_at(&mut self, slot: NodeSlot, capacity: Capacity, ports: &[PortGrant]) {
-        self.change_usage(slot, |usage| usage.release(capacity, ports));
+    pub fn release_at(&mut self, slot: NodeSlot, claim: Claim<'_>) {
+        self.change_usage(slot, |usage| usage.release(Claim { pieces: None, ..claim }));
+        claim.pieces.into_iter().for_each(|pieces| self.pieces.release(slot, pieces));
     }
 
     fn change_usage(&mut self, slot: NodeSlot, change: impl FnOnce(&mut Usage)) {
         let at = slot.0 as usize;
         let ports = core::mem::take(&mut self.held_ports[at]);
-        let mut usage = Usage { amounts: self.used.at(at), ports };
+        let mut usage = Usage { amounts: self.used.at(at), ports, ..Usage::NOTHING };
         change(&mut usage);
         self.used.set(at, usage.amounts);
         self.held_ports[at] = usage.ports;
@@ -209,75 +216,6 @@ impl Fleet {
 
     fn has_ports(&self, slot: NodeSlot, ports: &[PortGrant]) -> bool {
         ports.iter().all(|port| self.port_is_free(slot, port.value))
-    }
-
-    /// Whether the node at `slot` has room for `ask` and each of `ports`; if not, what it lacks first.
-    ///
-    /// # Errors
-    /// The first shortage, in the order of `Shortage`.
-    pub fn fits(&self, slot: NodeSlot, ask: Capacity, ports: &[PortGrant]) -> Result<(), Shortage> {
-        self.fits_over(slot, &Overlay::default(), ask, ports)
-    }
-
-    /// `fits`, with `overlay` counted beside the node's own usage.
-    ///
-    /// # Errors
-    /// The first shortage, in the order of `Shortage`.
-    pub fn fits_over(
-        &self,
-        slot: NodeSlot,
-        overlay: &Overlay,
-        ask: Capacity,
-        ports: &[PortGrant],
-    ) -> Result<(), Shortage> {
-        if !self.is_placeable(slot) {
-            return Err(Shortage::NotPlaceable);
-        }
-        let at = slot.0 as usize;
-        let mut used = self.used.at(at);
-        used.add(overlay.held.amounts);
-        if let Some(lacking) = shortage(self.total.at(at), used, overlay.freed.amounts, ask) {
-            return Err(lacking);
-        }
-        for (nth, port) in ports.iter().enumerate() {
-            let twice = ports[..nth].iter().any(|other| other.value == port.value);
-            if twice || !self.port_is_free_over(slot, overlay, port.value) {
-                return Err(Shortage::Port { label: port.label.clone(), value: port.value });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nobody has `port` on the node and it is not reserved.
-    #[must_use]
-    pub fn port_is_free(&self, slot: NodeSlot, port: u16) -> bool {
-        self.port_is_free_over(slot, &Overlay::default(), port)
-    }
-
-    /// `port_is_free`, with `overlay` counted beside the node's own usage.
-    #[must_use]
-    pub fn port_is_free_over(&self, slot: NodeSlot, overlay: &Overlay, port: u16) -> bool {
-        let at = slot.0 as usize;
-        let holders = self.held_ports[at].get(&port).copied().unwrap_or(0);
-        self.reserved_ports[at].binary_search(&port).is_err()
-            && holders + overlay.held.holders(port) <= overlay.freed.holders(port)
-    }
-
-    /// The first free port of the dynamic range at or after `start` (going round once) that is not
-    /// in `taken`. A start that differs from alloc to alloc keeps a port that is stuck on one
-    /// machine from being handed out again at once.
-    #[must_use]
-    pub fn free_dynamic_port(
-        &self,
-        slot: NodeSlot,
-        overlay: &Overlay,
-        start: u16,
-        taken: &[u16],
-    ) -> Option<u16> {
-        let start = start.clamp(DYNAMIC_PORT_MIN, DYNAMIC_PORT_MAX);
-        (start..=DYNAMIC_PORT_MAX)
-            .chain(DYNAMIC_PORT_MIN..start)
-            .find(|port| !taken.contains(port) && self.port_is_free_over(slot, overlay, *port))
     }
 
     /// Where the node is in the columns.
@@ -411,7 +349,9 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::state::fits::Shortage;
     use crate::time::WallTime;
+    use crate::types::Capacity;
     use crate::types::{Index, NodeSpec};
 
     fn node(id: u128, cpu_mhz: u32) -> Node {
@@ -456,15 +396,15 @@ mod tests {
     fn a_node_that_returns_smaller_than_its_usage_fits_nothing_until_it_is_released() {
         let mut fleet = Fleet::default();
         let slot = fleet.put_node(&node(1, 1_000));
-        fleet.hold(NodeId(1), ASK, &[]);
-        fleet.hold(NodeId(1), ASK, &[]);
-        assert_eq!(fleet.fits(slot, ASK, &[]), Err(Shortage::Cpu));
+        fleet.hold(NodeId(1), Claim::of(ASK, &[]));
+        fleet.hold(NodeId(1), Claim::of(ASK, &[]));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[])), Err(Shortage::Cpu));
         fleet.put_node(&node(1, 500));
         assert_eq!(fleet.free(slot).cpu_mhz, 0);
-        fleet.release(NodeId(1), ASK, &[]);
-        assert_eq!(fleet.fits(slot, ASK, &[]), Err(Shortage::Cpu));
-        fleet.release(NodeId(1), ASK, &[]);
-        assert_eq!(fleet.fits(slot, ASK, &[]), Ok(()));
+        fleet.release(NodeId(1), Claim::of(ASK, &[]));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[])), Err(Shortage::Cpu));
+        fleet.release(NodeId(1), Claim::of(ASK, &[]));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[])), Ok(()));
     }
 
     #[test]
@@ -474,12 +414,12 @@ mod tests {
         machine.spec.reserved_ports = vec![443, 22];
         let slot = fleet.put_node(&machine);
         let taken = |value| Err(Shortage::Port { label: "http".to_string(), value });
-        assert_eq!(fleet.fits(slot, ASK, &[port(22)]), taken(22));
-        assert_eq!(fleet.fits(slot, ASK, &[port(80), port(80)]), taken(80));
-        fleet.hold(NodeId(1), ASK, &[port(80)]);
-        assert_eq!(fleet.fits(slot, ASK, &[port(80)]), taken(80));
-        fleet.release(NodeId(1), ASK, &[port(80)]);
-        assert_eq!(fleet.fits(slot, ASK, &[port(80)]), Ok(()));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[port(22)])), taken(22));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[port(80), port(80)])), taken(80));
+        fleet.hold(NodeId(1), Claim::of(ASK, &[port(80)]));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[port(80)])), taken(80));
+        fleet.release(NodeId(1), Claim::of(ASK, &[port(80)]));
+        assert_eq!(fleet.fits(slot, Claim::of(ASK, &[port(80)])), Ok(()));
     }
 
     #[test]

@@ -253,6 +253,15 @@ impl State {
         own.unwrap_or(self.header.scheduler.config.algorithm)
     }
 
+    /// Whether tasks of jobs of the pool may use more memory than they ask for: its own word, or the
+    /// cluster's.
+    #[must_use]
+    pub fn oversubscribes_memory(&self, pool: &PoolName) -> bool {
+        let pool = self.made_pool(pool.as_str());
+        let own = pool.and_then(|pool| pool.spec.scheduler.memory_oversubscription);
+        own.unwrap_or(self.header.scheduler.config.memory_oversubscription)
+    }
+
     /// Nodes that drain.
     pub fn draining(&self) -> impl Iterator<Item = NodeId> {
         self.by.draining.iter().copied()

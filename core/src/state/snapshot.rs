@@ -180,7 +180,7 @@ impl Fleet {
         }
         for (_, alloc) in state.allocs.iter().filter(|(_, alloc)| holds_room(alloc)) {
             assert!(state.nodes.has(alloc.node), "an alloc that holds room has its node");
-            fleet.hold(alloc.node, alloc.capacity, &alloc.ports);
+            fleet.hold(alloc.node, alloc.claim());
         }
         fleet
     }

@@ -230,7 +230,7 @@ impl<'a> Txn<'a> {
         self.assigned.insert(node);
         assert!(self.state.fleet.node_at(slot) == Some(node), "an alloc's node is at its slot");
         assert!(holds_room(&alloc), "a new alloc holds room");
-        self.state.fleet.hold_at(slot, alloc.capacity, &alloc.ports);
+        self.state.fleet.hold_at(slot, alloc.claim());
         self.state.by.on_alloc(None, Some(&alloc));
         let turn = HealthTurn::between(None, &alloc);
         let before = self.state.allocs.put(id, alloc);
@@ -257,7 +257,7 @@ impl<'a> Txn<'a> {
         let (held, holds) = (holds_room(before), holds_room(&alloc));
         assert!(held || !holds, "room that was given up is not taken again");
         if held && !holds && !planted!(UsageNotReleased) {
-            self.state.fleet.release(node, alloc.capacity, &alloc.ports);
+            self.state.fleet.release(node, alloc.claim());
             self.roomier.insert(node);
             self.awaited.extend(alloc.preempted_by);
         }

@@ -13,6 +13,7 @@
 //!   position of its group) changes only by an update in place;
 //! - its resources are held on its node until it is terminal for the servers and, if its node is
 //!   alive, for the client too.
+use ::alloc::boxed::Box;
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::drain::Migration;
 use super::gate::Gate;
 use super::ids::{AllocId, DeploymentId, EvalId, Index, JobId, NodeId};
+use super::pieces::{Claim, Pieces};
 use super::resources::{Capacity, PortGrant};
 use crate::time::WallTime;
 
@@ -39,6 +41,8 @@ pub struct Allocation {
     pub eval: EvalId,
     pub capacity: Capacity,
     pub ports: Vec<PortGrant>,
+    /// What it has for itself; most have nothing.
+    pub pieces: Option<Box<Pieces>>,
     pub desired: DesiredStatus,
     pub desired_description: String,
     pub client_status: ClientStatus,
@@ -69,6 +73,8 @@ pub struct Allocation {
     pub migration: Migration,
     /// The job for which it was stopped, being of a less important one.
     pub preempted_by: Option<JobId>,
+    /// Its tasks may use memory up to their `memory_max`: decided when it was placed.
+    pub may_exceed_memory: bool,
 }
 
 /// Whether an alloc can be relied on.
@@ -98,6 +104,12 @@ pub enum ClientStatus {
 }
 
 impl Allocation {
+    /// What it takes of its node.
+    #[must_use]
+    pub fn claim(&self) -> Claim<'_> {
+        Claim { capacity: self.capacity, ports: &self.ports, pieces: self.pieces.as_deref() }
+    }
+
     /// Whether it is known to be healthy, and is not on its way out.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
@@ -266,6 +278,9 @@ pub struct PlacementFailure {
 pub struct NearMiss {
     pub node: NodeId,
     pub free: Capacity,
-    /// What one alloc needs.
+    /// What one alloc needs there.
     pub asked: Capacity,
+    /// Cores that nobody has; zero where none are asked for.
+    pub cores_free: u32,
+    pub cores_asked: u32,
 }

@@ -3,6 +3,7 @@
 //! Invariants
 //! - a client stops an alloc only because a tombstone names it, never because it is absent;
 //! - `seq` is a log index: an assignment older than one already heard changes nothing.
+use ::alloc::boxed::Box;
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::sync::Arc;
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::alloc::{AllocHealth, ClientStatus, TaskState};
 use super::ids::{AllocId, Index, Uuid};
 use super::job::{Group, JobKind};
-use super::resources::PortGrant;
+use super::pieces::{CoreSet, Pieces};
+use super::resources::{MemoryLimit, PortGrant};
 
 /// What a node must run and what it must stop, as of `seq`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -39,6 +41,10 @@ pub struct AssignedAlloc {
     pub ports: Vec<PortGrant>,
     /// A deployment watches its health.
     pub is_deployed: bool,
+    /// Its tasks may use memory up to their `memory_max`.
+    pub may_exceed_memory: bool,
+    /// What its tasks have for themselves.
+    pub pieces: Option<Box<Pieces>>,
 }
 
 /// What a client must know of a job to run one of its groups.
@@ -90,6 +96,10 @@ pub struct TaskStart {
     pub env: BTreeMap<String, String>,
     /// The driver's block, resolved as far as `env`.
     pub config_json: String,
+    /// Held to that much memory; `None`: the task did not ask to be.
+    pub memory: Option<MemoryLimit>,
+    /// Runs on these cores alone; none: it did not ask for any.
+    pub cores: CoreSet,
 }
 
 /// What a driver reports of an attempt, after `StartTask` or `Reattach`.

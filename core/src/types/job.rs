@@ -16,6 +16,7 @@ use super::groups::Groups;
 use super::ids::{Index, JobId};
 use super::launch::{Launch, Lineage, Scaling};
 use super::leaning::{Affinity, Spread};
+use super::pieces::NodePieces;
 use super::pool::PoolName;
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use crate::time::WallTime;
@@ -315,7 +316,35 @@ impl JobSpec {
 }
 
 impl Group {
-    /// What one alloc of this group takes from its node; `None` when the sum overflows.
+    /// Whether a task would use more memory than is kept for it.
+    #[must_use]
+    pub fn wants_more_memory(&self) -> bool {
+        self.tasks.iter().any(|task| task.resources.memory_limit().is_some())
+    }
+
+    /// Whether an alloc of it has something for itself.
+    #[must_use]
+    pub fn wants_pieces(&self) -> bool {
+        self.tasks.iter().any(|task| task.resources.wants_pieces())
+    }
+
+    /// How many cores one alloc has for itself.
+    #[must_use]
+    pub fn core_count(&self) -> u32 {
+        self.tasks.iter().fold(0, |sum, task| sum.saturating_add(task.resources.cores))
+    }
+
+    /// What one alloc of this group takes from a node with these pieces; `None` when the sum overflows.
+    #[must_use]
+    pub fn capacity_on(&self, pieces: Option<&NodePieces>) -> Option<Capacity> {
+        let mut capacity = self.capacity()?;
+        let core_mhz = pieces.map_or(0, |pieces| pieces.core_mhz);
+        let cpu_mhz = self.core_count().checked_mul(core_mhz)?;
+        capacity.cpu_mhz = capacity.cpu_mhz.checked_add(cpu_mhz)?;
+        Some(capacity)
+    }
+
+    /// What one alloc of this group takes from any node, cores aside; `None` when the sum overflows.
     #[must_use]
     pub fn capacity(&self) -> Option<Capacity> {
         let disk = Capacity { disk_mib: self.disk_mib, ..Capacity::default() };

@@ -12,12 +12,14 @@
 //! - a node is placed on only while it is ready and eligible; while it drains it is not eligible.
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
+use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::drain::{Drain, LastDrain};
 use super::ids::{Index, NodeId};
+use super::pieces::NodePieces;
 use super::pool::PoolName;
 use super::resources::Capacity;
 use crate::time::WallTime;
@@ -42,6 +44,8 @@ pub struct NodeSpec {
     pub http_address: String,
     /// `client.node_pool`; never `all`.
     pub pool: PoolName,
+    /// Cores that tasks may have for themselves, if the machine has any to give.
+    pub pieces: Option<Arc<NodePieces>>,
 }
 
 /// Whether tasks of a driver can run here.

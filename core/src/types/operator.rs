@@ -1,7 +1,7 @@
 //! What operators set for the whole cluster.
 //!
 //! Invariants
-//! - what is kept and not in force yet says so.
+//! - what is not set is as Nomad has it.
 use serde::{Deserialize, Serialize};
 
 use super::ids::Index;
@@ -12,7 +12,7 @@ use super::job::JobKind;
 pub struct SchedulerConfig {
     pub algorithm: Algorithm,
     pub preemption: Preemption,
-    /// Kept and shown; no task may use more than it asks for yet.
+    /// Tasks that name a `memory_max` may use so much, where they are placed from now on.
     pub memory_oversubscription: bool,
     /// No job is registered, and no version of one.
     pub reject_job_registration: bool,

@@ -3,6 +3,7 @@
 //! Invariants
 //! - a placement names its node by slot; a slot that changed hands after `based_on` is refused;
 //! - no alloc is both stopped and placed over by one entry of `placements`.
+use ::alloc::boxed::Box;
 use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alloc::{PlacementFailure, PlacementNote};
 use super::ids::{AllocId, EvalId, Index, JobId, NodeSlot};
+use super::pieces::Pieces;
 use super::resources::PortGrant;
 use crate::time::WallTime;
 
@@ -71,6 +73,8 @@ pub struct Placement {
     pub group: u16,
     pub ordinal: u32,
     pub ports: Vec<PortGrant>,
+    /// What it is to have for itself.
+    pub pieces: Option<Box<Pieces>>,
     pub previous: Option<AllocId>,
     /// Older than the plan's: it replaces an alloc of that version while the new one may not yet.
     pub version: Option<u64>,

@@ -53,14 +53,57 @@ impl Capacity {
 /// What one task asks for. Disk is asked for by the group.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct TaskResources {
+    /// Zero where it asks for cores: they bring theirs.
     pub cpu_mhz: u32,
+    /// Cores that nobody else may have.
+    pub cores: u32,
+    /// What is kept for the task.
     pub memory_mib: u32,
+    pub memory_max: MemoryMax,
+}
+
+/// How much memory a task may use where the scheduler's configuration lets tasks use more than is kept
+/// for them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum MemoryMax {
+    /// What it asks for.
+    #[default]
+    Asked,
+    Mib(u32),
+    Unlimited,
+}
+
+/// What of a node's memory a task is to have and may have.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemoryLimit {
+    pub kept_mib: u32,
+    /// `None`: all there is.
+    pub most_mib: Option<u32>,
 }
 
 impl Default for TaskResources {
     /// Nomad's: 100 MHz and 300 MiB.
     fn default() -> Self {
-        Self { cpu_mhz: 100, memory_mib: 300 }
+        Self { cpu_mhz: 100, cores: 0, memory_mib: 300, memory_max: MemoryMax::Asked }
+    }
+}
+
+impl TaskResources {
+    /// Whether the task has something for itself.
+    #[must_use]
+    pub const fn wants_pieces(&self) -> bool {
+        0 < self.cores
+    }
+
+    /// What the task may use where it may use more than it asks for; `None`: it wants no more.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<MemoryLimit> {
+        let most_mib = match self.memory_max {
+            MemoryMax::Asked => return None,
+            MemoryMax::Mib(most) => Some(most),
+            MemoryMax::Unlimited => None,
+        };
+        Some(MemoryLimit { kept_mib: self.memory_mib, most_mib })
     }
 }
 

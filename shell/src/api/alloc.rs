@@ -420,8 +420,8 @@ impl Metrics {
         let nearest = failure.nearest.map(|miss| NearMiss {
             node_id: miss.node.uuid().to_string(),
             node_name: node_name(state, miss.node),
-            free: Flat::of(miss.free, None),
-            asked: Flat::of(miss.asked, None),
+            free: Flat { cores: miss.cores_free, ..Flat::of(miss.free, None) },
+            asked: Flat { cores: miss.cores_asked, ..Flat::of(miss.asked, None) },
         });
         Self {
             nodes_evaluated: failure.nodes_evaluated,

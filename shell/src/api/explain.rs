@@ -292,6 +292,7 @@ const fn kind(asked: Asked) -> &'static str {
         Asked::Cpu => "cpu",
         Asked::Memory => "memory",
         Asked::Disk => "disk",
+        Asked::Cores => "cores",
         Asked::Port => "port",
     }
 }

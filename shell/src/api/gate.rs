@@ -84,8 +84,7 @@ fn progress(bar: Bar, approach: Approach) -> String {
 }
 
 /// What whoever registers `spec` should know: that it waits for something that may never come.
-#[must_use]
-pub fn warnings(state: &State, spec: &JobSpec) -> String {
+pub(super) fn warnings(state: &State, spec: &JobSpec) -> Vec<String> {
     let mut list = Vec::new();
     let groups = spec.groups.iter().flat_map(|group| &group.after);
     for gate in spec.after.iter().chain(groups) {
@@ -113,5 +112,5 @@ pub fn warnings(state: &State, spec: &JobSpec) -> String {
             list.push(line);
         }
     }
-    list.join("\n")
+    list
 }

@@ -17,12 +17,14 @@ mod from_spec;
 mod gates;
 mod launch;
 mod leanings;
+mod resources;
 mod to_spec;
 mod unsupported;
 
 pub use from_spec::Row;
 pub use gates::until_word;
 pub use launch::{DispatchPayload, ParameterizedJob, Periodic, ScalingPolicy};
+pub use resources::memory_max_mb;
 
 /// A duration: nanoseconds in JSON, and on the way in also `"30s"`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Capacity, Drain, DrainDeadline, DrainStatus, DriverInfo, LastDrain, Node as Row, NodeEvent,
-    NodeStatus, NodeSubsystem,
+    Capacity, CoreSet, Drain, DrainDeadline, DrainStatus, DriverInfo, LastDrain, Node as Row,
+    NodeEvent, NodePieces, NodeStatus, NodeSubsystem,
 };
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ pub struct NodeResources {
 pub struct Cpu {
     pub cpu_shares: u32,
     pub total_cpu_cores: u32,
-    pub reservable_cpu_cores: Absent,
+    pub reservable_cpu_cores: Option<Vec<u16>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -148,7 +148,7 @@ pub struct Reserved {
 #[serde(rename_all = "PascalCase")]
 pub struct ReservedCpu {
     pub cpu_shares: u32,
-    pub reserved_cpu_cores: Absent,
+    pub reserved_cpu_cores: Option<Vec<u16>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -351,7 +351,7 @@ fn resources(node: &Row) -> NodeResources {
         cpu: Cpu {
             cpu_shares: cpu_mhz,
             total_cpu_cores: attribute(node, "cpu.numcores").parse().unwrap_or(0),
-            reservable_cpu_cores: (),
+            reservable_cpu_cores: listed(node, |pieces| &pieces.cores),
         },
         memory: AllocatedMemory { memory_mb: memory_mib, memory_max_mb: 0 },
         disk: Disk { disk_mb: disk_mib },
@@ -363,11 +363,19 @@ fn resources(node: &Row) -> NodeResources {
     }
 }
 
+fn listed(node: &Row, which: fn(&NodePieces) -> &CoreSet) -> Option<Vec<u16>> {
+    let cores = which(node.spec.pieces.as_ref()?);
+    (!cores.is_empty()).then(|| cores.iter().collect())
+}
+
 fn reserved(node: &Row) -> Reserved {
     let Capacity { cpu_mhz, memory_mib, disk_mib } = node.spec.reserved;
     let ports: Vec<String> = node.spec.reserved_ports.iter().map(u16::to_string).collect();
     Reserved {
-        cpu: ReservedCpu { cpu_shares: cpu_mhz, reserved_cpu_cores: () },
+        cpu: ReservedCpu {
+            cpu_shares: cpu_mhz,
+            reserved_cpu_cores: listed(node, |pieces| &pieces.reserved_cores),
+        },
         memory: AllocatedMemory { memory_mb: memory_mib, memory_max_mb: 0 },
         disk: Disk { disk_mb: disk_mib },
         networks: ReservedNetworks { reserved_host_ports: ports.join(",") },

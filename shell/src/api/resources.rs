@@ -4,10 +4,13 @@
 //! - the sum of the tasks' shapes is the alloc's capacity.
 use std::collections::BTreeMap;
 
-use drover_core::types::{Allocation, Capacity, Group, NetworkAsk, PortGrant, TaskResources};
+use drover_core::types::{
+    Allocation, Capacity, Group, MemoryMax, NetworkAsk, PortGrant, Task, TaskPieces,
+};
 use serde::Serialize;
 
 use super::Absent;
+use super::job::memory_max_mb;
 
 /// The oldest shape: one flat object.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -19,7 +22,7 @@ pub struct Flat {
     #[serde(rename = "MemoryMB")]
     pub memory_mb: u32,
     #[serde(rename = "MemoryMaxMB")]
-    pub memory_max_mb: u32,
+    pub memory_max_mb: i64,
     #[serde(rename = "DiskMB")]
     pub disk_mb: u32,
     #[serde(rename = "IOPS")]
@@ -104,15 +107,16 @@ pub struct AllocatedTask {
 #[serde(rename_all = "PascalCase")]
 pub struct AllocatedCpu {
     pub cpu_shares: u32,
-    pub reserved_cores: Absent,
+    pub reserved_cores: Option<Vec<u16>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct AllocatedMemory {
     #[serde(rename = "MemoryMB")]
     pub memory_mb: u32,
+    /// Zero: no more than `memory_mb`; -1: no limit.
     #[serde(rename = "MemoryMaxMB")]
-    pub memory_max_mb: u32,
+    pub memory_max_mb: i64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -138,16 +142,21 @@ impl Holding {
     #[must_use]
     pub fn of(alloc: &Allocation, group: &Group, ip: &str) -> Self {
         let networks = networks(&alloc.ports, &group.network, ip);
-        let tasks = group.tasks.iter().map(|task| (task.name.clone(), &task.resources));
-        let by_task: BTreeMap<String, &TaskResources> = tasks.collect();
+        let holder = Holder { alloc, group };
+        let by_task: BTreeMap<&String, &Task> =
+            group.tasks.iter().map(|task| (&task.name, task)).collect();
         let disk = Capacity { disk_mib: alloc.capacity.disk_mib, ..Capacity::default() };
-        let mut total = Flat::of(alloc.capacity, networks.clone());
-        total.memory_max_mb = total.memory_mb;
-        let lifecycles = by_task.keys().map(|name| (name.clone(), ()));
+        let total = Flat {
+            cores: group.core_count(),
+            memory_max_mb: holder.total_memory_max_mb(),
+            ..Flat::of(alloc.capacity, networks.clone())
+        };
+        let own = by_task.iter().map(|(&name, task)| (name.clone(), holder.task(task)));
+        let flat = by_task.iter().map(|(&name, task)| (name.clone(), holder.flat_task(task)));
         Self {
             allocated: Allocated {
-                tasks: by_task.iter().map(|(name, ask)| (name.clone(), task(ask))).collect(),
-                task_lifecycles: lifecycles.collect(),
+                tasks: own.collect(),
+                task_lifecycles: by_task.keys().map(|&name| (name.clone(), ())).collect(),
                 shared: Shared {
                     networks: networks.clone(),
                     disk_mb: alloc.capacity.disk_mib,
@@ -156,23 +165,70 @@ impl Holding {
             },
             total,
             shared: Flat::of(disk, networks),
-            tasks: by_task.into_iter().map(|(name, ask)| (name, flat_task(ask))).collect(),
+            tasks: flat.collect(),
         }
     }
 }
 
-fn task(ask: &TaskResources) -> AllocatedTask {
-    AllocatedTask {
-        cpu: AllocatedCpu { cpu_shares: ask.cpu_mhz, reserved_cores: () },
-        memory: AllocatedMemory { memory_mb: ask.memory_mib, memory_max_mb: 0 },
-        networks: (),
-        devices: (),
-    }
+/// Whose tasks hold something.
+#[derive(Clone, Copy)]
+struct Holder<'a> {
+    alloc: &'a Allocation,
+    group: &'a Group,
 }
 
-fn flat_task(ask: &TaskResources) -> Flat {
-    let (cpu_mhz, memory_mib) = (ask.cpu_mhz, ask.memory_mib);
-    Flat::of(Capacity { cpu_mhz, memory_mib, disk_mib: 0 }, None)
+impl<'a> Holder<'a> {
+    /// What the task may use of memory at most.
+    fn most_of(self, task: &Task) -> MemoryMax {
+        if self.alloc.may_exceed_memory { task.resources.memory_max } else { MemoryMax::Asked }
+    }
+
+    /// Of all tasks together: those that name no more count with what they ask for.
+    fn total_memory_max_mb(self) -> i64 {
+        let most = self.group.tasks.iter().map(|task| match self.most_of(task) {
+            MemoryMax::Asked => Some(i64::from(task.resources.memory_mib)),
+            MemoryMax::Mib(most) => Some(i64::from(most)),
+            MemoryMax::Unlimited => None,
+        });
+        most.sum::<Option<i64>>().unwrap_or(-1)
+    }
+
+    /// Its own, or what its cores count for: what of the alloc's is nobody else's, by cores.
+    fn cpu_mhz(self, task: &Task) -> u32 {
+        let others: u32 = self.group.tasks.iter().map(|task| task.resources.cpu_mhz).sum();
+        let of_cores = self.alloc.capacity.cpu_mhz.saturating_sub(others);
+        let core_mhz = of_cores.checked_div(self.group.core_count()).unwrap_or(0);
+        task.resources.cpu_mhz + core_mhz * task.resources.cores
+    }
+
+    fn pieces_of(self, task: &Task) -> Option<&'a TaskPieces> {
+        self.alloc.pieces.as_ref()?.of_task(&task.name)
+    }
+
+    fn task(self, task: &Task) -> AllocatedTask {
+        let cores = self.pieces_of(task).map(|has| has.cores.iter().collect::<Vec<_>>());
+        AllocatedTask {
+            cpu: AllocatedCpu {
+                cpu_shares: self.cpu_mhz(task),
+                reserved_cores: cores.filter(|cores| !cores.is_empty()),
+            },
+            memory: AllocatedMemory {
+                memory_mb: task.resources.memory_mib,
+                memory_max_mb: memory_max_mb(self.most_of(task)),
+            },
+            networks: (),
+            devices: (),
+        }
+    }
+
+    fn flat_task(self, task: &Task) -> Flat {
+        let (cpu_mhz, memory_mib) = (self.cpu_mhz(task), task.resources.memory_mib);
+        Flat {
+            cores: task.resources.cores,
+            memory_max_mb: memory_max_mb(self.most_of(task)),
+            ..Flat::of(Capacity { cpu_mhz, memory_mib, disk_mib: 0 }, None)
+        }
+    }
 }
 
 fn networks(ports: &[PortGrant], ask: &NetworkAsk, ip: &str) -> Option<Vec<Network>> {

@@ -1,7 +1,7 @@
 //! The scheduler's configuration, as Nomad's clients write and expect it.
 //!
 //! Invariants
-//! - what is kept and not in force yet is said with each answer that it stands in.
+//! - what is not written is as Nomad has it.
 use drover_core::types::{Algorithm, Preemption, SchedulerConfig, SchedulerRow};
 use serde::{Deserialize, Serialize};
 
@@ -91,14 +91,4 @@ pub(super) fn algorithm(word: &str) -> Result<Algorithm, String> {
             "SchedulerAlgorithm: there is no \"{other}\"; it is \"binpack\" or \"spread\""
         )),
     }
-}
-
-/// What of the configuration changes nothing yet; empty: all of it is in force.
-#[must_use]
-pub fn not_in_force(config: &SchedulerConfig) -> String {
-    if !config.memory_oversubscription {
-        return String::new();
-    }
-    "MemoryOversubscriptionEnabled is kept, but no task may use more than it asks for yet"
-        .to_owned()
 }

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
-use drover_core::types::{PoolName, SchedulerConfig};
+use drover_core::types::{CoreSet, PoolName, SchedulerConfig};
 
 use super::address;
 use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
 use crate::jobspec::check::Problem;
+
+mod client;
 
 /// Nomad's default ports; ours for RPC is UDP.
 pub const HTTP_PORT: u16 = 4646;
@@ -120,6 +122,8 @@ pub struct Client {
     pub cpu_total_mhz: Option<u32>,
     /// Instead of what is measured.
     pub memory_total_mib: Option<u32>,
+    /// The only ones that tasks may have for themselves; `None`: all.
+    pub reservable_cores: Option<CoreSet>,
     pub network_interface: Option<String>,
     pub kill_timeout_ms_max: u64,
     pub raw_exec: RawExec,
@@ -139,6 +143,7 @@ pub struct Reserved {
     pub memory_mib: u32,
     pub disk_mib: u32,
     pub ports: Vec<u16>,
+    pub cores: CoreSet,
 }
 
 /// The input log on disk.
@@ -399,45 +404,13 @@ impl Resolution<'_> {
         }
     }
 
-    fn client(&mut self, written: &Written, data_dir: &Path, port: u16) -> Client {
-        let client = &written.client;
-        let option =
-            client.options.get("driver.raw_exec.enable").map(|text| text == "1" || text == "true");
-        let raw_exec = written.raw_exec.or(option).unwrap_or_default();
-        let join = self.join("client", &client.join, &client.servers, port);
-        if written.server.enabled != Some(true) && join.retry.is_empty() && join.start.is_empty() {
-            self.wrong(
-                "client.servers",
-                "is missing: name at least one server, such as servers = [\"10.0.0.1\"]",
-            );
-        }
-        let ports = client.reserved_ports.as_deref().map_or(Ok(Vec::new()), address::ports);
-        Client {
-            join,
-            node_class: client.node_class.clone().unwrap_or_default(),
-            node_pool: client.node_pool.clone().unwrap_or_default(),
-            meta: client.meta.clone(),
-            options: client.options.clone(),
-            reserved: Reserved {
-                cpu_mhz: client.reserved_cpu.unwrap_or(0),
-                memory_mib: client.reserved_memory.unwrap_or(0),
-                disk_mib: client.reserved_disk.unwrap_or(0),
-                ports: ports.unwrap_or_else(|why| {
-                    self.wrong("client.reserved.reserved_ports", why);
-                    Vec::new()
-                }),
-            },
-            alloc_dir: client.alloc_dir.clone().unwrap_or_else(|| data_dir.join("alloc")),
-            state_dir: client.state_dir.clone().unwrap_or_else(|| data_dir.join("client")),
-            cpu_total_mhz: client.cpu_total_compute.filter(|&mhz| mhz != 0),
-            memory_total_mib: client.memory_total_mb.filter(|&mib| mib != 0),
-            network_interface: client.network_interface.clone().filter(|name| !name.is_empty()),
-            kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
-            raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },
-        }
-    }
-
-    fn join(&mut self, block: &str, written: &WrittenJoin, more: &[String], port: u16) -> Join {
+    pub(super) fn join(
+        &mut self,
+        block: &str,
+        written: &WrittenJoin,
+        more: &[String],
+        port: u16,
+    ) -> Join {
         let mut addresses = |list: &[String], name: &str| {
             let mut made = Vec::with_capacity(list.len());
             for text in list {

@@ -83,6 +83,8 @@ pub struct WrittenClient {
     pub reserved_memory: Option<u32>,
     pub reserved_disk: Option<u32>,
     pub reserved_ports: Option<String>,
+    pub reserved_cores: Option<String>,
+    pub reservable_cores: Option<String>,
     pub alloc_dir: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
     pub cpu_total_compute: Option<u32>,
@@ -213,6 +215,8 @@ impl WrittenClient {
         over(&mut self.reserved_memory, later.reserved_memory);
         over(&mut self.reserved_disk, later.reserved_disk);
         over(&mut self.reserved_ports, later.reserved_ports);
+        over(&mut self.reserved_cores, later.reserved_cores);
+        over(&mut self.reservable_cores, later.reservable_cores);
         over(&mut self.alloc_dir, later.alloc_dir);
         over(&mut self.state_dir, later.state_dir);
         over(&mut self.cpu_total_compute, later.cpu_total_compute);

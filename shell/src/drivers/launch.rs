@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
+use drover_core::types::{CoreSet, MemoryLimit};
 use rustix::fd::OwnedFd;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -55,7 +56,7 @@ fn spec(
     start: &TaskStart,
     account: Option<Account>,
 ) -> Result<Spec, Refusal> {
-    let TaskStart { dirs, command, args, env, user: _, logs, payload: _ } = start;
+    let TaskStart { dirs, command, args, env, user: _, logs, payload: _, memory, cores } = start;
     let mut env_list: Vec<(String, String)> =
         env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     if !env.contains_key("PATH") {
@@ -73,9 +74,20 @@ fn spec(
         log_file_bytes_max: u64::from(logs.file_mib_max) * MIB,
         account: account.map(|account| (account.uid, account.gid, account.groups)),
         cgroup: machine.cgroups.as_ref().map(|root| root.join(group)),
+        limits: limits(*memory, cores),
         open_files_soft: machine.open_files_soft,
         boot: machine.boot.clone(),
     })
+}
+
+/// What the cgroup is told. What is kept for the task is not taken from it while others have more than
+/// theirs.
+fn limits(memory: Option<MemoryLimit>, cores: &CoreSet) -> Vec<(&'static str, String)> {
+    let bytes = |mib: u32| (u64::from(mib) * MIB).to_string();
+    let kept = memory.map(|limit| ("memory.low", bytes(limit.kept_mib)));
+    let most = memory.and_then(|limit| limit.most_mib).map(|most| ("memory.max", bytes(most)));
+    let cores = (!cores.is_empty()).then(|| ("cpuset.cpus", cores.to_string()));
+    [kept, most, cores].into_iter().flatten().collect()
 }
 
 fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {

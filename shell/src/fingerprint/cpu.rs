@@ -1,16 +1,19 @@
 //! Processors: how many, how fast.
 use std::fs;
 
-use super::{Fingerprint, read_line, whole};
+use drover_core::types::{CoreSet, NodePieces};
+
+use super::{Fingerprint, FingerprintConfig, read_line, whole};
+use crate::cores;
 
 /// Taken where a machine does not tell how fast it is: Nomad's assumption is a gigahertz, too.
 const MHZ_ASSUMED: u64 = 1_000;
 
-pub(super) fn add(found: &mut Fingerprint, configured_mhz: Option<u32>) {
+pub(super) fn add(found: &mut Fingerprint, config: &FingerprintConfig) {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let core_count = core_count(&info);
     let core_mhz = max_mhz().or_else(|| mhz(&info)).unwrap_or(MHZ_ASSUMED);
-    let total_mhz = configured_mhz.unwrap_or_else(|| whole(core_mhz * core_count));
+    let total_mhz = config.cpu_total_mhz.unwrap_or_else(|| whole(core_mhz * core_count));
     found.put("cpu.arch", architecture());
     found.put("arch", architecture());
     found.put("cpu.numcores", core_count);
@@ -18,6 +21,22 @@ pub(super) fn add(found: &mut Fingerprint, configured_mhz: Option<u32>) {
     found.put("cpu.frequency", core_mhz);
     found.put("cpu.totalcompute", total_mhz);
     found.capacity.cpu_mhz = total_mhz;
+    let online = online(core_count);
+    let reserved_cores = config.reserved_cores.iter().filter(|&core| online.has(core));
+    let reserved_cores = CoreSet::from_iter(reserved_cores);
+    let may_be_had = |core| config.reservable_cores.as_ref().is_none_or(|list| list.has(core));
+    let cores = online.without(&reserved_cores).iter().filter(|&core| may_be_had(core)).collect();
+    let core_mhz = whole(u64::from(total_mhz) / core_count.max(1));
+    found.pieces = NodePieces { core_mhz, cores, reserved_cores };
+    found.put("cpu.reservablecores", found.pieces.cores.count());
+}
+
+/// The cores that the kernel uses.
+fn online(core_count: u64) -> CoreSet {
+    let listed = read_line("/sys/devices/system/cpu/online");
+    let listed = listed.and_then(|list| cores::parse(&list).ok());
+    let last = u16::try_from(core_count).unwrap_or(u16::MAX);
+    listed.unwrap_or_else(|| (0..last).collect())
 }
 
 /// As the names of downloads say it, which is what constraints compare.

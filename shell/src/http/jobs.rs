@@ -16,10 +16,10 @@ use super::query::Query;
 use super::read::Seen;
 use super::write::{body, written};
 use super::{Http, Shared};
-use crate::api::gate::warnings;
 use crate::api::job::Job;
 use crate::api::jobs::Stub;
 use crate::api::misc::{Registered, Validated};
+use crate::api::warnings::warnings;
 use crate::jobspec::{self, Folder, Inputs, Problem, Source};
 use crate::shadow::Key;
 

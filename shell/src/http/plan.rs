@@ -20,11 +20,11 @@ use super::jobs::decode;
 use super::query::{Freshness, Query};
 use super::write::{body, written};
 use crate::api::alloc::{Detail, Metrics, Stub, group_of};
-use crate::api::gate::warnings;
 use crate::api::job::{Job, Row};
 use crate::api::jobs::whole;
 use crate::api::misc::{Annotations, Diff, Planned, Updates};
 use crate::api::time::rfc3339;
+use crate::api::warnings::warnings;
 use crate::api::what_if::WhatIf;
 use crate::forecast::{Forecast, Supposition};
 

@@ -13,7 +13,7 @@ use super::answer::{self, Answer, Failure};
 use super::query::Query;
 use super::read::mark_read;
 use super::write::{body, written};
-use crate::api::scheduler::{Configuration, not_in_force};
+use crate::api::scheduler::Configuration;
 
 pub(super) async fn read(State(http): State<Shared>, query: Query) -> Answer {
     let (shadow, known_leader) = http.fresh(query.freshness).await?;
@@ -24,7 +24,6 @@ pub(super) async fn read(State(http): State<Shared>, query: Query) -> Answer {
     let mut response = answer::json(&json!({
         "SchedulerConfig": Configuration::of(&row),
         "Index": row.modify_index.0.max(1),
-        "Warnings": not_in_force(&row.config),
         "LastContact": 0,
         "KnownLeader": known_leader,
     }))?;
@@ -46,14 +45,12 @@ pub(super) async fn set(State(http): State<Shared>, query: Query, bytes: Bytes) 
             Some(if known == Index(0) && index == 1 { known } else { Index(index) })
         }
     };
-    let warnings = not_in_force(&config);
     match http.submit(Request::SetSchedulerConfig { config, check_index }).await {
-        Ok(applied) => written(
-            applied.index,
-            &json!({ "Updated": true, "Index": applied.index.0, "Warnings": warnings }),
-        ),
+        Ok(applied) => {
+            written(applied.index, &json!({ "Updated": true, "Index": applied.index.0 }))
+        }
         Err(Rejection::Conflict { index }) => {
-            written(index, &json!({ "Updated": false, "Index": index.0, "Warnings": "" }))
+            written(index, &json!({ "Updated": false, "Index": index.0 }))
         }
         Err(other) => Err(other.into()),
     }

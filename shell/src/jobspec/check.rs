@@ -16,11 +16,9 @@ use super::duration::show_ms;
 mod gates;
 mod launch;
 mod leanings;
+mod resources;
 mod versions;
 
-/// Nomad's least of `resources.cpu` and `resources.memory`.
-const CPU_MHZ_MIN: u32 = 1;
-const MEMORY_MIB_MIN: u32 = 10;
 /// Nomad's least of `restart.interval`.
 const RESTART_INTERVAL_MS_MIN: u64 = 5_000;
 /// Nomad's least of `reschedule.interval` and of `reschedule.delay`.
@@ -345,12 +343,7 @@ impl Check<'_> {
         self.meta(&task.meta);
         self.constraints(&task.constraints);
         self.affinities(&task.affinities);
-        if task.resources.cpu_mhz < CPU_MHZ_MIN {
-            self.wrong("resources.cpu", format!("must be at least {CPU_MHZ_MIN} MHz"));
-        }
-        if task.resources.memory_mib < MEMORY_MIB_MIN {
-            self.wrong("resources.memory", format!("must be at least {MEMORY_MIB_MIN} MiB"));
-        }
+        self.inner("resources").resources(&task.resources);
         let signal = task.kill_signal.to_uppercase();
         if !signal.is_empty() && !SIGNALS.contains(&signal.as_str()) {
             self.wrong(

@@ -215,10 +215,12 @@ fn ns(reader: &Reader<'_>, name: &'static str) -> Option<Ns> {
 fn resources(reader: Reader<'_>) -> Resources {
     let resources = Resources {
         cpu: reader.int("cpu"),
+        cores: reader.int("cores"),
         memory_mb: reader.int("memory"),
+        memory_max_mb: reader.int("memory_max"),
         ..Resources::default()
     };
-    reader.finish(&["cores", "memory_max", "network", "device", "numa", "disk", "iops", "secrets"]);
+    reader.finish(&["network", "device", "numa", "disk", "iops", "secrets"]);
     resources
 }
 

@@ -1,6 +1,8 @@
-//! The cgroup of one attempt, in a v2 hierarchy: only to know and to kill what belongs to it.
+//! The cgroup of one attempt, in a v2 hierarchy: to know and to kill what belongs to it, and to hold it to
+//! what it asked to be held to.
 //!
 //! Invariants
+//! - a limit whose controller is not there holds nobody back, and keeps no task from running;
 //! - a cgroup is used for one attempt only: on Linux 6.18 a child cloned into a group that was once
 //!   killed is killed at birth.
 use std::fs;
@@ -27,6 +29,16 @@ impl Cgroup {
             other => other?,
         }
         Ok(made)
+    }
+
+    /// Writes each `file=value` whose file is there.
+    pub(super) fn limit(&self, limits: &[&str]) {
+        for (file, value) in limits.iter().filter_map(|limit| limit.split_once('=')) {
+            let path = self.path.join(file);
+            if path.exists() {
+                fs::write(path, value).ok();
+            }
+        }
     }
 
     /// For cloning a child into it.
@@ -76,5 +88,26 @@ pub fn tasks_root() -> Option<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
         Ok(()) | Err(_) => {}
     }
+    // For limits, where the controllers are to be had; a group without any must do.
+    for group in [&root, &own] {
+        for controller in ["+cpuset", "+memory"] {
+            fs::write(group.join("cgroup.subtree_control"), controller).ok();
+        }
+    }
     own.join("cgroup.kill").exists().then_some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_written_where_the_controller_is() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = Cgroup::create(&root.path().join("task")).unwrap();
+        fs::write(cgroup.path().join("memory.max"), "max").unwrap();
+        cgroup.limit(&["memory.max=4096", "cpuset.cpus=0,2"]);
+        assert_eq!(fs::read_to_string(cgroup.path().join("memory.max")).unwrap(), "4096");
+        assert!(!cgroup.path().join("cpuset.cpus").exists(), "no controller, no file");
+    }
 }

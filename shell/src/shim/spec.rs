@@ -25,6 +25,8 @@ pub struct Spec {
     pub account: Option<(u32, u32, Vec<u32>)>,
     /// To be created for this attempt alone.
     pub cgroup: Option<PathBuf>,
+    /// Files of the cgroup, and what is written into them, if they are there.
+    pub limits: Vec<(&'static str, String)>,
     /// The limit of open files that the task starts with.
     pub open_files_soft: Option<u64>,
     pub boot: String,
@@ -44,6 +46,8 @@ pub(super) struct SpecView<'a> {
     pub(super) gid: Option<u32>,
     pub(super) groups: Vec<u32>,
     pub(super) cgroup: Option<&'a Path>,
+    /// `file=value`.
+    pub(super) limits: Vec<&'a str>,
     pub(super) open_files_soft: Option<u64>,
     pub(super) boot: &'a str,
 }
@@ -77,6 +81,9 @@ impl Spec {
         }
         if let Some(cgroup) = &self.cgroup {
             put("cgroup", cgroup.as_os_str().as_bytes())?;
+        }
+        for (file, value) in &self.limits {
+            put("limit", format!("{file}={value}").as_bytes())?;
         }
         if let Some(limit) = self.open_files_soft {
             put("open_files", limit.to_string().as_bytes())?;
@@ -117,6 +124,7 @@ impl<'a> SpecView<'a> {
                 b"gid" => spec.gid = Some(number(value)?),
                 b"group" => spec.groups.push(number(value)?),
                 b"cgroup" => spec.cgroup = Some(Path::new(OsStr::from_bytes(value.to_bytes()))),
+                b"limit" => spec.limits.push(text(value)?),
                 b"open_files" => spec.open_files_soft = Some(number(value)?),
                 b"boot" => spec.boot = text(value)?,
                 _ => {}
@@ -155,6 +163,7 @@ mod tests {
             log_files_max: 3,
             log_file_bytes_max: 9,
             account: Some((1, 2, vec![3])),
+            limits: vec![("memory.max", "4096".into())],
             ..Spec::default()
         };
         let bytes = spec.encode().unwrap();
@@ -164,6 +173,7 @@ mod tests {
         assert_eq!(view.env, [c"X=1=2"]);
         assert_eq!((view.uid, view.gid, view.groups), (Some(1), Some(2), vec![3]));
         assert_eq!((view.log_prefix, view.log_files_max), ("/l/web", 3));
+        assert_eq!(view.limits, ["memory.max=4096"]);
         assert!(SpecView::decode(&bytes[..bytes.len() - 1]).is_err());
         let bad = Spec { args: vec!["a\0b".into()], ..Spec::default() };
         assert!(bad.encode().is_err());

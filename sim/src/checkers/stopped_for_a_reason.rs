@@ -333,8 +333,7 @@ mod tests {
             let (state, checker) = (State::new(), StoppedForAReason::default());
             let mut rig = Self { state, checker };
             let spec = node_of(1, &mut Rng::from_seed(1));
-            let nodes = vec![spec.id];
-            let (status, reason) = (NodeStatus::Ready, String::new());
+            let (nodes, status, reason) = (vec![spec.id], NodeStatus::Ready, String::new());
             rig.enter(Command::RegisterNode { spec: spec.into() }).expect("it stops nothing");
             rig.enter(Command::SetNodeStatus { nodes, status, reason }).expect("nor does this");
             register_in(&mut rig.state, 3, 2);
@@ -343,6 +342,7 @@ mod tests {
                 group: 0,
                 ordinal,
                 ports: Vec::new(),
+                pieces: None,
                 previous: None,
                 rescheduled_after_ms: None,
                 version: None,

@@ -12,13 +12,15 @@ use drover_core::types::JobKind;
 
 use super::entropy::Entropy;
 use super::{
-    Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Spread, Subject, UpdateAsk, Way, Who,
+    Act, Damage, Freshness, JobAsk, Knobs, Line, PiecesAsk, Plan, Spread, Subject, UpdateAsk, Way,
+    Who,
 };
 
 mod drains;
 mod everywhere;
 mod gates;
 mod launches;
+mod pieces;
 mod rebalances;
 mod updates;
 
@@ -64,6 +66,7 @@ impl Plan {
         launches::draw(&mut rng.fork("launches"), size, JOBS, &mut lines);
         updates::draw_builds(&mut rng.fork("builds"), &mut lines);
         gates::draw(&mut rng.fork("gates"), JOBS + 2, &mut lines);
+        pieces::draw(&mut rng.fork("pieces"), &mut lines);
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
@@ -304,6 +307,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
             update: UpdateAsk::default(),
             build: mark,
             after: None,
+            pieces: PiecesAsk::default(),
         }),
         45..=54 => Act::StopJob { job, purge: rng.chance(300) },
         55..=61 => Act::Evaluate { job },

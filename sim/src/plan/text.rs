@@ -18,6 +18,7 @@ use std::fmt;
 use drover_core::types::DrainDeadline;
 use drover_core::types::JobKind;
 mod launches;
+mod pieces;
 
 use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Promotion, Spread, Steering, Subject,
@@ -150,6 +151,7 @@ impl fmt::Display for JobAsk {
             let by = promotion_word(promotion);
             write!(f, " parallel={parallel} canaries={canaries} by={by}")?;
         }
+        pieces::write(f, self.pieces)?;
         self.after.as_ref().map_or(Ok(()), |job| write!(f, " after={job}"))
     }
 }
@@ -415,6 +417,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
     let update = if build.is_some() { &update[1..] } else { update };
     let after = update.last().and_then(|word| word.strip_prefix("after="));
     let update = if after.is_some() { &update[..update.len() - 1] } else { update };
+    let (update, pieces) = pieces::read(update)?;
     Some(JobAsk {
         job: job.into(),
         kind: KINDS.into_iter().find(|&known| kind_word(known) == kind)?,
@@ -429,6 +432,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         update: read_update(update)?,
         build: build.unwrap_or(mark),
         after: after.map(str::to_owned),
+        pieces,
     })
 }
 

@@ -186,7 +186,7 @@ impl Bare {
 
     fn place(&mut self, shape: (Capacity, usize)) -> bool {
         let Some(slot) = self.best(shape) else { return false };
-        self.fleet.hold_at(slot, shape.0, &[]);
+        self.fleet.hold_at(slot, Claim::of(shape.0, &[]));
         self.live.push((slot, shape.0));
         true
     }
@@ -209,7 +209,7 @@ impl Bare {
         for _ in 0..steps {
             let gone = below(&mut self.rng, self.live.len());
             let (slot, capacity) = self.live.swap_remove(gone);
-            self.fleet.release_at(slot, capacity, &[]);
+            self.fleet.release_at(slot, Claim::of(capacity, &[]));
             let shape = self.a_shape();
             placed += usize::from(self.place(shape));
         }

@@ -79,7 +79,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
             config_json: r#"{"command":"/bin/work"}"#.to_owned(),
             env: BTreeMap::new(),
             constraints: vec![],
-            resources: TaskResources { cpu_mhz, memory_mib },
+            resources: TaskResources { cpu_mhz, memory_mib, ..TaskResources::default() },
             meta: BTreeMap::new(),
             kill_timeout_ms: 5_000,
             kill_signal: String::new(),

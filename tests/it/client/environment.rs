@@ -1,6 +1,6 @@
 //! What tasks find in their environment.
 use drover_core::client::{Lookup, interpolate, interpolate_json};
-use drover_core::types::{JobKind, PortGrant};
+use drover_core::types::{JobKind, MemoryMax, Pieces, PortGrant, TaskPieces};
 
 use super::node::{Node, S1};
 use super::specs::{alloc, assignment, node_spec, spec, task};
@@ -8,6 +8,7 @@ use super::specs::{alloc, assignment, node_spec, spec, task};
 #[test]
 fn a_task_finds_nomads_variables_and_its_own() {
     let mut main = task("main");
+    main.resources.memory_max = MemoryMax::Mib(512);
     main.env = [
         ("WHERE".into(), "${node.datacenter}/${meta.rack} ${NOMAD_ADDR_http}".into()),
         ("DATA".into(), "${NOMAD_TASK_DIR}/data".into()),
@@ -22,6 +23,9 @@ fn a_task_finds_nomads_variables_and_its_own() {
     node.assign((4, None), &spec, &[], &[]);
     let mut five = assignment((5, Some(4)), &spec.into(), &[alloc(5)], &[]);
     five.runs[0].ordinal = 3;
+    five.runs[0].may_exceed_memory = true;
+    let cores = [1, 2, 3, 7].into_iter().collect();
+    five.runs[0].pieces = Pieces::boxed(vec![TaskPieces { task: "main".into(), cores }]);
     five.runs[0].ports = vec![PortGrant { label: "http".into(), value: 8_080, to: 0 }];
     node.hear(S1, drover_core::client::ServerMessage::Assign(five));
     node.name(5, &["main"]);
@@ -39,7 +43,9 @@ fn a_task_finds_nomads_variables_and_its_own() {
         ("NOMAD_REGION", "global"),
         ("NOMAD_DC", "mine"),
         ("NOMAD_CPU_LIMIT", "100"),
+        ("NOMAD_CPU_CORES", "1-3,7"),
         ("NOMAD_MEMORY_LIMIT", "300"),
+        ("NOMAD_MEMORY_MAX_LIMIT", "512"),
         ("NOMAD_IP_http", "10.0.0.1"),
         ("NOMAD_PORT_http", "8080"),
         ("NOMAD_HOST_PORT_http", "8080"),

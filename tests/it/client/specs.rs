@@ -68,7 +68,16 @@ pub(super) fn alloc(index: u64) -> AllocId {
 
 pub(super) fn run(id: AllocId) -> AssignedAlloc {
     let uuid = Uuid::of_object(id.0, 7);
-    AssignedAlloc { id, uuid, ordinal: 0, spec: 0, ports: vec![], is_deployed: true }
+    AssignedAlloc {
+        id,
+        uuid,
+        ordinal: 0,
+        spec: 0,
+        ports: vec![],
+        pieces: None,
+        is_deployed: true,
+        may_exceed_memory: false,
+    }
 }
 
 pub(super) fn assignment(

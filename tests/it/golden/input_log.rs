@@ -260,7 +260,18 @@ fn assignment() -> Assignment {
     };
     let ports = vec![PortGrant { label: "http".into(), value: 20_000, to: 80 }];
     let (id, uuid, is_deployed) = (AllocId(9), Uuid(77), true);
-    let run = AssignedAlloc { id, uuid, ordinal: 1, spec: 0, ports, is_deployed };
+    let cores = [0, 1].into_iter().collect();
+    let pieces = Pieces::boxed(vec![TaskPieces { task: "work".into(), cores }]);
+    let run = AssignedAlloc {
+        id,
+        uuid,
+        ordinal: 1,
+        spec: 0,
+        ports,
+        is_deployed,
+        may_exceed_memory: true,
+        pieces,
+    };
     Assignment {
         seq: Index(12),
         after: Some(Index(10)),

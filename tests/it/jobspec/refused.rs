@@ -46,7 +46,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         &group("network {\n mode = \"bridge\"\n}"),
         "the mode \"bridge\" is not supported yet; use \"host\"",
     );
-    says(&task("resources {\n cores = 2\n}"), "`cores` is a part of Nomad's");
+    says(&task("resources {\n iops = 2\n}"), "`iops` is a part of Nomad's");
     says("job \"j\" {\n multiregion {\n }\n}", "`multiregion` is a part of Nomad's");
     says("job \"j\" {\n all_at_once = true\n}", "`all_at_once` is a part of Nomad's");
 }
@@ -280,6 +280,15 @@ fn a_specification_that_cannot_work_is_refused() {
     );
     says(&task("logs {\n max_files = 100\n}"), "must be more");
     says(&task("resources {\n memory = 5\n}"), "must be at least 10 MiB");
+    says(
+        &task("resources {\n memory = 200\n memory_max = 100\n}"),
+        "100 MiB is less than memory, 200 MiB, which the task always has: raise it, or leave it out",
+    );
+    says(
+        &task("resources {\n cpu = 100\n cores = 2\n}"),
+        "a task asks for cpu or for cores, which bring theirs: drop one of them",
+    );
+    says(&task("resources {\n memory_max = -2\n}"), "-2 must not be negative");
 }
 
 #[test]

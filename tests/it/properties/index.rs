@@ -81,7 +81,7 @@ impl Model {
             (4 | 5, _) if !self.held.is_empty() => {
                 let nth = usize::try_from(rng.between(0, self.held.len() as u64 - 1));
                 let (node, capacity, ports) = self.held.swap_remove(nth.expect("small"));
-                self.fleet.release(node, capacity, &ports);
+                self.fleet.release(node, Claim::of(capacity, &ports));
             }
             (_, Some((slot, id))) => {
                 let capacity = if rng.chance(600) {
@@ -98,7 +98,7 @@ impl Model {
                     }
                 };
                 let ports = if rng.chance(200) { vec![port(8_080)] } else { vec![] };
-                self.fleet.hold(id, capacity, &ports);
+                self.fleet.hold(id, Claim::of(capacity, &ports));
                 self.held.push((id, capacity, ports));
             }
             (_, None) => {}

@@ -8,6 +8,7 @@ mod examples;
 mod generate;
 mod leaning;
 mod looking;
+mod pieces;
 mod pools;
 mod preemption;
 mod rebalance;

@@ -174,6 +174,8 @@ fn resources(alloc: &Value, name: &str, stats: &Value) -> String {
         given.at("Cpu").int("CpuShares").to_string(),
         mebibytes(given.at("Memory").int("MemoryMB")),
     );
+    let cores: Vec<String> =
+        given.at("Cpu").list("ReservedCores").iter().map(Value::to_string).collect();
     if used.is_object() {
         let ticks = used.at("CpuStats").at("TotalTicks").as_f64().unwrap_or(0.0);
         cpu = format!("{ticks:.0}/{cpu}");
@@ -181,8 +183,14 @@ fn resources(alloc: &Value, name: &str, stats: &Value) -> String {
         let measured = if of.int("RSS") > 0 { of.int("RSS") } else { of.int("Usage") };
         memory = format!("{}/{memory}", bytes(u64::try_from(measured).unwrap_or(0)));
     }
+    let of = if cores.is_empty() { String::new() } else { format!(" (cores {})", cores.join(",")) };
+    match given.at("Memory").int("MemoryMaxMB") {
+        0 => {}
+        most if most < 0 => memory.push_str(" (may use more, without a limit)"),
+        most => memory.push_str(&format!(" (may use {})", mebibytes(most))),
+    }
     let disk = mebibytes(held.at("Shared").int("DiskMB"));
-    table(&["CPU", "Memory", "Disk"], &[vec![format!("{cpu} MHz"), memory, disk]])
+    table(&["CPU", "Memory", "Disk"], &[vec![format!("{cpu} MHz{of}"), memory, disk]])
 }
 
 fn task_rows(alloc: &Value) -> String {

@@ -129,7 +129,7 @@ fn info(args: &LookArgs, session: &mut Session) -> Ended {
     let own = pool.at("SchedulerConfiguration");
     if own.is_object() {
         let memory = own.at("MemoryOversubscriptionEnabled").as_bool();
-        let memory = memory.map(|is_on| format!("{is_on} (kept, not in force yet)"));
+        let memory = memory.map(|is_on| is_on.to_string());
         let algorithm = own.text("SchedulerAlgorithm");
         let as_all = || "as for the cluster".to_owned();
         let algorithm = if algorithm.is_empty() { as_all() } else { algorithm.to_owned() };

@@ -30,7 +30,7 @@ pub(crate) struct SetConfigArgs {
     )]
     scheduler_algorithm: Option<String>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true, action = ArgAction::Set, help = "Kept, not in force yet")]
+        require_equals = true, action = ArgAction::Set, help = "Let tasks use memory up to their memory_max")]
     memory_oversubscription: Option<bool>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         require_equals = true, action = ArgAction::Set, help = "Refuse to register jobs")]
@@ -81,14 +81,7 @@ fn get(format: &Format, session: &mut Session) -> Ended {
         ("Preemption SysBatch Scheduler", flag(preemption, "SysBatchSchedulerEnabled")),
         ("Modify Index", config.int("ModifyIndex").to_string()),
     ]));
-    warn(session, &answer);
     Ok(Exit::Done)
-}
-
-fn warn(session: &Session, answer: &Value) {
-    if !answer.text("Warnings").is_empty() {
-        session.terminal.section("Not In Force", answer.text("Warnings"));
-    }
 }
 
 /// What was not named is as it was read, and must not have changed since.
@@ -132,6 +125,5 @@ fn set(args: &SetConfigArgs, session: &mut Session) -> Ended {
         )));
     }
     session.terminal.line("Scheduler configuration updated!");
-    warn(session, &answer);
     Ok(Exit::Done)
 }

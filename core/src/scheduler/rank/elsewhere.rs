@@ -120,16 +120,16 @@ impl Ranking<'_> {
 
     /// How much more all have together after the move.
     fn whole_after(&self, from: NodeSlot, to: NodeSlot, room: &Room<'_>, crowd: &Crowd) -> i64 {
-        let ask = Amounts::from(self.subject.ask.capacity);
+        let ask = |slot| Amounts::from(self.subject.ask.capacity_on(room.fleet(), slot));
         let (used_from, used_to) = (room.used(from), room.used(to));
         let mut joined = used_to;
-        joined.add(ask);
+        joined.add(ask(to));
         let (mut on_from, mut on_to) = (Fitting::on(from, room), Fitting::on(to, room));
         let before = on_from.whole(room.usable(from), used_from);
         let before = before + on_to.whole(room.usable(to), used_to);
         *on_from.count(self.subject.algorithm) -= 1;
         *on_to.count(self.subject.algorithm) += 1;
-        let after = on_from.whole(room.usable(from), used_from.left_after(ask));
+        let after = on_from.whole(room.usable(from), used_from.left_after(ask(from)));
         let after = after + on_to.whole(room.usable(to), joined);
         let at = self.subject.at;
         let (others_from, others_to) = (crowd.of_group(at, from), crowd.of_group(at, to));

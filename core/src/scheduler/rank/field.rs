@@ -17,7 +17,7 @@ use crate::scheduler::look::Standing;
 use crate::scheduler::room::Room;
 use crate::scheduler::score::{Against, parts, permille};
 use crate::state::fits::Shortage;
-use crate::types::{Capacity, NearMiss, NodeSlot, PlacementFailure};
+use crate::types::{NodeSlot, PlacementFailure};
 
 /// How the nodes compared when an alloc was placed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -116,17 +116,19 @@ impl Ranking<'_> {
             filtered: suitable.filtered.clone(),
             ..PlacementFailure::default()
         };
-        let ask = self.subject.ask.capacity;
         let mut nearest = None;
         // The two that are common are counted apart, for speed.
         let (mut cpu, mut memory) = (0, 0);
         let mut exhausted: BTreeMap<Shortage, u32> = BTreeMap::new();
         for slot in suitable.nodes.iter().filter(|&slot| room.is_placeable(slot)) {
             let free = room.free(slot).to_capacity();
+            let ask = self.subject.ask.capacity_on(room.fleet(), slot);
+            let (pieces_met, pieces) = self.pieces_met(slot, room);
             let met = u8::from(ask.cpu_mhz <= free.cpu_mhz)
                 + u8::from(ask.memory_mib <= free.memory_mib)
-                + u8::from(ask.disk_mib <= free.disk_mib);
-            let room_left = (met, free.memory_mib, free.cpu_mhz, free.disk_mib);
+                + u8::from(ask.disk_mib <= free.disk_mib)
+                + pieces_met;
+            let room_left = (met, pieces, free.memory_mib, free.cpu_mhz, free.disk_mib);
             nearest = nearest.max(Some((room_left, Reverse(slot))));
             if self.is_crowded(slot, crowd) {
                 *count_of(&mut looked_at.filtered, DISTINCT_HOSTS) += 1;
@@ -148,6 +150,7 @@ impl Ranking<'_> {
                     | Shortage::Disk
                     | Shortage::Port { .. }
                     | Shortage::DynamicPorts
+                    | Shortage::Cores
                     | Shortage::Kept),
                 ) => *exhausted.entry(lacking).or_default() += 1,
             }
@@ -157,11 +160,19 @@ impl Ranking<'_> {
         exhausted.retain(|_, nodes| 0 < *nodes);
         let named = exhausted.into_iter().map(|(lacking, nodes)| (lacking.to_string(), nodes));
         looked_at.exhausted = named.collect();
-        looked_at.nearest = nearest.and_then(|((_, memory_mib, cpu_mhz, disk_mib), slot)| {
-            let free = Capacity { cpu_mhz, memory_mib, disk_mib };
-            Some(NearMiss { node: room.fleet().node_at(slot.0)?, free, asked: ask })
-        });
+        looked_at.nearest =
+            nearest.and_then(|(_, Reverse(slot))| room.near_miss(slot, &self.subject.ask));
         looked_at
+    }
+
+    /// How many kinds of pieces the node has enough of, and how many pieces that are asked for.
+    fn pieces_met(&self, slot: NodeSlot, room: &Room<'_>) -> (u8, u32) {
+        let ask = &self.subject.ask;
+        if !ask.wants_pieces {
+            return (0, 0);
+        }
+        let (wanted, (free, _)) = (ask.group.core_count(), room.cores_free(slot));
+        (u8::from(wanted <= free), wanted.min(free))
     }
 
     /// Which limit keeps allocs from the node, in Nomad's words.

@@ -82,18 +82,25 @@ pub(in crate::scheduler) fn of_room(slot: NodeSlot, ask: &Ask<'_>, room: &Room<'
         (Asked::Memory, "MiB", |all| Amounts { memory_mib: all.memory_mib, ..Amounts::default() }),
         (Asked::Disk, "MiB", |all| Amounts { disk_mib: all.disk_mib, ..Amounts::default() }),
     ];
+    let capacity = ask.capacity_on(room.fleet(), slot);
     let sum = |amounts: Amounts| amounts.cpu_mhz + amounts.memory_mib + amounts.disk_mib;
     let quantities = quantities.map(|(asked, unit, only)| Tried {
         asked,
-        demand: format!("{} {unit}", sum(only(ask.capacity.into()))),
+        demand: format!("{} {unit}", sum(only(capacity.into()))),
         found: Some(format!(
             "{} {unit} free of {}",
             sum(only(room.free(slot))),
             sum(only(room.usable(slot)))
         )),
-        is_met: room.has(slot, ask.capacity, only),
+        is_met: room.has(slot, capacity, only),
     });
     let mut tried = Vec::from(quantities);
+    if 0 < ask.group.core_count() {
+        let (wanted, (free, total)) = (ask.group.core_count(), room.cores_free(slot));
+        let (demand, found) = (format!("{wanted} cores"), format!("{free} free of {total}"));
+        let is_met = wanted <= free;
+        tried.push(Tried { asked: Asked::Cores, demand, found: Some(found), is_met });
+    }
     let said = |is_free: bool| Some(if is_free { "free" } else { "taken" }.to_string());
     for port in &ask.fixed {
         let is_met = room.has_port(slot, port.value);

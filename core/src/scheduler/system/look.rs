@@ -69,7 +69,7 @@ pub(in crate::scheduler) fn look<'a>(
 /// Nobody is beaten: each node gets its own.
 fn standing(slot: NodeSlot, ask: &Ask<'_>, room: &Room<'_>) -> Standing {
     let mut used = room.used(slot);
-    used.add(ask.capacity.into());
+    used.add(ask.capacity_on(room.fleet(), slot).into());
     let fit = permille(score(room.usable(slot), used, Against::default()));
     let parts = ScoreParts { fit, ..ScoreParts::default() };
     Standing { slot, score_permille: fit, parts }

@@ -154,15 +154,7 @@ impl Task {
             env: some(&task.env),
             constraints: constraints(&task.constraints),
             affinities: Affinity::list(&task.affinities),
-            resources: Some(Resources {
-                cpu: Some(i64::from(task.resources.cpu_mhz)),
-                cores: Some(0),
-                memory_mb: Some(i64::from(task.resources.memory_mib)),
-                memory_max_mb: Some(0),
-                disk_mb: Some(0),
-                iops: Some(0),
-                ..Resources::default()
-            }),
+            resources: Some(Resources::of(&task.resources)),
             restart_policy: Some(restart.clone()),
             meta: some(&task.meta),
             kill_timeout: ns(task.kill_timeout_ms),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use drover_core::types::{
     Constraint as Demand, DelayFunction, Group, HealthCheck, JobKind, JobSpec, LogLimits,
     MigratePolicy, NetworkAsk, Operator, PoolName, PortAsk, ReschedulePolicy as Reschedule,
-    RestartMode, RestartPolicy as Restart, Task as TaskSpec, TaskResources, UpdatePolicy,
+    RestartMode, RestartPolicy as Restart, Task as TaskSpec, UpdatePolicy,
 };
 
 use super::{
@@ -187,9 +187,8 @@ impl Conversion {
                 "Drover restarts by group: move `restart` into the group",
             );
         }
-        let asked = task.resources.clone().unwrap_or_default();
         let logs = task.log_config.clone().unwrap_or_default();
-        let (usual, usual_logs) = (TaskResources::default(), LogLimits::default());
+        let usual_logs = LogLimits::default();
         TaskSpec {
             driver: text(task.driver.as_ref(), ""),
             user: text(task.user.as_ref(), ""),
@@ -197,14 +196,7 @@ impl Conversion {
                 .to_string(),
             env: texts(task.env.as_ref()),
             constraints: self.constraints(&path, task.constraints.as_ref()),
-            resources: TaskResources {
-                cpu_mhz: self.number(&format!("{path}.resources.cpu"), asked.cpu, usual.cpu_mhz),
-                memory_mib: self.number(
-                    &format!("{path}.resources.memory"),
-                    asked.memory_mb,
-                    usual.memory_mib,
-                ),
-            },
+            resources: self.resources(&path, task.resources.as_ref()),
             meta: texts(task.meta.as_ref()),
             kill_timeout_ms: self.ms(
                 &format!("{path}.kill_timeout"),

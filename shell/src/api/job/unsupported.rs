@@ -183,8 +183,6 @@ pub(super) fn of_task(task: &Task, path: &str, list: &mut Vec<Problem>) {
 fn of_resources(resources: &Resources, path: &str, list: &mut Vec<Problem>) {
     let set = |value: Option<i64>| value.is_some_and(|value| value != 0);
     Refusals { path, list }.each(&[
-        ("cores", set(resources.cores)),
-        ("memory_max", set(resources.memory_max_mb)),
         ("disk", set(resources.disk_mb)),
         ("iops", set(resources.iops)),
         ("network", asks(&resources.networks)),

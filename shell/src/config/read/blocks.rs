@@ -11,6 +11,7 @@ use drover_core::types::{Algorithm, PoolName, Preemption, SchedulerConfig};
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
 use crate::config::written::{WrittenClient, WrittenServer, WrittenTls};
+use crate::cores;
 use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
 
@@ -60,7 +61,7 @@ const SERVER_FOREIGN: [&str; 42] = [
     "license_path",
 ];
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 41] = [
+const CLIENT_FOREIGN: [&str; 40] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
@@ -71,7 +72,6 @@ const CLIENT_FOREIGN: [&str; 41] = [
     "cpu_disable_dmidecode",
     "disk_total_mb",
     "disk_free_mb",
-    "reservable_cores",
     "client_min_port",
     "client_max_port",
     "min_dynamic_port",
@@ -204,6 +204,7 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         state_dir: directory(&reader, "state_dir"),
         cpu_total_compute: number(&reader, "cpu_total_compute"),
         memory_total_mb: number(&reader, "memory_total_mb"),
+        reservable_cores: list_of_cores(&reader, "reservable_cores"),
         network_interface: reader.text("network_interface"),
         max_kill_timeout_ms: duration_ms(&reader, "max_kill_timeout"),
         ..WrittenClient::default()
@@ -219,10 +220,19 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         ) {
             reserved.wrong(&one.value_place, why, "such as \"22,80,8500-8600\"");
         }
-        reserved.finish(&["cores"]);
+        made.reserved_cores = list_of_cores(&reserved, "cores");
+        reserved.finish(&[]);
     }
     reader.finish(&CLIENT_FOREIGN);
     made
+}
+
+fn list_of_cores(reader: &Reader<'_>, name: &'static str) -> Option<String> {
+    let text = reader.text(name)?;
+    if let (Err(why), Some(one)) = (cores::parse(&text), reader.attribute(name)) {
+        reader.wrong(&one.value_place, why, "such as \"0-3,6\"");
+    }
+    Some(text)
 }
 
 fn node_pool(reader: &Reader<'_>) -> Option<PoolName> {

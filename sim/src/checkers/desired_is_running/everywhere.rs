@@ -79,7 +79,7 @@ mod tests {
     use drover_core::types::{Index, JobKind};
 
     use super::*;
-    use crate::plan::{JobAsk, Promotion, Spread, UpdateAsk};
+    use crate::plan::{JobAsk, PiecesAsk, Promotion, Spread, UpdateAsk};
     use crate::workload::{node_id, node_of, spec_of};
 
     #[test]
@@ -98,6 +98,7 @@ mod tests {
             mark: 1,
             build: 1,
             after: None,
+            pieces: PiecesAsk::default(),
             update: UpdateAsk { parallel: 0, canaries: 0, promotion: Promotion::Operator },
         });
         let nodes = vec![node_id(1)];

@@ -6,7 +6,7 @@ use drover_core::types::JobKind;
 
 use super::{Size, draw_spread};
 use crate::plan::entropy::Entropy;
-use crate::plan::{Act, JobAsk, Line, Promotion, Spread, UpdateAsk};
+use crate::plan::{Act, JobAsk, Line, PiecesAsk, Promotion, Spread, UpdateAsk};
 
 /// In half of the clusters users run a system job and a sysbatch job, `job7` and `job8` after six others,
 /// and change them; machines come, go and change as they do.
@@ -53,6 +53,7 @@ fn request(rng: &mut Entropy<'_>, (number, ends): (u64, bool), mark: u64) -> Act
             mark,
             build: mark,
             after: None,
+            pieces: PiecesAsk::default(),
             update: UpdateAsk {
                 parallel: rng.between(0, 2),
                 canaries: 0,

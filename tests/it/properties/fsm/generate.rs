@@ -267,6 +267,7 @@ impl Generator {
             group: u16::try_from(self.below(3)).expect("below three"),
             ordinal: self.small(4),
             ports: if self.rng.chance(300) { vec![port] } else { vec![] },
+            pieces: None,
             previous: self.pick(allocs).filter(|_| self.rng.chance(500)),
             version: self.rng.chance(100).then(|| self.below(3)),
             canary: self.rng.chance(200),

@@ -164,6 +164,7 @@ fn sample_plan(moment: WallTime) -> Plan {
         stops: vec![Stop { alloc: AllocId(9), reason: StopReason::NodeLost }],
         placements: vec![Placement {
             ports: vec![port],
+            pieces: None,
             previous: Some(AllocId(9)),
             version: Some(0),
             canary: true,

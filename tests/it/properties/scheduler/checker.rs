@@ -17,15 +17,45 @@ pub(crate) struct Taken {
     pub(crate) memory_mib: u64,
     pub(crate) disk_mib: u64,
     pub(crate) ports: BTreeSet<u16>,
+    pub(crate) cores: BTreeSet<u16>,
+}
+
+/// What an alloc of the group takes of the node.
+pub(crate) fn capacity_on(group: &Group, node: &Node) -> Capacity {
+    let core_mhz = node.spec.pieces.as_ref().map_or(0, |pieces| pieces.core_mhz);
+    let mut capacity = group.capacity().expect("a sum that fits");
+    capacity.cpu_mhz += group.tasks.iter().map(|task| task.resources.cores * core_mhz).sum::<u32>();
+    capacity
+}
+
+/// The cores of the node that nobody has, the lowest first.
+pub(crate) fn free_cores(node: &Node, taken: &Taken) -> Vec<u16> {
+    let offered = node.spec.pieces.as_ref().map(|pieces| pieces.cores.iter());
+    offered.into_iter().flatten().filter(|core| !taken.cores.contains(core)).collect()
+}
+
+/// Each task is given as many cores as it asks for, of those that nobody has.
+pub(crate) fn check_pieces(group: &Group, node: &Node, taken: &Taken, placement: &Placement) {
+    let free = free_cores(node, taken);
+    for task in &group.tasks {
+        let given = placement.pieces.as_ref().and_then(|pieces| pieces.of_task(&task.name));
+        let given = given.map_or_else(CoreSet::default, |given| given.cores.clone());
+        assert!(given.count() == task.resources.cores, "as many cores as it asks for");
+        assert!(given.iter().all(|core| free.contains(&core)), "a core that nobody has");
+    }
 }
 
 impl Taken {
-    pub(crate) fn add(&mut self, capacity: Capacity, ports: &[PortGrant], what: &str) {
+    pub(crate) fn add(&mut self, claim: Claim<'_>, what: &str) {
+        let capacity = claim.capacity;
         self.cpu_mhz += u64::from(capacity.cpu_mhz);
         self.memory_mib += u64::from(capacity.memory_mib);
         self.disk_mib += u64::from(capacity.disk_mib);
-        for port in ports {
+        for port in claim.ports {
             assert!(self.ports.insert(port.value), "{what}: port {} is taken twice", port.value);
+        }
+        for core in claim.pieces.into_iter().flat_map(Pieces::cores) {
+            assert!(self.cores.insert(core), "{what}: core {core} is taken twice");
         }
     }
 
@@ -41,7 +71,7 @@ pub(crate) fn taken_on(state: &State, node: &Node) -> Taken {
     let mut taken = Taken::default();
     for alloc in state.allocs_of_node(node.spec.id) {
         if !alloc.client_status.is_terminal() {
-            taken.add(alloc.capacity, &alloc.ports, "before the plan");
+            taken.add(alloc.claim(), "before the plan");
         }
     }
     taken.ports.extend(&node.spec.reserved_ports);
@@ -170,6 +200,12 @@ fn group_of<'a>(job: &'a Job, plan: &Plan, placement: &Placement) -> (&'a JobSpe
     (&version.spec, &version.spec.groups[usize::from(placement.group)])
 }
 
+/// What the placement takes.
+pub(crate) fn claim_of<'a>(group: &Group, node: &Node, placement: &'a Placement) -> Claim<'a> {
+    let (ports, pieces) = (&placement.ports, placement.pieces.as_deref());
+    Claim { capacity: capacity_on(group, node), ports, pieces }
+}
+
 fn check_room(state: &State, plan: &Plan) {
     let job = state.job(plan.job).expect("a known job");
     let mut nodes: BTreeMap<NodeSlot, Taken> = BTreeMap::new();
@@ -179,7 +215,8 @@ fn check_room(state: &State, plan: &Plan) {
         assert!(node.status == NodeStatus::Ready && node.eligible, "placed where nothing may go");
         assert!(is_feasible(spec, group, node), "placed against a constraint");
         let taken = nodes.entry(placement.slot).or_insert_with(|| taken_on(state, node));
-        taken.add(group.capacity().expect("a sum that fits"), &placement.ports, "placed");
+        check_pieces(group, node, taken, placement);
+        taken.add(claim_of(group, node, placement), "placed");
         assert!(taken.is_within(node.spec.usable()), "more is placed than the node has");
         let granted: Vec<_> = placement.ports.iter().map(|port| &port.label).collect();
         let asked: Vec<_> = group.network.ports.iter().map(|port| &port.label).collect();
@@ -271,7 +308,6 @@ pub(crate) fn check_best(state: &State, plan: &Plan) {
         .collect();
     for placement in &plan.placements {
         let group = &spec.groups[usize::from(placement.group)];
-        let capacity = group.capacity().expect("a sum that fits");
         let distinct = is_distinct(&group.constraints) || is_distinct(&spec.constraints);
         let value = |slot: NodeSlot, (taken, crowd): &(Taken, u32)| {
             let node = state.node_at(slot).expect("a known node");
@@ -281,8 +317,9 @@ pub(crate) fn check_best(state: &State, plan: &Plan) {
                 .ports
                 .iter()
                 .any(|p| p.fixed.is_some_and(|p| after.ports.contains(&p)));
-            after.add(capacity, &[], "tried");
+            after.add(Claim::of(capacity_on(group, node), &[]), "tried");
             let possible = is_feasible(spec, group, node)
+                && group.core_count() as usize <= free_cores(node, &after).len()
                 && after.is_within(node.spec.usable())
                 && !clash
                 && !(distinct && 0 < *crowd);
@@ -292,7 +329,8 @@ pub(crate) fn check_best(state: &State, plan: &Plan) {
         let chosen = value(placement.slot, &nodes[&placement.slot]).expect("a possible node");
         assert!(best - 1e-5 <= chosen, "chose {chosen}, but there was {best}");
         let (taken, crowd) = nodes.get_mut(&placement.slot).expect("a node that was looked at");
-        taken.add(capacity, &placement.ports, "placed");
+        let node = state.node_at(placement.slot).expect("a known node");
+        taken.add(claim_of(group, node, placement), "placed");
         *crowd += 1;
     }
 }

@@ -6,7 +6,7 @@ use drover_core::rng::Rng;
 use drover_core::time::WallTime;
 use drover_core::types::*;
 
-use super::checker::{is_feasible, taken_on};
+use super::checker::{capacity_on, free_cores, is_feasible, taken_on};
 use super::generate::{a_job, a_node};
 use super::rig::{BUDGET, Cluster, constraint, job, node};
 
@@ -90,8 +90,9 @@ fn has_room(cluster: &Cluster, group: &Group, node: &Node) -> bool {
     let mut taken = taken_on(&cluster.state, node);
     let mut fixed = group.network.ports.iter().filter_map(|port| port.fixed);
     let is_free = fixed.all(|port| !taken.ports.contains(&port));
-    taken.add(group.capacity().expect("a sum that fits"), &[], "tried");
-    is_free && taken.is_within(node.spec.usable())
+    taken.add(Claim::of(capacity_on(group, node), &[]), "tried");
+    let has_cores = group.core_count() as usize <= free_cores(node, &taken).len();
+    is_free && has_cores && taken.is_within(node.spec.usable())
 }
 
 /// Every node that takes new allocs and meets the demands has one of each group, or is done with it.

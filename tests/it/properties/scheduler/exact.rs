@@ -9,7 +9,9 @@ use drover_core::state::State;
 use drover_core::state::fits::Amounts;
 use drover_core::types::*;
 
-use super::checker::{Taken, is_distinct, is_feasible, is_in_pool, taken_on};
+use super::checker::{
+    Taken, capacity_on, claim_of, free_cores, is_distinct, is_feasible, is_in_pool, taken_on,
+};
 use super::generate::{a_job, lean, something_happens};
 use super::leaning::{is_kept_out, terms};
 use super::{SEEDS, empty};
@@ -40,7 +42,6 @@ fn is_kept(state: &State, job: JobId, node: &Node) -> bool {
 struct Look<'a> {
     spec: &'a JobSpec,
     group: &'a Group,
-    ask: Capacity,
     algorithm: Algorithm,
     nodes: BTreeMap<NodeSlot, Seen<'a>>,
     in_pool_count: usize,
@@ -70,17 +71,16 @@ impl<'a> Look<'a> {
             };
             (state.slot_of(node.spec.id).expect("a known node"), seen)
         });
-        let ask = group.capacity().expect("a sum that fits");
         let gpu = state.made_pool("gpu").filter(|pool| pool.spec.name == spec.node_pool);
         let own = gpu.and_then(|pool| pool.spec.scheduler.algorithm);
         let algorithm = own.unwrap_or(state.scheduler().config.algorithm);
         let (nodes, in_pool_count) = (nodes.collect(), in_pool.len());
-        let mut look = Self { spec, group, ask, algorithm, nodes, in_pool_count };
+        let mut look = Self { spec, group, algorithm, nodes, in_pool_count };
         let other = &state.job(ahead.job).expect("a known job").newest().spec;
         for placement in &ahead.placements {
-            let capacity = other.groups[usize::from(placement.group)].capacity();
+            let group = &other.groups[usize::from(placement.group)];
             if let Some(seen) = look.nodes.get_mut(&placement.slot) {
-                seen.taken.add(capacity.expect("a sum that fits"), &placement.ports, "ahead");
+                seen.taken.add(claim_of(group, seen.node, placement), "ahead");
             }
         }
         look
@@ -103,7 +103,8 @@ impl<'a> Look<'a> {
         if seen.is_kept {
             return Some("kept for an important job".to_owned());
         }
-        let (usable, ask, taken) = (seen.node.spec.usable(), self.ask, &seen.taken);
+        let ask = capacity_on(self.group, seen.node);
+        let (usable, taken) = (seen.node.spec.usable(), &seen.taken);
         let short = |used: u64, ask: u32, total: u32| u64::from(total) < used + u64::from(ask);
         if short(taken.cpu_mhz, ask.cpu_mhz, usable.cpu_mhz) {
             return Some("cpu".to_owned());
@@ -116,15 +117,18 @@ impl<'a> Look<'a> {
         }
         let fixed = self.group.network.ports.iter().filter_map(|port| Some((port, port.fixed?)));
         let mut clashes = fixed.filter(|(_, value)| taken.ports.contains(value));
-        let (port, value) = clashes.next()?;
-        Some(format!("network: reserved port collision {}={value}", port.label))
+        if let Some((port, value)) = clashes.next() {
+            return Some(format!("network: reserved port collision {}={value}", port.label));
+        }
+        let is_short = free_cores(seen.node, taken).len() < self.group.core_count() as usize;
+        is_short.then(|| "cores".to_owned())
     }
 
     fn worth(&self, slot: NodeSlot, seen: &Seen<'_>) -> Option<(i64, Reverse<NodeSlot>)> {
         if !seen.is_feasible || self.is_crowded(seen) || self.lacking(seen).is_some() {
             return None;
         }
-        let mut used = Amounts::from(self.ask);
+        let mut used = Amounts::from(capacity_on(self.group, seen.node));
         used.cpu_mhz += seen.taken.cpu_mhz;
         used.memory_mib += seen.taken.memory_mib;
         used.disk_mib += seen.taken.disk_mib;
@@ -152,7 +156,12 @@ impl<'a> Look<'a> {
         let room = note.nodes_evaluated - note.nodes_filtered;
         assert!(note.nodes_exhausted < room, "the one that was chosen had room");
         let seen = self.nodes.get_mut(&slot).expect("a node that was looked at");
-        seen.taken.add(self.ask, &placement.ports, "placed");
+        let mut lowest = free_cores(seen.node, &seen.taken);
+        lowest.truncate(self.group.core_count() as usize);
+        let mut given: Vec<u16> = placement.pieces.iter().flat_map(|has| has.cores()).collect();
+        given.sort_unstable();
+        assert_eq!(given, lowest, "the lowest that nobody has");
+        seen.taken.add(claim_of(self.group, seen.node, placement), "placed");
         seen.crowd += 1;
     }
 

@@ -31,6 +31,11 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     if rng.chance(200) {
         spec.reserved_ports = vec![8_080, 22];
     }
+    if rng.chance(500) {
+        let cores = (0..4_u16).filter(|_| rng.chance(700)).collect();
+        let core_mhz = spec.capacity.cpu_mhz / 4;
+        spec.pieces = Some(NodePieces { core_mhz, cores, ..NodePieces::default() }.into());
+    }
     spec
 }
 
@@ -42,6 +47,8 @@ pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
         spec.class = "big".to_owned();
         spec.pool = PoolName::of(if id % 2 == 0 { "default" } else { "gpu" });
         spec.meta.insert("rack".to_owned(), rack.to_string());
+        let cores = (0..40).collect();
+        spec.pieces = Some(NodePieces { core_mhz: 2_500, cores, ..NodePieces::default() }.into());
         cluster.add_node(spec);
     }
 }
@@ -151,6 +158,9 @@ fn fit_out(rng: &mut Rng, group: &mut Group) {
     group.disk_mib = small(rng, 0, 500);
     group.tasks[0].resources.cpu_mhz = small(rng, 1, 1_500);
     group.tasks[0].resources.memory_mib = small(rng, 1, 1_500);
+    if rng.chance(150) {
+        (group.tasks[0].resources.cpu_mhz, group.tasks[0].resources.cores) = (0, small(rng, 1, 2));
+    }
     group.update.parallel_max = small(rng, 0, 2);
     group.reschedule.unlimited = true;
     if rng.chance(200) {

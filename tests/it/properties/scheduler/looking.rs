@@ -8,7 +8,7 @@ use super::rig::{Cluster, constraint, node, service};
 use super::{SEEDS, empty};
 
 /// What can only become worse while a plan is made: other allocs of it may make way, room does not grow.
-const FOR_GOOD: [Asked; 9] = [
+const FOR_GOOD: [Asked; 10] = [
     Asked::Pool,
     Asked::Datacenter,
     Asked::Driver,
@@ -17,6 +17,7 @@ const FOR_GOOD: [Asked; 9] = [
     Asked::Cpu,
     Asked::Memory,
     Asked::Disk,
+    Asked::Cores,
     Asked::Port,
 ];
 

@@ -470,7 +470,7 @@ fn task() -> Task {
         config_json: "{}".to_owned(),
         env: BTreeMap::new(),
         constraints: vec![],
-        resources: TaskResources { cpu_mhz: 500, memory_mib: 256 },
+        resources: TaskResources { cpu_mhz: 500, memory_mib: 256, ..TaskResources::default() },
         meta: BTreeMap::new(),
         kill_timeout_ms: 5_000,
         kill_signal: String::new(),

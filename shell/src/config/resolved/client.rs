@@ -1,0 +1,66 @@
+//! The block `client`, with every default filled in.
+//!
+//! Invariants
+//! - what is not written is as Nomad has it.
+use std::path::Path;
+
+use drover_core::types::CoreSet;
+
+use super::{Client, KILL_TIMEOUT_MS_MAX, RawExec, Reserved, Resolution};
+use crate::config::address;
+use crate::config::written::Written;
+use crate::cores;
+
+impl Resolution<'_> {
+    pub(super) fn client(&mut self, written: &Written, data_dir: &Path, port: u16) -> Client {
+        let client = &written.client;
+        let option =
+            client.options.get("driver.raw_exec.enable").map(|text| text == "1" || text == "true");
+        let raw_exec = written.raw_exec.or(option).unwrap_or_default();
+        let join = self.join("client", &client.join, &client.servers, port);
+        if written.server.enabled != Some(true) && join.retry.is_empty() && join.start.is_empty() {
+            self.wrong(
+                "client.servers",
+                "is missing: name at least one server, such as servers = [\"10.0.0.1\"]",
+            );
+        }
+        let ports = client.reserved_ports.as_deref().map_or(Ok(Vec::new()), address::ports);
+        Client {
+            join,
+            node_class: client.node_class.clone().unwrap_or_default(),
+            node_pool: client.node_pool.clone().unwrap_or_default(),
+            meta: client.meta.clone(),
+            options: client.options.clone(),
+            reserved: Reserved {
+                cpu_mhz: client.reserved_cpu.unwrap_or(0),
+                memory_mib: client.reserved_memory.unwrap_or(0),
+                disk_mib: client.reserved_disk.unwrap_or(0),
+                ports: ports.unwrap_or_else(|why| {
+                    self.wrong("client.reserved.reserved_ports", why);
+                    Vec::new()
+                }),
+                cores: self
+                    .cores("reserved.cores", client.reserved_cores.as_ref())
+                    .unwrap_or_default(),
+            },
+            alloc_dir: client.alloc_dir.clone().unwrap_or_else(|| data_dir.join("alloc")),
+            state_dir: client.state_dir.clone().unwrap_or_else(|| data_dir.join("client")),
+            cpu_total_mhz: client.cpu_total_compute.filter(|&mhz| mhz != 0),
+            memory_total_mib: client.memory_total_mb.filter(|&mib| mib != 0),
+            reservable_cores: self.cores("reservable_cores", client.reservable_cores.as_ref()),
+            network_interface: client.network_interface.clone().filter(|name| !name.is_empty()),
+            kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
+            raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },
+        }
+    }
+
+    fn cores(&mut self, name: &str, list: Option<&String>) -> Option<CoreSet> {
+        match cores::parse(list?) {
+            Ok(cores) => Some(cores),
+            Err(why) => {
+                self.wrong(&format!("client.{name}"), why);
+                None
+            }
+        }
+    }
+}
