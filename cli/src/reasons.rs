@@ -108,7 +108,9 @@ fn near_miss(nearest: &Value) -> Option<String> {
     let lacking = lacking.map(|(key, what)| {
         format!("{} of the {} {what} that it takes", free.int(key), asked.int(key))
     });
-    let lacking: Vec<String> = lacking.collect();
+    let (has, wants) = (nearest.int("DevicesFree"), nearest.int("DevicesAsked"));
+    let devices = (has < wants).then(|| format!("{has} of the {wants} devices that it takes"));
+    let lacking: Vec<String> = lacking.chain(devices).collect();
     let node = nearest.text("NodeName");
     (!lacking.is_empty())
         .then(|| format!("Node \"{node}\" comes closest: it has {}", lacking.join(", ")))

@@ -212,6 +212,10 @@ mutants!(
     MemoryNotCounted,
     /// Who has which core is not looked at where it is asked whether an alloc fits.
     CoresNotCounted,
+    /// Who has which device is not looked at where it is asked whether an alloc fits.
+    DevicesNotCounted,
+    /// How many allocs a node may have is not looked at where it is asked whether one fits.
+    AllocsNotCounted,
     /// A server that counted as failed and is heard again still counts as failed.
     ReturnNotHeard,
     /// A server whose log has begun waits to found a cluster.

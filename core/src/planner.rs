@@ -19,8 +19,8 @@ use crate::state::State;
 use crate::state::by_slot::BySlot;
 use crate::state::fits::Overlay;
 use crate::types::{
-    AllocId, Capacity, Claim, EvalId, Group, JobId, NodeId, NodeSlot, Pieces, Plan, PortGrant,
-    StopReason, Verdict,
+    AllocId, Capacity, Claim, DeviceAsk, DeviceGroup, EvalId, Group, JobId, NodeId, NodeSlot,
+    Pieces, Plan, PortGrant, StopReason, Verdict,
 };
 
 /// What the scheduler looks at: the state, and what the leader has proposed on top of it.
@@ -232,9 +232,15 @@ pub fn may_fit(state: &State, job: JobId, node: NodeId) -> bool {
 fn may_have_pieces(state: &State, slot: NodeSlot, group: &Group) -> bool {
     let fleet = state.fleet();
     let Some(offered) = fleet.pieces(slot) else { return false };
-    let free =
-        offered.cores.iter().filter(|&core| fleet.core_is_free(slot, &Overlay::NOTHING, core));
-    group.core_count() as usize <= free.count()
+    let none = &Overlay::NOTHING;
+    let cores = offered.cores.iter().filter(|&core| fleet.core_is_free(slot, none, core));
+    let has_devices = |ask: &DeviceAsk| {
+        let groups = offered.devices.iter().filter(|group| group.name.answers_to(&ask.name));
+        let is_free = |group: &DeviceGroup, id| fleet.device_is_free(slot, none, (&group.name, id));
+        let mut free = groups.map(|group| group.healthy().filter(|id| is_free(group, id)).count());
+        free.any(|free| ask.count as usize <= free)
+    };
+    group.core_count() as usize <= cores.count() && group.device_asks().all(has_devices)
 }
 
 /// Whether an alloc stopped for this reason is stopped only because another takes its place.

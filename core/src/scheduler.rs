@@ -22,6 +22,7 @@ mod bucket;
 mod change;
 mod compare;
 mod crowd;
+mod devices;
 mod draft;
 mod feasible;
 mod lanes;

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod alloc;
 pub mod deployment;
+pub mod devices;
 pub mod eval;
 pub mod explain;
 pub mod gate;

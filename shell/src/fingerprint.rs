@@ -6,8 +6,9 @@
 //! Invariants
 //! - capacity is what the attributes say, in whole units, rounded down.
 //!
-//! It does not probe clouds, containers or devices.
+//! It does not probe clouds or containers, and of devices only what the kernel tells.
 mod cpu;
+mod devices;
 mod os;
 pub mod stats;
 mod storage;
@@ -17,7 +18,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use drover_core::types::{Capacity, CoreSet, DriverInfo, NodePieces};
+use drover_core::types::{Capacity, CoreSet, DeviceGroup, DriverInfo, NodePieces};
 
 use crate::config::RawExec;
 
@@ -33,6 +34,8 @@ pub struct FingerprintConfig {
     pub reservable_cores: Option<CoreSet>,
     /// `client.reserved.cores`.
     pub reserved_cores: CoreSet,
+    /// `client.device`.
+    pub devices: Vec<DeviceGroup>,
     /// `client.memory_total_mb`.
     pub memory_total_mib: Option<u32>,
     /// The address that users reach tasks under; found by the default route if not given.
@@ -58,6 +61,7 @@ pub fn fingerprint(config: &FingerprintConfig) -> Fingerprint {
     let mut found = Fingerprint::default();
     cpu::add(&mut found, config);
     add_memory(&mut found, config.memory_total_mib);
+    found.pieces.devices = devices::found(&config.devices);
     os::add(&mut found);
     storage::add(&mut found, &config.data_dir);
     add_network(&mut found, config.address);
@@ -135,6 +139,7 @@ mod tests {
             cpu_total_mhz: None,
             reservable_cores: None,
             reserved_cores: CoreSet::from_iter([0]),
+            devices: Vec::new(),
             memory_total_mib: None,
             address: Some(Ipv4Addr::LOCALHOST.into()),
             version: "0.1.0".into(),

@@ -389,6 +389,7 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         cpu_total_mhz: client.cpu_total_mhz,
         reservable_cores: client.reservable_cores.clone(),
         reserved_cores: client.reserved.cores.clone(),
+        devices: client.devices.clone(),
         memory_total_mib: client.memory_total_mib,
         address: Some(resolved.http_advertise.ip()),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -413,5 +414,6 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         http_address: resolved.http_advertise.to_string(),
         pool: client.node_pool.clone(),
         pieces: Some(found.pieces.into()),
+        allocs_max: client.allocs_max,
     })
 }

@@ -376,6 +376,8 @@ pub struct JobAsk {
 pub struct PiecesAsk {
     pub memory_max_mib: u64,
     pub cores: u64,
+    /// Graphics cards.
+    pub devices: u64,
 }
 
 /// How a new version takes over.

@@ -10,10 +10,10 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    self, Affinity, Capacity, Constraint, DelayFunction, DriverInfo, Gate, Group, Index, JobKind,
-    JobSpec, Launch, LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec,
-    Operator, PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources,
-    UpdatePolicy,
+    self, Affinity, Capacity, Constraint, DelayFunction, DeviceAsk, DeviceGroup, DeviceInstance,
+    DeviceName, DriverInfo, Gate, Group, Index, JobKind, JobSpec, Launch, LogLimits, MemoryMax,
+    MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator, PoolName, PortAsk,
+    ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
 
 use crate::plan::{JobAsk, PiecesAsk, Promotion, Spread, UpdateAsk};
@@ -166,6 +166,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
                 0 => MemoryMax::Asked,
                 most => MemoryMax::Mib(most),
             },
+            devices: devices_asked(ask),
         },
         meta: BTreeMap::new(),
         kill_timeout_ms: 3_000,
@@ -176,6 +177,20 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         payload_file: String::new(),
         affinities: Vec::new(),
     }
+}
+
+/// Cards of any make; jobs with an even mark would rather have the larger ones.
+fn devices_asked(ask: &JobAsk) -> Vec<DeviceAsk> {
+    let large = Affinity {
+        left: "${device.attr.memory}".into(),
+        operator: Operator::GreaterOrEqual,
+        right: "16 GiB".into(),
+        weight: 50,
+    };
+    let affinities = if ask.mark.is_multiple_of(2) { vec![large] } else { Vec::new() };
+    let count = narrow(ask.pieces.devices);
+    let asked = DeviceAsk { name: "gpu".into(), count, constraints: Vec::new(), affinities };
+    if count == 0 { Vec::new() } else { vec![asked] }
 }
 
 /// What tells the registration of `spec` from others.
@@ -204,6 +219,7 @@ pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
         reserved: Capacity { cpu_mhz: 100, memory_mib: 64, disk_mib: 0 },
         drivers: [("raw_exec".to_owned(), healthy)].into(),
         pieces: pieces_of(number, capacity.cpu_mhz),
+        allocs_max: if number.is_multiple_of(4) { 6 } else { 0 },
         ..NodeSpec::default()
     }
 }
@@ -214,9 +230,24 @@ fn pieces_of(number: u64, cpu_mhz: u32) -> Option<Arc<NodePieces>> {
     let pieces = NodePieces {
         core_mhz: cpu_mhz / u32::from(core_count),
         cores: (0..core_count).collect(),
+        devices: cards_of(number),
         ..NodePieces::default()
     };
     (!number.is_multiple_of(5)).then(|| pieces.into())
+}
+
+/// Two small cards in most machines, and a large one beside them in some.
+fn cards_of(number: u64) -> Vec<DeviceGroup> {
+    let group = |name: &str, memory: &str, count: u64| DeviceGroup {
+        name: DeviceName { vendor: "maker".into(), kind: "gpu".into(), name: name.into() },
+        attributes: [("memory".to_owned(), memory.to_owned())].into(),
+        instances: (0..count)
+            .map(|nth| DeviceInstance { id: format!("{name}-{nth}"), healthy: true })
+            .collect(),
+    };
+    let large = number.is_multiple_of(2).then(|| group("large", "24 GiB", 1));
+    let small = (!number.is_multiple_of(7)).then(|| group("small", "8192 MiB", 2));
+    large.into_iter().chain(small).collect()
 }
 
 /// The id of the client `number`.

@@ -170,6 +170,10 @@ fn every_supported_key_arrives() {
     assert_eq!(task.meta["a"], "1");
     assert_eq!((task.resources.cpu_mhz, task.resources.memory_mib), (200, 64));
     assert_eq!(task.resources.memory_max, MemoryMax::Mib(256));
+    let device = &task.resources.devices[0];
+    assert_eq!((device.name.as_str(), device.count), ("nvidia/gpu", 2));
+    assert_eq!(device.constraints[0].right, "8 GiB");
+    assert_eq!((device.affinities[0].right.as_str(), device.affinities[0].weight), ("1080ti", 75));
     assert_eq!((task.logs.files_max, task.logs.file_mib_max), (3, 20));
 }
 

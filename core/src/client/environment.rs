@@ -10,10 +10,11 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::types::{
-    AllocSpec, AssignedAlloc, CoreSet, MemoryLimit, NodeSpec, PortGrant, Task, TaskPieces,
-    TaskStart,
+    AllocSpec, AssignedAlloc, CoreSet, DeviceGrant, DeviceName, MemoryLimit, NodeSpec, PortGrant,
+    Task, TaskPieces, TaskStart,
 };
 
 /// What names in `${...}` may refer to.
@@ -74,6 +75,7 @@ fn variables(
     let uuid = run.uuid.to_string();
     let name = format!("{}.{}[{}]", spec.job_id, group.name, run.ordinal);
     let mut env = BTreeMap::new();
+    let mut visible: Vec<&str> = Vec::new();
     let mut set = |name: &str, value: &str| env.insert(format!("NOMAD_{name}"), value.to_string());
     set("ALLOC_ID", &uuid);
     set("SHORT_ALLOC_ID", &uuid[..8]);
@@ -91,6 +93,15 @@ fn variables(
     set("CPU_LIMIT", &task.resources.cpu_mhz.saturating_add(of_cores).to_string());
     if let Some(has) = pieces_of(run, task).filter(|has| !has.cores.is_empty()) {
         set("CPU_CORES", &has.cores.to_string());
+    }
+    for DeviceGrant { name, ids } in pieces_of(run, task).map_or(&[][..], |has| &has.devices) {
+        let DeviceName { vendor, kind, name } = name;
+        let device = format!("DEVICE_{}", clean(&format!("{vendor}_{kind}_{name}")));
+        set(&device, &ids.join(","));
+        if vendor == "nvidia" && kind == "gpu" {
+            // What the vendor's own libraries look for.
+            visible.extend(ids.iter().map(String::as_str));
+        }
     }
     set("MEMORY_LIMIT", &task.resources.memory_mib.to_string());
     let limit = task.resources.memory_limit().filter(|_| run.may_exceed_memory);
@@ -112,6 +123,11 @@ fn variables(
             set(&format!("{place}ADDR_{label}"), &address(ip, *value));
         }
         set(&format!("ALLOC_PORT_{label}"), &value.to_string());
+    }
+    if !visible.is_empty() {
+        for name in ["NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"] {
+            env.insert(name.to_string(), visible.join(","));
+        }
     }
     env
 }

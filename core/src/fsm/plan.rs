@@ -25,9 +25,9 @@ use crate::state::txn::{Txn, holds_room};
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Claim, ClientStatus, DeploymentGroup, DeploymentId, DeploymentStatus,
-    DesiredStatus, EvalId, EvalStatus, Evaluation, Group, Index, Job, JobKind, JobSpec, Migration,
-    NodeId, NodeStatus, Pieces, Placement, PlacementFailure, Plan, RescheduleEvent, Stop,
-    StopReason, Trigger, Verdict,
+    DesiredStatus, DeviceAsk, DeviceGrant, EvalId, EvalStatus, Evaluation, Group, Index, Job,
+    JobKind, JobSpec, Migration, NodeId, NodeStatus, Pieces, Placement, PlacementFailure, Plan,
+    RescheduleEvent, Stop, StopReason, Trigger, Verdict,
 };
 
 pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection> {
@@ -336,7 +336,14 @@ fn has_its_pieces(group: &Group, pieces: Option<&Pieces>) -> bool {
     }
     group.tasks.iter().all(|task| {
         let has = pieces.and_then(|pieces| pieces.of_task(&task.name));
+        let asked = &task.resources.devices;
+        let granted = has.map_or(&[][..], |has| &has.devices);
+        let answers = |(ask, grant): (&DeviceAsk, &DeviceGrant)| {
+            ask.count as usize == grant.ids.len() && grant.name.answers_to(&ask.name)
+        };
         task.resources.cores == has.map_or(0, |has| has.cores.count())
+            && asked.len() == granted.len()
+            && asked.iter().zip(granted).all(answers)
     })
 }
 

@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use regex::Regex;
 
 use super::compare;
+use super::devices;
 use super::look::{Asked, Tried};
 use super::strata::Strata;
 use crate::state::State;
@@ -27,6 +28,8 @@ use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolNam
 
 /// What excludes a node whose drivers are missing or unhealthy (Nomad's words).
 const MISSING_DRIVERS: &str = "missing drivers";
+/// What excludes a node that has no such devices, or too few (Nomad's words).
+const MISSING_DEVICES: &str = "missing devices";
 /// What excludes a node that already has an alloc of the job or group (Nomad's words).
 pub(super) const DISTINCT_HOSTS: &str = "distinct_hosts";
 /// How what excludes a node begins whose value of an attribute has as many allocs as it may (Nomad's
@@ -226,6 +229,9 @@ impl<'a> Feasibility<'a> {
         if !self.drivers.iter().all(|&driver| class.drivers.contains(driver)) {
             return Judgement::Unfit(MISSING_DRIVERS.to_string());
         }
+        if !devices::are_offered(&class.devices, self.group.device_asks()) {
+            return Judgement::Unfit(MISSING_DEVICES.to_string());
+        }
         self.judge_demands(&self.shared, Subject::Class(class))
     }
 
@@ -277,6 +283,12 @@ impl<'a> Feasibility<'a> {
             let is_met = class.drivers.contains(driver);
             let found = is_met.then(|| "healthy".to_string());
             Tried { asked: Asked::Driver, demand: driver.to_string(), found, is_met }
+        }));
+        tried.extend(self.group.device_asks().map(|ask| {
+            let is_met = devices::are_offered(&class.devices, [ask]);
+            let demand = format!("{} {}", ask.count, ask.name);
+            let found = is_met.then(|| "there".to_string());
+            Tried { asked: Asked::Device, demand, found, is_met }
         }));
         let of = |demands: &[Demand<'_>], subject| -> Vec<Tried> {
             demands.iter().map(|demand| demand.tried(self.spec, subject)).collect()

@@ -72,6 +72,8 @@ pub enum Asked {
     Pool,
     Datacenter,
     Driver,
+    /// That there are such devices, whoever has them.
+    Device,
     Constraint,
     /// That new allocs may go there at all.
     Node,
@@ -82,7 +84,10 @@ pub enum Asked {
     Cpu,
     Memory,
     Disk,
+    /// That the node may have one alloc more, where it may not have any number.
+    Allocs,
     Cores,
+    Devices,
     Port,
 }
 

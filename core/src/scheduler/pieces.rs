@@ -1,42 +1,118 @@
 //! Which pieces of a node an alloc would get.
 //!
 //! Invariants
-//! - tasks choose in their order, and each takes the lowest that are free: the same state gives the same pieces;
+//! - tasks choose in their order: the lowest cores that are free, and for each device that is asked for the
+//!   make that is liked best, its first instances: the same state gives the same pieces;
 //! - what is chosen is free, by the fleet's word.
+//!
+//! Who chose first may have taken what only the next could have used: nothing is chosen anew for that.
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
+use super::devices::Make;
 use crate::state::fits::{Overlay, Shortage};
 use crate::state::fleet::Fleet;
-use crate::types::{CoreSet, Group, NodeSlot, Pieces, TaskPieces};
+use crate::types::{
+    CoreSet, DeviceAsk, DeviceGrant, DeviceGroup, Group, NodePieces, NodeSlot, Pieces, TaskPieces,
+};
 
-/// What the node would give an alloc of `group` in pieces.
-pub(super) fn choose(
-    fleet: &Fleet,
-    slot: NodeSlot,
-    overlay: &Overlay,
-    group: &Group,
-) -> Result<Option<Box<Pieces>>, Shortage> {
-    if !group.wants_pieces() {
-        return Ok(None);
-    }
-    let offered = fleet.pieces(slot).ok_or(Shortage::Cores)?;
-    let mut cores = offered.cores.iter().filter(|&core| fleet.core_is_free(slot, overlay, core));
-    let mut tasks = Vec::new();
-    for task in group.tasks.iter().filter(|task| task.resources.wants_pieces()) {
-        let wanted = task.resources.cores;
-        let taken: CoreSet = cores.by_ref().take(wanted as usize).collect();
-        if taken.count() < wanted {
-            return Err(Shortage::Cores);
-        }
-        tasks.push(TaskPieces { task: task.name.clone(), cores: taken });
-    }
-    Ok(Pieces::boxed(tasks))
+/// One node, with what is counted beside its own usage.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) slot: NodeSlot,
+    pub(super) overlay: &'a Overlay,
 }
 
-/// How many cores nobody has, and how many there are.
-pub(super) fn cores_free(fleet: &Fleet, slot: NodeSlot, overlay: &Overlay) -> (u32, u32) {
-    let Some(offered) = fleet.pieces(slot) else { return (0, 0) };
-    let free = offered.cores.iter().filter(|&core| fleet.core_is_free(slot, overlay, core)).count();
-    (u32::try_from(free).expect("invariant: at most 65,536 cores"), offered.cores.count())
+/// What the node would give an alloc in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    pub(super) pieces: Option<Box<Pieces>>,
+    /// Of the devices, the weights of all affinities that hold.
+    pub(super) weight: i64,
+}
+
+/// How many are free, and how many there are.
+pub(super) type Left = (u32, u32);
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).expect("invariant: what a node has is counted in 32 bits")
+}
+
+impl<'a> Shelf<'a> {
+    fn offered(self) -> Option<&'a NodePieces> {
+        self.fleet.pieces(self.slot)
+    }
+
+    fn free_cores(self) -> impl Iterator<Item = u16> + 'a {
+        let cores = self.offered().map(|offered| offered.cores.iter());
+        let is_free = move |&core: &u16| self.fleet.core_is_free(self.slot, self.overlay, core);
+        cores.into_iter().flatten().filter(is_free)
+    }
+
+    fn free_of(self, group: &'a DeviceGroup) -> impl Iterator<Item = &'a String> {
+        let is_free = move |id: &&String| {
+            self.fleet.device_is_free(self.slot, self.overlay, (&group.name, id))
+        };
+        group.healthy().filter(is_free)
+    }
+
+    /// What the node would give an alloc of `group`.
+    pub(super) fn choose(self, group: &Group) -> Result<Chosen, Shortage> {
+        let (mut chosen, mut tasks) = (Chosen::default(), Vec::new());
+        let mut cores = self.free_cores();
+        for task in group.tasks.iter().filter(|task| task.resources.wants_pieces()) {
+            let wanted = task.resources.cores;
+            let taken: CoreSet = cores.by_ref().take(wanted as usize).collect();
+            if taken.count() < wanted {
+                return Err(Shortage::Cores);
+            }
+            tasks.push(TaskPieces { task: task.name.clone(), cores: taken, devices: Vec::new() });
+            for ask in &task.resources.devices {
+                let (grant, weight) = self.grant(ask, &tasks).ok_or(Shortage::Devices)?;
+                chosen.weight += weight;
+                tasks.last_mut().expect("invariant: pushed before").devices.push(grant);
+            }
+        }
+        chosen.pieces = Pieces::boxed(tasks);
+        Ok(chosen)
+    }
+
+    /// The devices for one ask, beside those that the alloc has already.
+    fn grant(self, ask: &DeviceAsk, own: &[TaskPieces]) -> Option<(DeviceGrant, i64)> {
+        let is_own = |group: &DeviceGroup, id: &String| {
+            let grants = own.iter().flat_map(|has| &has.devices);
+            grants.into_iter().any(|grant| grant.name == group.name && grant.ids.contains(id))
+        };
+        let groups = self.offered()?.devices.iter();
+        let groups = groups.filter(|group| Make::of(group).would_do(ask)).filter_map(|group| {
+            let free = self.free_of(group).filter(|id| !is_own(group, id));
+            let ids: Vec<String> = free.take(ask.count as usize).cloned().collect();
+            (ids.len() == ask.count as usize).then_some((group, ids))
+        });
+        let rated = (0..).zip(groups).map(|(nth, (group, ids))| {
+            let weight = Make::of(group).weight(ask);
+            ((weight, Reverse(nth)), DeviceGrant { name: group.name.clone(), ids })
+        });
+        let best = rated.max_by_key(|&(rate, _): &((i64, Reverse<usize>), _)| rate);
+        best.map(|((weight, _), grant)| (grant, weight))
+    }
+
+    /// The node's cores.
+    pub(super) fn cores_left(self) -> Left {
+        let total = self.offered().map_or(0, |offered| offered.cores.count());
+        (count(self.free_cores().count()), total)
+    }
+
+    /// Of the makes that would do, the one of which most are left.
+    pub(super) fn devices_left(self, ask: &DeviceAsk) -> Left {
+        let groups = self.offered().map_or(&[][..], |offered| &offered.devices);
+        let left = groups
+            .iter()
+            .filter(|group| Make::of(group).would_do(ask))
+            .map(|group| (count(self.free_of(group).count()), count(group.healthy().count())));
+        left.max().unwrap_or_default()
+    }
 }

@@ -15,10 +15,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::crowd::Crowd;
+use super::devices;
 use super::feasible::{Distinct, Suitable};
 use super::lanes::{Contest, Lane, Rank, Top};
 use super::room::{Ask, Grants, Room};
-use super::score::{Against, BestFit, Terms, WorstFit, fit, most_beside, parts, permille};
+use super::score::{Against, BestFit, Terms, WorstFit, fit, most_beside};
 use super::strata::Leanings;
 use crate::state::bits::Bits;
 use crate::state::fleet::{Parting, Quest};
@@ -26,6 +27,7 @@ use crate::types::{Algorithm, NodeSlot, PlacementNote};
 
 pub(super) mod elsewhere;
 pub(super) mod field;
+mod note;
 pub(super) mod trial;
 mod wanted;
 
@@ -73,6 +75,8 @@ pub(super) struct Ranking<'a> {
     wanted: Wanted,
     /// What a node with an alloc of the group is worth at most.
     most_beside: Terms,
+    /// The weights of all that its tasks would rather have of devices.
+    device_weights: i64,
     /// Have no dynamic port left.
     portless: Bits,
     /// An alloc may leave it, so it is nowhere to go.
@@ -90,13 +94,15 @@ impl<'a> Ranking<'a> {
         let wanted = Wanted::of(&subject, crowd);
         let strata = &subject.suitable.strata;
         let lanes = strata.list.len();
+        let device_weights = devices::weights(subject.ask.group.device_asks());
         let mut ranking = Self {
             apart: Bits::default(),
             lanes: core::iter::repeat_with(Lane::new).take(lanes).collect(),
             contest: Contest::of(lanes),
             stale: Vec::new(),
             wanted,
-            most_beside: most_beside(subject.ask.group.count),
+            most_beside: most_beside(subject.ask.group.count, 0 < device_weights),
+            device_weights,
             portless: Bits::default(),
             left_behind: None,
             crowded_count: 0,
@@ -174,12 +180,23 @@ impl<'a> Ranking<'a> {
         fit(self.subject.algorithm, room.usable(slot), used)
     }
 
+    /// How well the devices that an alloc would get are liked. It counts for every node if for any.
+    fn devices(&self, slot: NodeSlot, room: &Room<'_>) -> Terms {
+        if self.device_weights == 0 {
+            return Terms::default();
+        }
+        let chosen = room.shelf(slot).choose(self.subject.ask.group);
+        let weight = chosen.map_or(0, |chosen| chosen.weight);
+        Terms::sum(devices::term(weight, self.device_weights), 1)
+    }
+
     /// The score of a node that may take one more.
     fn score(&self, slot: NodeSlot, failed_before: bool, room: &Room<'_>, crowd: &Crowd) -> i64 {
         let against = Against { failed_before, ..self.against(slot, crowd) };
         let lane = self.lane_of(slot).expect("invariant: a suitable node is of a stratum");
         let (leanings, _) = self.wanted.of_lane(lane, &self.subject.suitable.strata);
-        Terms::sum(self.fit(slot, room), 1).and(against.terms()).and(leanings).mean()
+        let own = Terms::sum(self.fit(slot, room), 1).and(self.devices(slot, room));
+        own.and(against.terms()).and(leanings).mean()
     }
 
     /// Where a node stands that may take one more, and the sum of its own terms.
@@ -193,7 +210,8 @@ impl<'a> Ranking<'a> {
         }
         let against = self.against(slot, crowd);
         let rank = if 0 < against.collisions { Rank::Beside } else { Rank::Alone };
-        Ok((rank, (self.fit(slot, room) + against.terms().total(), slot)))
+        let own = self.fit(slot, room) + self.devices(slot, room).total();
+        Ok((rank, (own + against.terms().total(), slot)))
     }
 
     /// Take the node as it is now into account, if it may take one more.
@@ -273,9 +291,10 @@ impl<'a> Ranking<'a> {
             let lane = self.lane_of(slot).expect("invariant: what is chosen is suitable");
             self.apart.insert(slot);
             self.outdate(lane);
+            let devices = self.devices(slot, room).total();
             match room.take(slot, &self.subject.ask, draw) {
                 Ok(grants) => {
-                    let note = self.note(lane, &best, room, crowd);
+                    let note = self.note(lane, (&best, devices), room, crowd);
                     let was_crowded = self.is_crowded(slot, crowd);
                     crowd.join(self.subject.at, slot);
                     self.wanted.join(slot, &self.subject.suitable.strata);
@@ -350,7 +369,10 @@ impl<'a> Ranking<'a> {
         for &at in &stale {
             let lane = &mut self.lanes[at];
             lane.is_stale = false;
-            (lane.terms, lane.is_closed) = self.wanted.of_lane(at, &self.subject.suitable.strata);
+            let (terms, is_closed) = self.wanted.of_lane(at, &self.subject.suitable.strata);
+            // What is wanted of devices is in the sum of each node, and counts as one term more.
+            let of_devices = Terms::sum(0, i64::from(0 < self.device_weights));
+            (lane.terms, lane.is_closed) = (terms.and(of_devices), is_closed);
             // They were set apart since they were found.
             while lane.others.pop_if(|(_, slot)| self.apart.has(*slot)).is_some() {}
             let mut top = lane.top();
@@ -406,45 +428,6 @@ impl<'a> Ranking<'a> {
                 self.outdate(at);
             }
         }
-    }
-
-    fn note(&self, lane: usize, best: &Best, room: &Room<'_>, crowd: &Crowd) -> PlacementNote {
-        let Best { top, failed_before } = best;
-        let suitable = &self.subject.suitable;
-        let against = Against { failed_before: *failed_before, ..self.against(top.slot, crowd) };
-        let is_fit_alone = against.terms().is_empty() && self.lanes[lane].terms.is_empty();
-        let parts = (!is_fit_alone).then(|| {
-            let affinity = suitable.strata.list[lane].affinity;
-            let spread = self.wanted.spread_of_lane(lane, &suitable.strata);
-            parts(top.sum - against.terms().total(), against, affinity, spread)
-        });
-        let nodes_filtered = suitable.filtered_count + self.kept_out_count(room, crowd);
-        // Some of those that lack room may be kept out by now, and the one that is chosen has room.
-        let others = suitable.evaluated_count.saturating_sub(nodes_filtered + 1);
-        PlacementNote {
-            nodes_evaluated: suitable.evaluated_count,
-            nodes_filtered,
-            nodes_exhausted: (self.lacking_count + self.lacking_others_count).min(others),
-            score_permille: permille(top.score),
-            parts,
-        }
-    }
-
-    /// Nodes that meet every demand and are kept from it by other allocs.
-    fn kept_out_count(&self, room: &Room<'_>, crowd: &Crowd) -> u32 {
-        if !self.wanted.has_limits() {
-            return self.crowded_count;
-        }
-        let strata = &self.subject.suitable.strata;
-        let is_closed = |lane| self.wanted.of_lane(lane, strata).1;
-        let in_closed = (0..self.lanes.len()).filter(|&lane| is_closed(lane));
-        let in_closed: u32 = in_closed.map(|lane| strata.list[lane].placeable_count).sum();
-        let crowded = self.apart.iter().filter(|&slot| {
-            let is_open = self.lane_of(slot).is_some_and(|lane| !is_closed(lane));
-            is_open && self.is_suitable(slot, room) && self.is_crowded(slot, crowd)
-        });
-        let crowded = if self.crowded_count == 0 { 0 } else { crowded.count() };
-        in_closed + u32::try_from(crowded).expect("invariant: fewer than 2^32 nodes")
     }
 
     /// What the group's allocs take.

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::pieces;
+use super::pieces::Shelf;
 use crate::planner::{View, fixed_ports};
 use crate::rng::mix;
 use crate::state::State;
@@ -161,7 +161,13 @@ impl<'a> Room<'a> {
         if !ask.wants_pieces {
             return Ok(None);
         }
-        pieces::choose(self.fleet(), slot, overlay, ask.group)
+        let chosen = Shelf { fleet: self.fleet(), slot, overlay }.choose(ask.group)?;
+        Ok(chosen.pieces)
+    }
+
+    /// The node's pieces, as they are now.
+    pub(super) fn shelf(&self, slot: NodeSlot) -> Shelf<'_> {
+        Shelf { fleet: self.fleet(), slot, overlay: self.overlay(slot) }
     }
 
     /// Whether the node has what is asked of the one quantity that `only` leaves of any amounts.
@@ -190,11 +196,8 @@ impl<'a> Room<'a> {
         draw: u64,
     ) -> Result<Grants, Shortage> {
         let ports = self.ports(slot, ask, draw)?;
-        let pieces = if ask.wants_pieces {
-            pieces::choose(self.fleet(), slot, self.overlay(slot), ask.group)?
-        } else {
-            None
-        };
+        let pieces =
+            if ask.wants_pieces { self.shelf(slot).choose(ask.group)?.pieces } else { None };
         let capacity = ask.capacity_on(self.fleet(), slot);
         let claim = Claim { capacity, ports: &ports, pieces: pieces.as_deref() };
         self.touch(slot).held.hold(claim);
@@ -279,20 +282,25 @@ impl<'a> Room<'a> {
         overlay
     }
 
+    /// How many allocs the node has, and may have at most; `None`: any number.
+    pub(super) fn allocs_of(&self, slot: NodeSlot) -> Option<(u32, u32)> {
+        self.fleet().allocs_of(slot, self.overlay(slot))
+    }
+
     /// What the node has for `ask`, which finds no room there.
     pub(super) fn near_miss(&self, slot: NodeSlot, ask: &Ask<'_>) -> Option<NearMiss> {
+        let asks = || ask.group.device_asks();
         Some(NearMiss {
             node: self.fleet().node_at(slot)?,
             free: self.free(slot).to_capacity(),
             asked: ask.capacity_on(self.fleet(), slot),
-            cores_free: if ask.wants_pieces { self.cores_free(slot).0 } else { 0 },
+            cores_free: if ask.wants_pieces { self.shelf(slot).cores_left().0 } else { 0 },
             cores_asked: ask.group.core_count(),
+            devices_free: asks()
+                .map(|ask| self.shelf(slot).devices_left(ask).0.min(ask.count))
+                .sum(),
+            devices_asked: asks().map(|ask| ask.count).sum(),
         })
-    }
-
-    /// How many cores nobody has, and how many there are.
-    pub(super) fn cores_free(&self, slot: NodeSlot) -> (u32, u32) {
-        pieces::cores_free(self.fleet(), slot, self.overlay(slot))
     }
 }
 

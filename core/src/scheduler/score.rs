@@ -4,7 +4,8 @@
 //! exponents are the shares left free once the alloc is there, cut to 0..=18 and divided by 18, and its
 //! opposite, `10^freeCpu + 10^freeMemory - 2`; its job anti-affinity `-(collisions + 1) / count`; its
 //! penalty of -1 for a node where the alloc failed before; its node affinity and allocation spread
-//! (`tally`). The score is the mean of those that are present, and what is zero is not, but for the fit.
+//! (`tally`); its device affinity (`devices`). The score is the mean of those that are present, and what is
+//! zero is not, but for the fit, and for devices where something is wanted of them.
 //!
 //! Invariants
 //! - the same usage gives the same score on every machine: no float takes part;
@@ -16,7 +17,7 @@ use crate::types::{Algorithm, ScoreParts};
 
 /// The fixed point of a term: this is 1.
 pub(super) const ONE: i64 = 1 << 32;
-/// How many times finer a mean is than its terms: one to five are its divisors.
+/// How many times finer a mean is than its terms: one to six are its divisors.
 const FINER: i64 = 60;
 /// The exponent's fixed point, which is that of shares: ten bits choose a step of the table, ten lie
 /// between steps.
@@ -139,6 +140,13 @@ impl Terms {
         Self { sum: self.sum + term, present: self.present + i64::from(term != 0) }
     }
 
+    /// One more term, which is there whatever it is: all that is wanted of devices (1), its opposite
+    /// (-1), or nothing of it.
+    #[must_use]
+    pub fn of_devices(self, wanted: i8) -> Self {
+        Self { sum: self.sum + i64::from(wanted) * ONE, present: self.present + 1 }
+    }
+
     /// `present` terms that are `sum` together.
     pub(super) const fn sum(sum: i64, present: i64) -> Self {
         Self { sum, present }
@@ -183,14 +191,25 @@ pub fn score_with(
     fit.and(against.terms()).and(leanings).mean()
 }
 
-/// What a node with an alloc of the group is worth at most, beside what counts for its stratum.
-pub(super) fn most_beside(count: u32) -> Terms {
+/// What a node with an alloc of the group is worth at most, beside what counts for its stratum; that
+/// something is wanted of devices counts there as well, and what they add here.
+pub(super) fn most_beside(count: u32, wants_of_devices: bool) -> Terms {
     let against = Against { collisions: 1, count, failed_before: false };
-    against.terms().and(Terms::sum(ONE, 1))
+    let devices = if wants_of_devices { ONE } else { 0 };
+    against.terms().and(Terms::sum(ONE + devices, 1))
+}
+
+/// What speaks for or against a node beside its fit and who is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaned {
+    pub(super) affinity: i64,
+    pub(super) spread: i64,
+    pub(super) devices: i64,
 }
 
 /// The terms as they are shown.
-pub(super) fn parts(fit: i64, against: Against, affinity: i64, spread: i64) -> ScoreParts {
+pub(super) fn parts(fit: i64, against: Against, leaned: Leaned) -> ScoreParts {
+    let Leaned { affinity, spread, devices } = leaned;
     let crowd = Against { failed_before: false, ..against };
     let thousandths = |term: i64| shown(term, ONE);
     ScoreParts {
@@ -199,6 +218,7 @@ pub(super) fn parts(fit: i64, against: Against, affinity: i64, spread: i64) -> S
         failed_before: if against.failed_before { -1_000 } else { 0 },
         affinity: thousandths(affinity),
         spread: thousandths(spread),
+        devices: thousandths(devices),
     }
 }
 
@@ -254,11 +274,11 @@ mod tests {
     fn a_node_with_an_alloc_of_the_group_is_never_worth_more_than_is_said() {
         for (count, collisions) in [(1, 1), (2, 1), (10, 1), (10, 4), (1_200, 1), (1_200, 900)] {
             let against = Against { collisions, count, failed_before: false };
-            let most = most_beside(count).mean();
+            let most = most_beside(count, false).mean();
             assert!(score(TOTAL, TOTAL, against) <= most, "{collisions} of {count}");
         }
         let against = Against { collisions: 1, count: 10, failed_before: false };
-        assert_eq!(score(TOTAL, TOTAL, against), most_beside(10).mean(), "and no less");
+        assert_eq!(score(TOTAL, TOTAL, against), most_beside(10, false).mean(), "and no less");
     }
 
     #[test]

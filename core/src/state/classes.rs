@@ -8,7 +8,7 @@ use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
-use crate::types::{Node, PoolName};
+use crate::types::{DeviceGroup, DeviceName, Node, PoolName};
 
 /// A set of nodes that meet the same constraints; a dense number of this process.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -24,6 +24,23 @@ pub struct ClassKey {
     pub meta: BTreeMap<String, String>,
     /// Detected and healthy.
     pub drivers: BTreeSet<String>,
+    /// Without what tells one instance from another.
+    pub devices: Vec<DeviceClass>,
+}
+
+/// Devices of one make, as a node has them.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct DeviceClass {
+    pub name: DeviceName,
+    pub attributes: BTreeMap<String, String>,
+    pub healthy_count: usize,
+}
+
+impl DeviceClass {
+    fn of(group: &DeviceGroup) -> Self {
+        let healthy_count = group.healthy().count();
+        Self { name: group.name.clone(), attributes: group.attributes.clone(), healthy_count }
+    }
 }
 
 impl ClassKey {
@@ -33,6 +50,7 @@ impl ClassKey {
             kept.map(|(key, value)| (key.clone(), value.clone())).collect()
         };
         let healthy = node.spec.drivers.iter().filter(|(_, info)| info.detected && info.healthy);
+        let devices = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
         Self {
             pool: node.spec.pool.clone(),
             datacenter: node.spec.datacenter.clone(),
@@ -40,6 +58,7 @@ impl ClassKey {
             attributes: shared(&node.spec.attributes),
             meta: shared(&node.spec.meta),
             drivers: healthy.map(|(name, _)| name.clone()).collect(),
+            devices: devices.map(DeviceClass::of).collect(),
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Usage {
     /// How many hold each port. More than one only after a lost node came back with its tasks.
     pub(super) ports: BTreeMap<u16, u32>,
     pub(super) pieces: Rarely,
+    /// How many allocs.
+    pub(super) alloc_count: u32,
 }
 
 impl Usage {
@@ -98,11 +100,13 @@ impl Usage {
         amounts: Amounts { cpu_mhz: 0, memory_mib: 0, disk_mib: 0 },
         ports: BTreeMap::new(),
         pieces: Rarely::NOTHING,
+        alloc_count: 0,
     };
 
     /// Count an alloc in.
     pub fn hold(&mut self, claim: Claim<'_>) {
         self.amounts.add(claim.capacity.into());
+        self.alloc_count += 1;
         for port in claim.ports {
             *self.ports.entry(port.value).or_default() += 1;
         }
@@ -112,6 +116,8 @@ impl Usage {
     /// Count an alloc out again.
     pub fn release(&mut self, claim: Claim<'_>) {
         self.amounts.remove(claim.capacity.into());
+        assert!(0 < self.alloc_count, "only who was counted in is counted out");
+        self.alloc_count -= 1;
         for port in claim.ports {
             let holders =
                 self.ports.get_mut(&port.value).expect("invariant: a released port was held");
@@ -130,6 +136,7 @@ impl Usage {
             *self.ports.entry(port).or_default() += holders;
         }
         self.pieces.join(&other.pieces);
+        self.alloc_count += other.alloc_count;
     }
 
     /// How many allocs hold `port`.
@@ -141,7 +148,10 @@ impl Usage {
     /// Whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.amounts == Amounts::default() && self.ports.is_empty() && self.pieces.is_empty()
+        self.amounts == Amounts::default()
+            && self.ports.is_empty()
+            && self.pieces.is_empty()
+            && self.alloc_count == 0
     }
 }
 
@@ -173,6 +183,8 @@ pub enum Shortage {
     Cpu,
     Memory,
     Disk,
+    /// It has as many allocs as it may.
+    Allocs,
     /// Reserved or held by another.
     Port {
         label: String,
@@ -182,6 +194,8 @@ pub enum Shortage {
     DynamicPorts,
     /// Too few that nobody has.
     Cores,
+    /// Too few of those that would do.
+    Devices,
     /// Others make way there for a job that is as important.
     Kept,
 }
@@ -192,12 +206,14 @@ impl fmt::Display for Shortage {
             Self::NotPlaceable => f.write_str("node is not ready and eligible"),
             Self::Cpu => f.write_str("cpu"),
             Self::Memory => f.write_str("memory"),
+            Self::Allocs => f.write_str("max allocations exceeded"),
             Self::Disk => f.write_str("disk"),
             Self::Port { label, value } => {
                 write!(f, "network: reserved port collision {label}={value}")
             }
             Self::DynamicPorts => f.write_str("network: dynamic port selection failed"),
             Self::Cores => f.write_str("cores"),
+            Self::Devices => f.write_str("devices"),
             Self::Kept => f.write_str("kept for an important job"),
         }
     }

@@ -16,8 +16,8 @@ use ::alloc::collections::{BTreeMap, BTreeSet};
 use ::alloc::vec::Vec;
 
 use super::classes::Classes;
-pub use super::classes::{ClassId, ClassKey};
-use super::fits::{Amounts, Columns, Usage};
+pub use super::classes::{ClassId, ClassKey, DeviceClass};
+use super::fits::{Amounts, Columns, Overlay, Usage};
 pub use super::grid::{End, Found, Parting, Preference, Quest, SHARE_ONE, share};
 use super::grid::{Grid, Standing};
 use super::pieces::PieceColumn;
@@ -39,6 +39,9 @@ pub struct Fleet {
     reserved_ports: Vec<Vec<u16>>,
     held_ports: Vec<BTreeMap<u16, u32>>,
     pieces: PieceColumn,
+    alloc_count: Vec<u32>,
+    /// Of those that may not have any number of allocs.
+    allocs_max: BTreeMap<NodeSlot, u32>,
     classes: Classes,
     /// Those that may be placed on, by what is free on them.
     grid: Grid,
@@ -56,6 +59,8 @@ impl PartialEq for Fleet {
             && self.reserved_ports == other.reserved_ports
             && self.held_ports == other.held_ports
             && self.pieces == other.pieces
+            && self.alloc_count == other.alloc_count
+            && self.allocs_max == other.allocs_max
             && self.same_classes(other)
     }
 }
@@ -103,6 +108,10 @@ impl Fleet {
         self.reserved_ports[at].clone_from(&node.spec.reserved_ports);
         self.reserved_ports[at].sort_unstable();
         self.pieces.put(slot, node.spec.pieces.as_ref());
+        match node.spec.allocs_max {
+            0 => self.allocs_max.remove(&slot),
+            most => self.allocs_max.insert(slot, most),
+        };
         self.file(at);
         self.generation += 1;
     }
@@ -136,6 +145,8 @@ impl Fleet {
         self.reserved_ports[at].clear();
         self.held_ports[at].clear();
         self.pieces.remove(slot);
+        self.alloc_count[at] = 0;
+        self.allocs_max.remove(&slot);
         self.file(at);
         self.generation += 1;
         self.free.insert(slot);
@@ -153,6 +164,7 @@ impl Fleet {
         self.class.resize(len, ClassId::default());
         self.reserved_ports.resize(len, Vec::new());
         self.held_ports.resize(len, BTreeMap::new());
+        self.alloc_count.resize(len, 0);
     }
 
     /// Count an alloc in. Nothing if the node is unknown.
@@ -184,9 +196,11 @@ impl Fleet {
     fn change_usage(&mut self, slot: NodeSlot, change: impl FnOnce(&mut Usage)) {
         let at = slot.0 as usize;
         let ports = core::mem::take(&mut self.held_ports[at]);
-        let mut usage = Usage { amounts: self.used.at(at), ports, ..Usage::NOTHING };
+        let (amounts, alloc_count) = (self.used.at(at), self.alloc_count[at]);
+        let mut usage = Usage { amounts, ports, alloc_count, ..Usage::NOTHING };
         change(&mut usage);
         self.used.set(at, usage.amounts);
+        self.alloc_count[at] = usage.alloc_count;
         self.held_ports[at] = usage.ports;
         self.file(at);
     }
@@ -197,7 +211,7 @@ impl Fleet {
         if asks_twice(quest.ports) {
             return Found::default();
         }
-        self.grid.search(quest, preference, |slot| self.has_ports(slot, quest.ports))
+        self.grid.search(quest, preference, |slot| self.takes(slot, quest.ports))
     }
 
     /// The same for each part of the fleet: what `best` would give if only its nodes were allowed, and
@@ -211,11 +225,13 @@ impl Fleet {
         if asks_twice(quest.ports) {
             return (parting.wanted.iter().map(|_| Vec::new()).collect(), 0);
         }
-        self.grid.search_parts(quest, parting, preference, |slot| self.has_ports(slot, quest.ports))
+        self.grid.search_parts(quest, parting, preference, |slot| self.takes(slot, quest.ports))
     }
 
-    fn has_ports(&self, slot: NodeSlot, ports: &[PortGrant]) -> bool {
+    /// What the grid does not know of.
+    fn takes(&self, slot: NodeSlot, ports: &[PortGrant]) -> bool {
         ports.iter().all(|port| self.port_is_free(slot, port.value))
+            && (self.allocs_max.is_empty() || self.may_have_more(slot, &Overlay::NOTHING))
     }
 
     /// Where the node is in the columns.

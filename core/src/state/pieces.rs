@@ -5,49 +5,65 @@
 //! - a node without pieces, on which none is held, takes no room here.
 use ::alloc::boxed::Box;
 use ::alloc::collections::BTreeMap;
+use ::alloc::string::String;
 use ::alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fits::{Overlay, Shortage};
-use crate::types::{NodePieces, NodeSlot, Pieces};
+use crate::types::{DeviceName, NodePieces, NodeSlot, Pieces};
 
 /// How many hold each piece. More than one only after a lost node came back with its tasks.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct HeldPieces {
     cores: BTreeMap<u16, u32>,
+    devices: BTreeMap<(DeviceName, String), u32>,
+}
+
+fn join_one<K: Ord>(held: &mut BTreeMap<K, u32>, key: K, more: u32) {
+    *held.entry(key).or_default() += more;
+}
+
+fn leave_one<K: Ord>(held: &mut BTreeMap<K, u32>, key: &K) {
+    let holders = held.get_mut(key).expect("invariant: a released piece was held");
+    *holders -= 1;
+    if *holders == 0 {
+        held.remove(key);
+    }
 }
 
 impl HeldPieces {
     fn is_empty(&self) -> bool {
-        self.cores.is_empty()
+        self.cores.is_empty() && self.devices.is_empty()
     }
 
     fn hold(&mut self, pieces: &Pieces) {
-        for core in pieces.cores() {
-            *self.cores.entry(core).or_default() += 1;
+        pieces.cores().for_each(|core| join_one(&mut self.cores, core, 1));
+        for (name, id) in pieces.devices() {
+            join_one(&mut self.devices, (name.clone(), id.clone()), 1);
         }
     }
 
     fn release(&mut self, pieces: &Pieces) {
-        for core in pieces.cores() {
-            let holders = self.cores.get_mut(&core);
-            let holders = holders.expect("invariant: a released core was held");
-            *holders -= 1;
-            if *holders == 0 {
-                self.cores.remove(&core);
-            }
+        pieces.cores().for_each(|core| leave_one(&mut self.cores, &core));
+        for (name, id) in pieces.devices() {
+            leave_one(&mut self.devices, &(name.clone(), id.clone()));
         }
     }
 
     fn join(&mut self, other: &Self) {
-        for (&core, holders) in &other.cores {
-            *self.cores.entry(core).or_default() += holders;
+        other.cores.iter().for_each(|(&core, &more)| join_one(&mut self.cores, core, more));
+        for (device, &more) in &other.devices {
+            join_one(&mut self.devices, device.clone(), more);
         }
     }
 
     fn of_core(&self, core: u16) -> u32 {
         self.cores.get(&core).copied().unwrap_or(0)
+    }
+
+    fn of_device(&self, device: &(DeviceName, String)) -> u32 {
+        self.devices.get(device).copied().unwrap_or(0)
     }
 }
 
@@ -85,6 +101,10 @@ impl Rarely {
 
     fn of_core(&self, core: u16) -> u32 {
         self.0.as_ref().map_or(0, |held| held.of_core(core))
+    }
+
+    fn of_device(&self, device: &(DeviceName, String)) -> u32 {
+        self.0.as_ref().map_or(0, |held| held.of_device(device))
     }
 }
 
@@ -139,6 +159,21 @@ impl PieceColumn {
             && (held <= overlay.freed.pieces.of_core(core) || planted!(CoresNotCounted))
     }
 
+    pub(super) fn device_is_free(
+        &self,
+        slot: NodeSlot,
+        overlay: &Overlay,
+        (name, id): (&DeviceName, &String),
+    ) -> bool {
+        let Some(on) = self.0.get(&slot) else { return false };
+        let device = (name.clone(), id.clone());
+        let held = on.held.of_device(&device) + overlay.held.pieces.of_device(&device);
+        let groups = on.offered.iter().flat_map(|offered| &offered.devices);
+        let mut same = groups.filter(|group| group.name == *name);
+        same.any(|group| group.healthy().any(|known| known == id))
+            && (held <= overlay.freed.pieces.of_device(&device) || planted!(DevicesNotCounted))
+    }
+
     /// Whether each of the pieces is there and free, and none is asked for twice.
     pub(super) fn check(
         &self,
@@ -151,6 +186,12 @@ impl PieceColumn {
             let is_free = self.core_is_free(slot, overlay, core);
             if is_twice || !is_free {
                 return Err(Shortage::Cores);
+            }
+        }
+        for (nth, device) in pieces.devices().enumerate() {
+            let is_twice = pieces.devices().take(nth).any(|other| other == device);
+            if is_twice || !self.device_is_free(slot, overlay, device) {
+                return Err(Shortage::Devices);
             }
         }
         Ok(())

@@ -249,6 +249,8 @@ pub struct ScoreParts {
     pub failed_before: i32,
     pub affinity: i32,
     pub spread: i32,
+    /// What its tasks would rather have of devices.
+    pub devices: i32,
 }
 
 /// Why a group could not be placed, counted per reason.
@@ -283,4 +285,7 @@ pub struct NearMiss {
     /// Cores that nobody has; zero where none are asked for.
     pub cores_free: u32,
     pub cores_asked: u32,
+    /// Of the devices that are asked for, those that it could have.
+    pub devices_free: u32,
+    pub devices_asked: u32,
 }

@@ -16,7 +16,7 @@ use super::groups::Groups;
 use super::ids::{Index, JobId};
 use super::launch::{Launch, Lineage, Scaling};
 use super::leaning::{Affinity, Spread};
-use super::pieces::NodePieces;
+use super::pieces::{DeviceAsk, NodePieces};
 use super::pool::PoolName;
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use crate::time::WallTime;
@@ -332,6 +332,11 @@ impl Group {
     #[must_use]
     pub fn core_count(&self) -> u32 {
         self.tasks.iter().fold(0, |sum, task| sum.saturating_add(task.resources.cores))
+    }
+
+    /// The devices that its tasks ask for, task by task.
+    pub fn device_asks(&self) -> impl Iterator<Item = &DeviceAsk> + Clone {
+        self.tasks.iter().flat_map(|task| &task.resources.devices)
     }
 
     /// What one alloc of this group takes from a node with these pieces; `None` when the sum overflows.

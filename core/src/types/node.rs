@@ -44,8 +44,10 @@ pub struct NodeSpec {
     pub http_address: String,
     /// `client.node_pool`; never `all`.
     pub pool: PoolName,
-    /// Cores that tasks may have for themselves, if the machine has any to give.
+    /// Cores and devices that tasks may have for themselves, if the machine has any to give.
     pub pieces: Option<Arc<NodePieces>>,
+    /// `client.node_max_allocs`; zero: as many as there is room for.
+    pub allocs_max: u32,
 }
 
 /// Whether tasks of a driver can run here.

@@ -1,14 +1,19 @@
-//! Pieces of a machine: what is not divided, and what one alloc has for itself. So far, cores.
+//! Pieces of a machine: what is not divided, and what one alloc has for itself: cores, and the
+//! instances of devices.
 //!
 //! Invariants
-//! - a set of cores has one form: it ends with a word that is not zero.
+//! - a set of cores has one form: it ends with a word that is not zero;
+//! - on a node, groups of devices stand in the order of their names, and each has one.
 use ::alloc::boxed::Box;
+use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::constraint::Constraint;
+use super::leaning::Affinity;
 use super::resources::{Capacity, PortGrant};
 
 /// Cores by their numbers in the machine's kernel.
@@ -91,6 +96,75 @@ impl fmt::Display for CoreSet {
     }
 }
 
+/// What devices of one make are called.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct DeviceName {
+    pub vendor: String,
+    /// Such as `gpu`.
+    pub kind: String,
+    pub name: String,
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.vendor, self.kind, self.name)
+    }
+}
+
+impl DeviceName {
+    /// Whether who asks for `asked` may get these: `gpu`, `nvidia/gpu` or `nvidia/gpu/1080ti`.
+    #[must_use]
+    pub fn answers_to(&self, asked: &str) -> bool {
+        match asked.split_once('/') {
+            None => self.kind == asked,
+            Some((vendor, rest)) => {
+                let (kind, name) = match rest.split_once('/') {
+                    None => (rest, None),
+                    Some((kind, name)) => (kind, Some(name)),
+                };
+                self.vendor == vendor
+                    && self.kind == kind
+                    && name.is_none_or(|name| self.name == name)
+            }
+        }
+    }
+}
+
+/// Devices of one make.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceGroup {
+    pub name: DeviceName,
+    /// Such as `memory` to `11 GiB`.
+    pub attributes: BTreeMap<String, String>,
+    pub instances: Vec<DeviceInstance>,
+}
+
+/// One device.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceInstance {
+    /// Unique within its group.
+    pub id: String,
+    pub healthy: bool,
+}
+
+impl DeviceGroup {
+    /// The ids of those that work.
+    pub fn healthy(&self) -> impl Iterator<Item = &String> {
+        self.instances.iter().filter(|instance| instance.healthy).map(|instance| &instance.id)
+    }
+}
+
+/// Devices that a task asks for.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct DeviceAsk {
+    /// As `DeviceName::answers_to` has it.
+    pub name: String,
+    pub count: u32,
+    /// Of the devices: `${device.attr.memory}`, `${device.model}`.
+    pub constraints: Vec<Constraint>,
+    pub affinities: Vec<Affinity>,
+}
+
 /// What a machine has in pieces.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NodePieces {
@@ -100,6 +174,7 @@ pub struct NodePieces {
     pub cores: CoreSet,
     /// Kept back for the machine itself; none of them is in `cores`.
     pub reserved_cores: CoreSet,
+    pub devices: Vec<DeviceGroup>,
 }
 
 impl NodePieces {
@@ -121,6 +196,15 @@ pub struct Pieces {
 pub struct TaskPieces {
     pub task: String,
     pub cores: CoreSet,
+    /// One for each that the task asks for, in that order.
+    pub devices: Vec<DeviceGrant>,
+}
+
+/// Devices of one make.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeviceGrant {
+    pub name: DeviceName,
+    pub ids: Vec<String>,
 }
 
 impl Pieces {
@@ -139,6 +223,12 @@ impl Pieces {
     /// Every core.
     pub fn cores(&self) -> impl Iterator<Item = u16> + '_ {
         self.tasks.iter().flat_map(|pieces| pieces.cores.iter())
+    }
+
+    /// Every device.
+    pub fn devices(&self) -> impl Iterator<Item = (&DeviceName, &String)> {
+        let grants = self.tasks.iter().flat_map(|pieces| &pieces.devices);
+        grants.flat_map(|grant| grant.ids.iter().map(|id| (&grant.name, id)))
     }
 }
 

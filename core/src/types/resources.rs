@@ -7,6 +7,8 @@ use ::alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::pieces::DeviceAsk;
+
 /// First and last of the ports that the scheduler hands out itself (Nomad's defaults).
 pub const DYNAMIC_PORT_MIN: u16 = 20_000;
 /// See `DYNAMIC_PORT_MIN`.
@@ -60,6 +62,8 @@ pub struct TaskResources {
     /// What is kept for the task.
     pub memory_mib: u32,
     pub memory_max: MemoryMax,
+    /// Devices that nobody else may have.
+    pub devices: Vec<DeviceAsk>,
 }
 
 /// How much memory a task may use where the scheduler's configuration lets tasks use more than is kept
@@ -84,7 +88,13 @@ pub struct MemoryLimit {
 impl Default for TaskResources {
     /// Nomad's: 100 MHz and 300 MiB.
     fn default() -> Self {
-        Self { cpu_mhz: 100, cores: 0, memory_mib: 300, memory_max: MemoryMax::Asked }
+        Self {
+            cpu_mhz: 100,
+            cores: 0,
+            memory_mib: 300,
+            memory_max: MemoryMax::Asked,
+            devices: Vec::new(),
+        }
     }
 }
 
@@ -92,7 +102,7 @@ impl TaskResources {
     /// Whether the task has something for itself.
     #[must_use]
     pub const fn wants_pieces(&self) -> bool {
-        0 < self.cores
+        0 < self.cores || !self.devices.is_empty()
     }
 
     /// What the task may use where it may use more than it asks for; `None`: it wants no more.

@@ -194,6 +194,8 @@ pub struct NearMiss {
     pub node_name: String,
     pub free: Flat,
     pub asked: Flat,
+    pub devices_free: u32,
+    pub devices_asked: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -375,6 +377,9 @@ pub(super) fn scores(parts: ScoreParts) -> BTreeMap<&'static str, f64> {
     if parts.spread != 0 {
         scores.insert("allocation-spread", shown(parts.spread));
     }
+    if parts.devices != 0 {
+        scores.insert("devices", shown(parts.devices));
+    }
     scores
 }
 
@@ -422,6 +427,8 @@ impl Metrics {
             node_name: node_name(state, miss.node),
             free: Flat { cores: miss.cores_free, ..Flat::of(miss.free, None) },
             asked: Flat { cores: miss.cores_asked, ..Flat::of(miss.asked, None) },
+            devices_free: miss.devices_free,
+            devices_asked: miss.devices_asked,
         });
         Self {
             nodes_evaluated: failure.nodes_evaluated,

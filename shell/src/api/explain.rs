@@ -292,7 +292,10 @@ const fn kind(asked: Asked) -> &'static str {
         Asked::Cpu => "cpu",
         Asked::Memory => "memory",
         Asked::Disk => "disk",
+        Asked::Allocs => "allocs",
         Asked::Cores => "cores",
+        Asked::Device => "device",
+        Asked::Devices => "devices",
         Asked::Port => "port",
     }
 }

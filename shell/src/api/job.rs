@@ -243,11 +243,21 @@ pub struct Resources {
     #[serde(rename = "Networks")]
     pub networks: Json,
     #[serde(rename = "Devices")]
-    pub devices: Json,
+    pub devices: Option<Vec<Device>>,
     #[serde(rename = "NUMA")]
     pub numa: Json,
     #[serde(rename = "SecretsMB")]
     pub secrets_mb: Option<i64>,
+}
+
+/// Devices that a task asks for.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Device {
+    pub name: Option<String>,
+    pub count: Option<i64>,
+    pub constraints: Option<Vec<Constraint>>,
+    pub affinities: Option<Vec<Affinity>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

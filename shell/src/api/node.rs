@@ -10,6 +10,7 @@ use drover_core::types::{
 };
 use serde::Serialize;
 
+use super::devices;
 use super::job::Ns;
 use super::resources::{AllocatedMemory, Flat, Network};
 use super::time::rfc3339;
@@ -82,6 +83,8 @@ pub struct Node {
     #[serde(rename = "CSINodePlugins")]
     pub csi_node_plugins: Absent,
     pub host_volumes: Absent,
+    /// Zero: any number.
+    pub node_max_allocs: u32,
     pub last_drain: Option<Drained>,
     pub create_index: u64,
     pub modify_index: u64,
@@ -115,7 +118,7 @@ pub struct NodeResources {
     pub disk: Disk,
     pub networks: Vec<Network>,
     pub node_networks: Absent,
-    pub devices: Absent,
+    pub devices: Option<Vec<devices::Group>>,
     /// Ours and Nomad's since 1.3.
     pub min_dynamic_port: u16,
     pub max_dynamic_port: u16,
@@ -224,6 +227,7 @@ impl Node {
             csi_controller_plugins: (),
             csi_node_plugins: (),
             host_volumes: (),
+            node_max_allocs: spec.allocs_max,
             last_drain: node.last_drain.as_ref().map(Drained::of),
             create_index: node.create_index.0,
             modify_index: node.modify_index.0,
@@ -357,10 +361,15 @@ fn resources(node: &Row) -> NodeResources {
         disk: Disk { disk_mb: disk_mib },
         networks: networks(node),
         node_networks: (),
-        devices: (),
+        devices: devices(node),
         min_dynamic_port: drover_core::types::DYNAMIC_PORT_MIN,
         max_dynamic_port: drover_core::types::DYNAMIC_PORT_MAX,
     }
+}
+
+fn devices(node: &Row) -> Option<Vec<devices::Group>> {
+    let groups = &node.spec.pieces.as_ref()?.devices;
+    (!groups.is_empty()).then(|| groups.iter().map(devices::Group::of).collect())
 }
 
 fn listed(node: &Row, which: fn(&NodePieces) -> &CoreSet) -> Option<Vec<u16>> {

@@ -10,6 +10,7 @@ use drover_core::types::{
 use serde::Serialize;
 
 use super::Absent;
+use super::devices::Granted;
 use super::job::memory_max_mb;
 
 /// The oldest shape: one flat object.
@@ -100,7 +101,7 @@ pub struct AllocatedTask {
     pub cpu: AllocatedCpu,
     pub memory: AllocatedMemory,
     pub networks: Absent,
-    pub devices: Absent,
+    pub devices: Option<Vec<Granted>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -207,6 +208,8 @@ impl<'a> Holder<'a> {
 
     fn task(self, task: &Task) -> AllocatedTask {
         let cores = self.pieces_of(task).map(|has| has.cores.iter().collect::<Vec<_>>());
+        let grants = self.pieces_of(task).map(|has| has.devices.iter());
+        let granted = grants.map(|grants| grants.map(Granted::of).collect::<Vec<_>>());
         AllocatedTask {
             cpu: AllocatedCpu {
                 cpu_shares: self.cpu_mhz(task),
@@ -217,7 +220,7 @@ impl<'a> Holder<'a> {
                 memory_max_mb: memory_max_mb(self.most_of(task)),
             },
             networks: (),
-            devices: (),
+            devices: granted.filter(|granted| !granted.is_empty()),
         }
     }
 

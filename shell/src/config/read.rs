@@ -13,6 +13,7 @@ use crate::jobspec::tree::Block;
 use crate::jobspec::value::Value;
 
 mod blocks;
+mod devices;
 
 use blocks::{client, plugins, server, tls};
 

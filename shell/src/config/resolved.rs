@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
-use drover_core::types::{CoreSet, PoolName, SchedulerConfig};
+use drover_core::types::{CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
 use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
@@ -124,6 +124,10 @@ pub struct Client {
     pub memory_total_mib: Option<u32>,
     /// The only ones that tasks may have for themselves; `None`: all.
     pub reservable_cores: Option<CoreSet>,
+    /// Beside those that are found; the later of one name goes before the earlier.
+    pub devices: Vec<DeviceGroup>,
+    /// Zero: any number.
+    pub allocs_max: u32,
     pub network_interface: Option<String>,
     pub kill_timeout_ms_max: u64,
     pub raw_exec: RawExec,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drover_core::raft::Priority;
-use drover_core::types::{PoolName, SchedulerConfig};
+use drover_core::types::{DeviceGroup, PoolName, SchedulerConfig};
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
@@ -85,6 +85,8 @@ pub struct WrittenClient {
     pub reserved_ports: Option<String>,
     pub reserved_cores: Option<String>,
     pub reservable_cores: Option<String>,
+    pub devices: Vec<DeviceGroup>,
+    pub node_max_allocs: Option<u32>,
     pub alloc_dir: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
     pub cpu_total_compute: Option<u32>,
@@ -217,6 +219,8 @@ impl WrittenClient {
         over(&mut self.reserved_ports, later.reserved_ports);
         over(&mut self.reserved_cores, later.reserved_cores);
         over(&mut self.reservable_cores, later.reservable_cores);
+        self.devices.extend(later.devices);
+        over(&mut self.node_max_allocs, later.node_max_allocs);
         over(&mut self.alloc_dir, later.alloc_dir);
         over(&mut self.state_dir, later.state_dir);
         over(&mut self.cpu_total_compute, later.cpu_total_compute);

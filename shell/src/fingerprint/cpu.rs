@@ -27,7 +27,7 @@ pub(super) fn add(found: &mut Fingerprint, config: &FingerprintConfig) {
     let may_be_had = |core| config.reservable_cores.as_ref().is_none_or(|list| list.has(core));
     let cores = online.without(&reserved_cores).iter().filter(|&core| may_be_had(core)).collect();
     let core_mhz = whole(u64::from(total_mhz) / core_count.max(1));
-    found.pieces = NodePieces { core_mhz, cores, reserved_cores };
+    found.pieces = NodePieces { core_mhz, cores, reserved_cores, ..NodePieces::default() };
     found.put("cpu.reservablecores", found.pieces.cores.count());
 }
 

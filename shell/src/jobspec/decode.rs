@@ -8,8 +8,8 @@ use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
 use crate::api::job::{
-    Affinity, After, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network,
-    Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
+    Affinity, After, Constraint, Device, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate,
+    Network, Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
     ScalingPolicy, Spread, SpreadTarget, Task, TaskGroup, Update,
 };
 
@@ -218,10 +218,26 @@ fn resources(reader: Reader<'_>) -> Resources {
         cores: reader.int("cores"),
         memory_mb: reader.int("memory"),
         memory_max_mb: reader.int("memory_max"),
+        devices: devices(&reader),
         ..Resources::default()
     };
-    reader.finish(&["network", "device", "numa", "disk", "iops", "secrets"]);
+    reader.finish(&["network", "numa", "disk", "iops", "secrets"]);
     resources
+}
+
+fn devices(reader: &Reader<'_>) -> Option<Vec<Device>> {
+    let blocks = reader.labelled("device").into_iter().map(|(name, reader)| {
+        let device = Device {
+            name: Some(name),
+            count: reader.int("count"),
+            constraints: constraints(&reader),
+            affinities: affinities(&reader),
+        };
+        reader.finish(&[]);
+        device
+    });
+    let list: Vec<Device> = blocks.collect();
+    (!list.is_empty()).then_some(list)
 }
 
 fn disk(reader: Reader<'_>) -> EphemeralDisk {

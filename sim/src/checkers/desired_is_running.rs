@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 
 use drover_core::state::State;
 use drover_core::types::{
-    AllocId, Allocation, Capacity, ClientStatus, DeploymentStatus, DesiredStatus, Group, Job,
-    JobKind, Node, NodeId, NodeStatus, Operator,
+    AllocId, Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Group, Job, JobKind, Node,
+    NodeId, Operator,
 };
 
+use self::room::has_room;
 use super::Verdict;
 
 mod everywhere;
+mod room;
 
 /// Compares what is desired with the allocs of which a process lives.
 pub fn check(state: &State, live: &BTreeSet<AllocId>) -> Verdict {
@@ -170,23 +172,6 @@ fn may_lie_on(state: &State, job: &Job, node: &Node) -> bool {
     let mut on_node = state.allocs_of_node(node.spec.id);
     let has_other = on_node.any(|a| a.job == job.id && !a.client_status.is_terminal());
     is_there && spec.node_pool.covers(&node.spec.pool) && !(is_alone && has_other)
-}
-
-fn has_room(state: &State, node: &Node, group: &Group) -> bool {
-    if node.status != NodeStatus::Ready || !node.eligible {
-        return false;
-    }
-    let holding = state.allocs_of_node(node.spec.id).filter(|a| !a.client_status.is_terminal());
-    let mut used = Capacity::default();
-    let mut ports = BTreeSet::new();
-    for alloc in holding {
-        used = used.checked_add(alloc.capacity).unwrap_or(node.spec.capacity);
-        ports.extend(alloc.ports.iter().map(|port| port.value));
-    }
-    let fixed = group.network.ports.iter().filter_map(|port| port.fixed);
-    let ports_are_free = fixed.clone().all(|port| !ports.contains(&port));
-    let free = node.spec.usable().checked_sub(used).unwrap_or_default();
-    ports_are_free && group.capacity().is_some_and(|ask| free.holds(ask))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! ∀ node n: Σ capacity of allocs on n that may still run ≤ usable(n), no port twice, and no piece twice or
-//! that n does not have — planner's promise (core/state.rs: an alloc holds room until its client status is terminal).
+//! ∀ node n: Σ capacity of allocs on n that may still run ≤ usable(n), no port twice, no piece twice or that
+//! n does not have, and no more allocs than n may have — planner's promise (core/state.rs: an alloc holds room until its client status is terminal).
 //!
 //! Invariants
 //! - it adds up the rows themselves, not the columns that the scheduler reads.
 use std::collections::BTreeMap;
 
 use drover_core::state::State;
-use drover_core::types::{AllocId, Capacity, Claim, NodeId, NodePieces, NodeSpec};
+use drover_core::types::{AllocId, Capacity, Claim, DeviceName, NodeId, NodePieces, NodeSpec};
 
 use super::Verdict;
 
@@ -33,6 +33,10 @@ pub fn check(state: &State) -> Verdict {
 }
 
 fn check_node(node: &NodeSpec, holdings: &[Holding<'_>]) -> Verdict {
+    let (most, count) = (node.allocs_max as usize, holdings.len());
+    if 0 < most && most < count {
+        return Err(format!("{count} allocs where {most} may be"));
+    }
     let (usable, mut used) = (node.usable(), Capacity::default());
     let mut ports: BTreeMap<u16, AllocId> = BTreeMap::new();
     for holding in holdings {
@@ -45,6 +49,7 @@ fn check_node(node: &NodeSpec, holdings: &[Holding<'_>]) -> Verdict {
         }
     }
     check_cores(node.pieces.as_deref(), holdings)?;
+    check_devices(node.pieces.as_deref(), holdings)?;
     if usable.holds(used) { Ok(()) } else { Err(format!("{used:?} of {usable:?} is used")) }
 }
 
@@ -66,9 +71,27 @@ fn check_cores(offered: Option<&NodePieces>, holdings: &[Holding<'_>]) -> Verdic
     Ok(())
 }
 
+fn check_devices(offered: Option<&NodePieces>, holdings: &[Holding<'_>]) -> Verdict {
+    let mut devices: BTreeMap<(&DeviceName, &String), AllocId> = BTreeMap::new();
+    for holding in holdings {
+        for (name, id) in holding.claim.pieces.into_iter().flat_map(|pieces| pieces.devices()) {
+            if let Some(other) = devices.insert((name, id), holding.alloc) {
+                return Err(format!("{other:?} and {:?} hold {name} {id}", holding.alloc));
+            }
+            let mut groups = offered.into_iter().flat_map(|offered| &offered.devices);
+            if !groups.any(|group| group.name == *name && group.healthy().any(|one| one == id)) {
+                return Err(format!("{:?} holds {name} {id}, which is not there", holding.alloc));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use drover_core::types::{Pieces, PortGrant, TaskPieces};
+    use drover_core::types::{
+        DeviceGrant, DeviceGroup, DeviceInstance, Pieces, PortGrant, TaskPieces,
+    };
 
     use super::*;
 
@@ -76,7 +99,12 @@ mod tests {
     const WHOLE: Capacity = Capacity { cpu_mhz: 1_000, memory_mib: 1_024, disk_mib: 1_000 };
 
     fn whole() -> NodeSpec {
-        let pieces = NodePieces { cores: (0..2).collect(), ..NodePieces::default() };
+        let instances = vec![
+            DeviceInstance { id: "one".into(), healthy: true },
+            DeviceInstance { id: "ill".into(), healthy: false },
+        ];
+        let devices = vec![DeviceGroup { instances, ..DeviceGroup::default() }];
+        let pieces = NodePieces { cores: (0..2).collect(), devices, ..NodePieces::default() };
         NodeSpec { capacity: WHOLE, pieces: Some(pieces.into()), ..NodeSpec::default() }
     }
 
@@ -91,6 +119,13 @@ mod tests {
     }
 
     #[test]
+    fn it_fires_when_there_are_more_allocs_than_may_be() {
+        let two = [holding(1, &[]), holding(2, &[])];
+        assert_eq!(check_node(&NodeSpec { allocs_max: 2, ..whole() }, &two), Ok(()));
+        assert!(check_node(&NodeSpec { allocs_max: 1, ..whole() }, &two).is_err());
+    }
+
+    #[test]
     fn it_fires_when_a_port_is_held_twice() {
         let port = [PortGrant { label: "http".into(), value: 8_080, to: 0 }];
         assert_eq!(check_node(&whole(), &[holding(1, &port), holding(2, &[])]), Ok(()));
@@ -100,7 +135,7 @@ mod tests {
     #[test]
     fn it_fires_when_a_core_is_held_twice_or_is_not_there() {
         let cores = |cores: [u16; 1]| Pieces {
-            tasks: vec![TaskPieces { task: "work".into(), cores: cores.into_iter().collect() }],
+            tasks: vec![TaskPieces { cores: cores.into_iter().collect(), ..TaskPieces::default() }],
         };
         let [first, second, third] = [[0], [1], [2]].map(cores);
         let with = |alloc, pieces| Holding {
@@ -110,5 +145,22 @@ mod tests {
         assert_eq!(check_node(&whole(), &[with(1, &first), with(2, &second)]), Ok(()));
         assert!(check_node(&whole(), &[with(1, &first), with(2, &first)]).is_err());
         assert!(check_node(&whole(), &[with(1, &third)]).is_err());
+    }
+
+    #[test]
+    fn it_fires_when_a_device_is_held_twice_or_is_not_there() {
+        let device = |id: &str| {
+            let grant = DeviceGrant { ids: vec![id.into()], ..DeviceGrant::default() };
+            Pieces { tasks: vec![TaskPieces { devices: vec![grant], ..TaskPieces::default() }] }
+        };
+        let [one, ill, none] = ["one", "ill", "none"].map(device);
+        let with = |alloc, pieces| Holding {
+            alloc: AllocId(alloc),
+            claim: Claim { pieces: Some(pieces), ..Claim::of(HALF, &[]) },
+        };
+        assert_eq!(check_node(&whole(), &[with(1, &one)]), Ok(()));
+        assert!(check_node(&whole(), &[with(1, &one), with(2, &one)]).is_err());
+        assert!(check_node(&whole(), &[with(1, &ill)]).is_err());
+        assert!(check_node(&whole(), &[with(1, &none)]).is_err());
     }
 }

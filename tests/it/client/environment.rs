@@ -1,6 +1,8 @@
 //! What tasks find in their environment.
 use drover_core::client::{Lookup, interpolate, interpolate_json};
-use drover_core::types::{JobKind, MemoryMax, Pieces, PortGrant, TaskPieces};
+use drover_core::types::{
+    DeviceGrant, DeviceName, JobKind, MemoryMax, Pieces, PortGrant, TaskPieces,
+};
 
 use super::node::{Node, S1};
 use super::specs::{alloc, assignment, node_spec, spec, task};
@@ -25,7 +27,9 @@ fn a_task_finds_nomads_variables_and_its_own() {
     five.runs[0].ordinal = 3;
     five.runs[0].may_exceed_memory = true;
     let cores = [1, 2, 3, 7].into_iter().collect();
-    five.runs[0].pieces = Pieces::boxed(vec![TaskPieces { task: "main".into(), cores }]);
+    let name = DeviceName { vendor: "nvidia".into(), kind: "gpu".into(), name: "T 4".into() };
+    let devices = vec![DeviceGrant { name, ids: vec!["GPU-a".into(), "GPU-b".into()] }];
+    five.runs[0].pieces = Pieces::boxed(vec![TaskPieces { task: "main".into(), cores, devices }]);
     five.runs[0].ports = vec![PortGrant { label: "http".into(), value: 8_080, to: 0 }];
     node.hear(S1, drover_core::client::ServerMessage::Assign(five));
     node.name(5, &["main"]);
@@ -44,6 +48,9 @@ fn a_task_finds_nomads_variables_and_its_own() {
         ("NOMAD_DC", "mine"),
         ("NOMAD_CPU_LIMIT", "100"),
         ("NOMAD_CPU_CORES", "1-3,7"),
+        ("NOMAD_DEVICE_nvidia_gpu_T_4", "GPU-a,GPU-b"),
+        ("NVIDIA_VISIBLE_DEVICES", "GPU-a,GPU-b"),
+        ("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b"),
         ("NOMAD_MEMORY_LIMIT", "300"),
         ("NOMAD_MEMORY_MAX_LIMIT", "512"),
         ("NOMAD_IP_http", "10.0.0.1"),

@@ -261,7 +261,9 @@ fn assignment() -> Assignment {
     let ports = vec![PortGrant { label: "http".into(), value: 20_000, to: 80 }];
     let (id, uuid, is_deployed) = (AllocId(9), Uuid(77), true);
     let cores = [0, 1].into_iter().collect();
-    let pieces = Pieces::boxed(vec![TaskPieces { task: "work".into(), cores }]);
+    let name = DeviceName { vendor: "maker".into(), kind: "gpu".into(), name: "a".into() };
+    let devices = vec![DeviceGrant { name, ids: vec!["a0".into()] }];
+    let pieces = Pieces::boxed(vec![TaskPieces { task: "work".into(), cores, devices }]);
     let run = AssignedAlloc {
         id,
         uuid,

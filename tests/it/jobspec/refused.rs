@@ -288,6 +288,16 @@ fn a_specification_that_cannot_work_is_refused() {
         &task("resources {\n cpu = 100\n cores = 2\n}"),
         "a task asks for cpu or for cores, which bring theirs: drop one of them",
     );
+    let device = |name: &str, body: &str| {
+        task(&format!("resources {{\n device \"{name}\" {{\n {body}\n }}\n}}"))
+    };
+    says(&device("nvidia//x", ""), "a device is called by its type, \"gpu\"");
+    says(&device("gpu", "count = 0"), "must be at least 1; leave the block out for none");
+    says(&device("gpu", "counts = 1"), "`counts` is not known in `device`");
+    says(
+        &device("gpu", "constraint {\n operator = \"distinct_hosts\"\n}"),
+        "looks at devices, not at who else is there: write it into the group",
+    );
     says(&task("resources {\n memory_max = -2\n}"), "-2 must not be negative");
 }
 

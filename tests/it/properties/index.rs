@@ -43,7 +43,13 @@ impl Model {
         let reserved_ports = if rng.chance(200) { vec![8_080] } else { vec![] };
         let status = if rng.chance(900) { NodeStatus::Ready } else { NodeStatus::Down };
         Node {
-            spec: NodeSpec { id: NodeId(id), capacity, reserved_ports, ..NodeSpec::default() },
+            spec: NodeSpec {
+                id: NodeId(id),
+                capacity,
+                reserved_ports,
+                allocs_max: if rng.chance(200) { amount(rng, 3) } else { 0 },
+                ..NodeSpec::default()
+            },
             status,
             eligible: rng.chance(900),
             status_changed_at: WallTime::default(),
@@ -111,7 +117,9 @@ impl Model {
         for (&slot, node) in &self.nodes {
             let ready = node.status == NodeStatus::Ready && node.eligible;
             let (mut used, mut ports) = (Amounts::from(quest.ask), quest.ports.to_vec());
+            let mut count = 0;
             for (_, capacity, held) in self.held.iter().filter(|(id, ..)| *id == node.spec.id) {
+                count += 1;
                 used.add((*capacity).into());
                 ports.extend_from_slice(held);
             }
@@ -125,7 +133,8 @@ impl Model {
                     || node.spec.reserved_ports.contains(&asked.value)
             });
             let open = quest.allowed.has(slot) && !quest.excluded.has(slot);
-            if ready && within && !clash && open {
+            let may_have_more = node.spec.allocs_max == 0 || count < node.spec.allocs_max;
+            if ready && within && !clash && open && may_have_more {
                 found.push((fit(algorithm, total, used), slot));
             }
         }

@@ -190,7 +190,13 @@ fn resources(alloc: &Value, name: &str, stats: &Value) -> String {
         most => memory.push_str(&format!(" (may use {})", mebibytes(most))),
     }
     let disk = mebibytes(held.at("Shared").int("DiskMB"));
-    table(&["CPU", "Memory", "Disk"], &[vec![format!("{cpu} MHz{of}"), memory, disk]])
+    let grants = given.list("Devices").iter().map(|grant| {
+        let ids: Vec<_> = grant.list("DeviceIDs").iter().filter_map(Value::as_str).collect();
+        let name = ["Vendor", "Type", "Name"].map(|key| grant.text(key)).join("/");
+        format!("\nDevice {name}: {}", ids.join(", "))
+    });
+    let grants: String = grants.collect();
+    table(&["CPU", "Memory", "Disk"], &[vec![format!("{cpu} MHz{of}"), memory, disk]]) + &grants
 }
 
 fn task_rows(alloc: &Value) -> String {

@@ -36,6 +36,10 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     if !events.is_empty() {
         terminal.section("Node Events", &events);
     }
+    let devices = devices(&node, allocs.items());
+    if !devices.is_empty() {
+        terminal.section("Devices", &devices);
+    }
     terminal.section("Allocated Resources", &allocated(&node, allocs.items()));
     if let Some(stats) = stats.filter(Value::is_object) {
         terminal.section("Host Resource Utilization", &used(&node, &stats));
@@ -143,7 +147,7 @@ fn events(node: &Value, verbose: bool) -> String {
 fn allocated(node: &Value, allocs: &[Value]) -> String {
     let (mut cpu, mut memory, mut disk, mut count) = (0, 0, 0, 0);
     for alloc in allocs {
-        if !matches!(alloc.text("ClientStatus"), "pending" | "running") {
+        if !is_live(alloc) {
             continue;
         }
         count += 1;
@@ -162,6 +166,37 @@ fn allocated(node: &Value, allocs: &[Value]) -> String {
         count.to_string(),
     ];
     table(&["CPU", "Memory", "Disk", "Alloc Count"], &[row])
+}
+
+/// Each device, and who has it; empty where there is none.
+fn devices(node: &Value, allocs: &[Value]) -> String {
+    let mut rows = Vec::new();
+    for group in node.at("NodeResources").list("Devices") {
+        let name = ["Vendor", "Type", "Name"].map(|key| group.text(key)).join("/");
+        let holder = |id: &str| {
+            let live = allocs.iter().filter(|alloc| is_live(alloc));
+            let mut holders = live.filter(|alloc| {
+                let tasks = alloc.at("AllocatedResources").entries("Tasks").into_iter();
+                let mut grants = tasks.flat_map(|(_, task)| task.list("Devices"));
+                grants.any(|grant| {
+                    ["Vendor", "Type", "Name"].iter().all(|key| grant.text(key) == group.text(key))
+                        && grant.list("DeviceIDs").iter().any(|one| one.as_str() == Some(id))
+                })
+            });
+            holders.next().map_or("<none>", |alloc| alloc.text("ID"))
+        };
+        for instance in group.list("Instances") {
+            let health = if instance.flag("Healthy") { "healthy" } else { "unhealthy" };
+            let id = instance.text("ID");
+            let row = [name.as_str(), id, health, holder(id)];
+            rows.push(row.map(str::to_owned).to_vec());
+        }
+    }
+    if rows.is_empty() { String::new() } else { table(&["Device", "ID", "Health", "Alloc"], &rows) }
+}
+
+fn is_live(alloc: &Value) -> bool {
+    matches!(alloc.text("ClientStatus"), "pending" | "running")
 }
 
 /// MHz, MiB of memory and MiB of disk, without what is reserved.

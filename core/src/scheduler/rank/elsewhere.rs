@@ -16,7 +16,7 @@ use crate::scheduler::crowd::Crowd;
 use crate::scheduler::look::Standing;
 use crate::scheduler::rank::Chosen;
 use crate::scheduler::room::Room;
-use crate::scheduler::score::{Against, Terms, fit, parts, permille};
+use crate::scheduler::score::{Against, Leaned, Terms, fit, parts, permille};
 use crate::state::fits::Amounts;
 use crate::state::txn::holds_room;
 use crate::types::{Algorithm, NodeSlot};
@@ -77,8 +77,9 @@ impl Ranking<'_> {
         room: &Room<'_>,
         crowd: &Crowd,
     ) -> Option<Gain> {
-        // A node to which nothing may go is left for other reasons.
-        if !self.may_follow(from, room, crowd) {
+        // A node to which nothing may go is left for other reasons. How well the devices are liked that it
+        // has, among those that it has not, nobody has asked.
+        if !self.may_follow(from, room, crowd) || self.device_weights != 0 {
             return None;
         }
         let fit_here = fit(self.subject.algorithm, room.usable(from), room.used(from));
@@ -114,7 +115,7 @@ impl Ranking<'_> {
         let score = Terms::sum(fit, 1).and(against.terms()).and(leanings).mean();
         let (affinity, spread) =
             (strata.list[lane].affinity, self.wanted.spread_of_lane(lane, strata));
-        let parts = parts(fit, against, affinity, spread);
+        let parts = parts(fit, against, Leaned { affinity, spread, devices: 0 });
         Standing { slot, score_permille: permille(score), parts }
     }
 

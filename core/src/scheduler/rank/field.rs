@@ -15,9 +15,9 @@ use crate::scheduler::feasible::{DISTINCT_HOSTS, DISTINCT_PROPERTY, count_of};
 use crate::scheduler::lanes::Candidate;
 use crate::scheduler::look::Standing;
 use crate::scheduler::room::Room;
-use crate::scheduler::score::{Against, parts, permille};
+use crate::scheduler::score::{Against, Leaned, parts, permille};
 use crate::state::fits::Shortage;
-use crate::types::{NodeSlot, PlacementFailure};
+use crate::types::{DeviceAsk, NodeSlot, PlacementFailure};
 
 /// How the nodes compared when an alloc was placed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,7 +94,9 @@ impl Ranking<'_> {
             let lane = strata.at(slot).expect("invariant: a suitable node is of a stratum");
             let (affinity, spread) =
                 (strata.list[lane].affinity, self.wanted.spread_of_lane(lane, strata));
-            let parts = parts(self.fit(slot, room), against, affinity, spread);
+            let devices = self.devices(slot, room).total();
+            let leanings = Leaned { affinity, spread, devices };
+            let parts = parts(self.fit(slot, room), against, leanings);
             Standing { slot, score_permille: permille(score), parts }
         };
         (looked_at, found.into_iter().map(standing).collect())
@@ -148,9 +150,11 @@ impl Ranking<'_> {
                 Some(
                     lacking @ (Shortage::NotPlaceable
                     | Shortage::Disk
+                    | Shortage::Allocs
                     | Shortage::Port { .. }
                     | Shortage::DynamicPorts
                     | Shortage::Cores
+                    | Shortage::Devices
                     | Shortage::Kept),
                 ) => *exhausted.entry(lacking).or_default() += 1,
             }
@@ -171,8 +175,14 @@ impl Ranking<'_> {
         if !ask.wants_pieces {
             return (0, 0);
         }
-        let (wanted, (free, _)) = (ask.group.core_count(), room.cores_free(slot));
-        (u8::from(wanted <= free), wanted.min(free))
+        let (shelf, wanted) = (room.shelf(slot), ask.group.core_count());
+        let of_device = |ask: &DeviceAsk| (ask.count, shelf.devices_left(ask).0);
+        let devices = ask.group.device_asks().map(of_device);
+        let free = shelf.cores_left().0;
+        let has_devices = devices.clone().all(|(wanted, free)| wanted <= free);
+        let of_both =
+            devices.map(|(wanted, free)| wanted.min(free)).sum::<u32>() + wanted.min(free);
+        (u8::from(wanted <= free) + u8::from(has_devices), of_both)
     }
 
     /// Which limit keeps allocs from the node, in Nomad's words.

@@ -13,7 +13,7 @@ use crate::scheduler::feasible::{DISTINCT_HOSTS, DISTINCT_PROPERTY, Distinct};
 use crate::scheduler::look::{Asked, Tried};
 use crate::scheduler::room::{Ask, Room};
 use crate::state::fits::Amounts;
-use crate::types::{NodeSlot, NodeStatus};
+use crate::types::{Group, NodeSlot, NodeStatus};
 
 impl Ranking<'_> {
     /// Whether the node is open, what others of the job leave of it, and its room.
@@ -95,12 +95,13 @@ pub(in crate::scheduler) fn of_room(slot: NodeSlot, ask: &Ask<'_>, room: &Room<'
         is_met: room.has(slot, capacity, only),
     });
     let mut tried = Vec::from(quantities);
-    if 0 < ask.group.core_count() {
-        let (wanted, (free, total)) = (ask.group.core_count(), room.cores_free(slot));
-        let (demand, found) = (format!("{wanted} cores"), format!("{free} free of {total}"));
-        let is_met = wanted <= free;
-        tried.push(Tried { asked: Asked::Cores, demand, found: Some(found), is_met });
-    }
+    tried.extend(room.allocs_of(slot).map(|(count, most)| Tried {
+        asked: Asked::Allocs,
+        demand: "one alloc more".to_string(),
+        found: Some(format!("{count} of at most {most}")),
+        is_met: count < most,
+    }));
+    tried.extend(of_pieces(slot, ask.group, room));
     let said = |is_free: bool| Some(if is_free { "free" } else { "taken" }.to_string());
     for port in &ask.fixed {
         let is_met = room.has_port(slot, port.value);
@@ -115,5 +116,29 @@ pub(in crate::scheduler) fn of_room(slot: NodeSlot, ask: &Ask<'_>, room: &Room<'
         let demand = format!("dynamic: {}", labels.join(", "));
         tried.push(Tried { asked: Asked::Port, demand, found, is_met });
     }
+    tried
+}
+
+/// Cores, and each device.
+fn of_pieces(slot: NodeSlot, group: &Group, room: &Room<'_>) -> Vec<Tried> {
+    let (mut tried, wanted) = (Vec::new(), group.core_count());
+    if 0 < wanted {
+        let (free, total) = room.shelf(slot).cores_left();
+        tried.push(Tried {
+            asked: Asked::Cores,
+            demand: format!("{wanted} cores"),
+            found: Some(format!("{free} free of {total}")),
+            is_met: wanted <= free,
+        });
+    }
+    tried.extend(group.device_asks().map(|ask| {
+        let (free, total) = room.shelf(slot).devices_left(ask);
+        Tried {
+            asked: Asked::Devices,
+            demand: format!("{} {}", ask.count, ask.name),
+            found: Some(format!("{free} free of {total} that would do")),
+            is_met: ask.count <= free,
+        }
+    }));
     tried
 }

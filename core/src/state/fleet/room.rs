@@ -2,9 +2,11 @@
 //!
 //! Invariants
 //! - nothing here changes anything, so who asks first gains nothing by it.
+use ::alloc::string::String;
+
 use super::Fleet;
 use crate::state::fits::{Overlay, Shortage, shortage};
-use crate::types::{Claim, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, NodePieces, NodeSlot};
+use crate::types::{Claim, DYNAMIC_PORT_MAX, DYNAMIC_PORT_MIN, DeviceName, NodePieces, NodeSlot};
 
 impl Fleet {
     /// Whether the node at `slot` has room for the claim; if not, what it lacks first.
@@ -35,6 +37,9 @@ impl Fleet {
         if let Some(lacking) = shortage(total, used, freed, claim.capacity) {
             return Err(lacking);
         }
+        if !self.allocs_max.is_empty() && !self.may_have_more(slot, overlay) {
+            return Err(Shortage::Allocs);
+        }
         for (nth, port) in ports.iter().enumerate() {
             let twice = ports[..nth].iter().any(|other| other.value == port.value);
             if twice || !self.port_is_free_over(slot, overlay, port.value) {
@@ -42,6 +47,20 @@ impl Fleet {
             }
         }
         claim.pieces.map_or(Ok(()), |pieces| self.pieces.check(slot, overlay, pieces))
+    }
+
+    /// Whether the node may have one alloc more.
+    pub(super) fn may_have_more(&self, slot: NodeSlot, overlay: &Overlay) -> bool {
+        let allocs = self.allocs_of(slot, overlay);
+        allocs.is_none_or(|(count, most)| count < most) || planted!(AllocsNotCounted)
+    }
+
+    /// How many allocs the node has, and may have at most; `None`: any number.
+    #[must_use]
+    pub fn allocs_of(&self, slot: NodeSlot, overlay: &Overlay) -> Option<(u32, u32)> {
+        let most = *self.allocs_max.get(&slot)?;
+        let count = self.alloc_count[slot.0 as usize] + overlay.held.alloc_count;
+        Some((count.saturating_sub(overlay.freed.alloc_count), most))
     }
 
     /// What the node has in pieces.
@@ -86,5 +105,16 @@ impl Fleet {
         (start..=DYNAMIC_PORT_MAX)
             .chain(DYNAMIC_PORT_MIN..start)
             .find(|port| !taken.contains(port) && self.port_is_free_over(slot, overlay, *port))
+    }
+
+    /// Whether tasks may have the device, and nobody has it.
+    #[must_use]
+    pub fn device_is_free(
+        &self,
+        slot: NodeSlot,
+        overlay: &Overlay,
+        device: (&DeviceName, &String),
+    ) -> bool {
+        self.pieces.device_is_free(slot, overlay, device)
     }
 }

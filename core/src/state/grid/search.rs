@@ -66,7 +66,7 @@ pub struct Found {
 struct Search<'s, P, F, K> {
     quest: Quest<'s>,
     preference: &'s P,
-    has_ports: F,
+    takes: F,
     kept: K,
     lacking: u32,
     /// The last node of a cell that had what is asked for, and what it was worth. In large fleets most are
@@ -75,16 +75,16 @@ struct Search<'s, P, F, K> {
 }
 
 impl Grid {
-    /// The nodes that are best for the quest. `has_ports` says whether the ports are free on a node.
+    /// The nodes that are best for the quest. `takes` says whether the ports are free on a node.
     pub(in crate::state) fn search(
         &self,
         quest: Quest<'_>,
         preference: &impl Preference,
-        has_ports: impl Fn(NodeSlot) -> bool,
+        takes: impl Fn(NodeSlot) -> bool,
     ) -> Found {
         assert!(0 < quest.wanted, "something is looked for");
         let kept = Shelf::of(quest.wanted);
-        let search = Search { quest, preference, has_ports, kept, lacking: 0, last: None };
+        let search = Search { quest, preference, takes, kept, lacking: 0, last: None };
         let (kept, lacking) = search.visit(self);
         Found { nodes: kept.into_nodes(), lacking }
     }
@@ -96,10 +96,10 @@ impl Grid {
         quest: Quest<'_>,
         parting: Parting<'_>,
         preference: &impl Preference,
-        has_ports: impl Fn(NodeSlot) -> bool,
+        takes: impl Fn(NodeSlot) -> bool,
     ) -> (Vec<Vec<(i64, NodeSlot)>>, u32) {
         let kept = Shelves::of(parting);
-        let search = Search { quest, preference, has_ports, kept, lacking: 0, last: None };
+        let search = Search { quest, preference, takes, kept, lacking: 0, last: None };
         let (kept, lacking) = search.visit(self);
         (kept.into_shelves().into_iter().map(Shelf::into_nodes).collect(), lacking)
     }
@@ -216,7 +216,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
                 None => return,
             },
         };
-        if self.kept.may_keep(worth, slot) && (self.has_ports)(slot) {
+        if self.kept.may_keep(worth, slot) && (self.takes)(slot) {
             self.kept.keep(worth, slot);
         }
     }
@@ -274,7 +274,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
             };
             if disk < ask.disk_mib {
                 self.lacking += 1;
-            } else if (self.has_ports)(slot) {
+            } else if (self.takes)(slot) {
                 self.kept.keep(worth, slot);
             }
         }

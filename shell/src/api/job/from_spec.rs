@@ -100,7 +100,7 @@ impl Job {
     }
 }
 
-fn constraints(list: &[Demand]) -> Option<Vec<Constraint>> {
+pub(super) fn constraints(list: &[Demand]) -> Option<Vec<Constraint>> {
     let one = |demand: &Demand| Constraint {
         left: text(&demand.left),
         right: text(&demand.right),

@@ -1,8 +1,9 @@
 //! What a task asks of its machine: from the API to the core and back.
-use drover_core::types::{MemoryMax, TaskResources};
+use drover_core::types::{DeviceAsk, MemoryMax, TaskResources};
 
-use super::Resources;
-use super::to_spec::Conversion;
+use super::from_spec::constraints;
+use super::to_spec::{Conversion, text};
+use super::{Affinity, Device, Resources};
 
 /// What the API writes for memory without a limit.
 const UNLIMITED: i64 = -1;
@@ -24,6 +25,18 @@ impl Conversion {
                 Some(UNLIMITED) => MemoryMax::Unlimited,
                 most @ Some(_) => MemoryMax::Mib(self.number(&field("memory_max"), most, 0)),
             },
+            devices: asked.devices.iter().flatten().map(|one| self.device(task, one)).collect(),
+        }
+    }
+
+    fn device(&mut self, task: &str, asked: &Device) -> DeviceAsk {
+        let name = text(asked.name.as_ref(), "");
+        let path = format!("{task}.resources.device[{name}]");
+        DeviceAsk {
+            count: self.number(&format!("{path}.count"), asked.count, 1),
+            constraints: self.constraints(&path, asked.constraints.as_ref()),
+            affinities: self.affinities(&path, asked.affinities.as_ref()),
+            name,
         }
     }
 }
@@ -37,7 +50,20 @@ impl Resources {
             memory_max_mb: Some(memory_max_mb(asked.memory_max)),
             disk_mb: Some(0),
             iops: Some(0),
+            devices: (!asked.devices.is_empty())
+                .then(|| asked.devices.iter().map(Device::of).collect()),
             ..Self::default()
+        }
+    }
+}
+
+impl Device {
+    fn of(asked: &DeviceAsk) -> Self {
+        Self {
+            name: Some(asked.name.clone()),
+            count: Some(asked.count.into()),
+            constraints: constraints(&asked.constraints),
+            affinities: Affinity::list(&asked.affinities),
         }
     }
 }

@@ -227,7 +227,11 @@ impl Conversion {
         }
     }
 
-    fn constraints(&mut self, path: &str, list: Option<&Vec<Constraint>>) -> Vec<Demand> {
+    pub(super) fn constraints(
+        &mut self,
+        path: &str,
+        list: Option<&Vec<Constraint>>,
+    ) -> Vec<Demand> {
         let dot = if path.is_empty() { "" } else { "." };
         let mut made = Vec::new();
         for (at, one) in list.into_iter().flatten().enumerate() {

@@ -186,7 +186,6 @@ fn of_resources(resources: &Resources, path: &str, list: &mut Vec<Problem>) {
         ("disk", set(resources.disk_mb)),
         ("iops", set(resources.iops)),
         ("network", asks(&resources.networks)),
-        ("device", asks(&resources.devices)),
         ("numa", is_numa(&resources.numa)),
         ("secrets", set(resources.secrets_mb)),
     ]);

@@ -8,6 +8,7 @@ use drover_core::limits::SERVERS_MAX;
 use drover_core::raft::Priority;
 use drover_core::types::{Algorithm, PoolName, Preemption, SchedulerConfig};
 
+use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
 use crate::config::written::{WrittenClient, WrittenServer, WrittenTls};
@@ -61,7 +62,7 @@ const SERVER_FOREIGN: [&str; 42] = [
     "license_path",
 ];
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 40] = [
+const CLIENT_FOREIGN: [&str; 39] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
@@ -99,7 +100,6 @@ const CLIENT_FOREIGN: [&str; 40] = [
     "artifact",
     "drain_on_shutdown",
     "users",
-    "node_max_allocs",
     "fingerprint",
     "default_ineligible",
 ];
@@ -204,6 +204,8 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         state_dir: directory(&reader, "state_dir"),
         cpu_total_compute: number(&reader, "cpu_total_compute"),
         memory_total_mb: number(&reader, "memory_total_mb"),
+        devices: devices(&reader),
+        node_max_allocs: number(&reader, "node_max_allocs"),
         reservable_cores: list_of_cores(&reader, "reservable_cores"),
         network_interface: reader.text("network_interface"),
         max_kill_timeout_ms: duration_ms(&reader, "max_kill_timeout"),

@@ -48,6 +48,8 @@ impl Resolution<'_> {
             cpu_total_mhz: client.cpu_total_compute.filter(|&mhz| mhz != 0),
             memory_total_mib: client.memory_total_mb.filter(|&mib| mib != 0),
             reservable_cores: self.cores("reservable_cores", client.reservable_cores.as_ref()),
+            devices: client.devices.clone(),
+            allocs_max: client.node_max_allocs.unwrap_or(0),
             network_interface: client.network_interface.clone().filter(|name| !name.is_empty()),
             kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
             raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },

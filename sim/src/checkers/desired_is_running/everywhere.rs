@@ -8,7 +8,8 @@
 use drover_core::state::State;
 use drover_core::types::{Allocation, ClientStatus, DesiredStatus, Group, Job, Node, NodeStatus};
 
-use super::{Verdict, has_room};
+use super::Verdict;
+use super::room::{has_room, has_such_devices};
 
 pub(super) fn check_job(state: &State, job: &Job) -> Verdict {
     for group in &job.newest().spec.groups {
@@ -40,8 +41,9 @@ fn check_node(state: &State, job: &Job, group: &Group, node: &Node) -> Verdict {
     if !live.is_empty() && !may_run {
         return Err("one runs that should not".to_owned());
     }
+    // What runs beside devices that have gone stays, and nothing new comes.
     let is_open = node.status == NodeStatus::Ready && node.eligible;
-    if !(may_run && is_open) {
+    if !(may_run && is_open && has_such_devices(node, group)) {
         return Ok(());
     }
     let waits = state.blocked_eval_of_job(job.id).is_some();

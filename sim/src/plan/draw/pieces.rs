@@ -18,5 +18,8 @@ pub(super) fn draw(rng: &mut Entropy<'_>, lines: &mut [Line]) {
         if rng.chance(350) {
             ask.pieces.cores = rng.between(1, 2);
         }
+        if rng.chance(350) {
+            ask.pieces.devices = rng.between(1, 2);
+        }
     }
 }

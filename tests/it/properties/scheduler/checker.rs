@@ -18,6 +18,53 @@ pub(crate) struct Taken {
     pub(crate) disk_mib: u64,
     pub(crate) ports: BTreeSet<u16>,
     pub(crate) cores: BTreeSet<u16>,
+    pub(crate) devices: BTreeSet<(DeviceName, String)>,
+    pub(crate) alloc_count: u32,
+}
+
+impl Taken {
+    /// Whether the node may have one alloc more.
+    pub(crate) fn may_have_more(&self, node: &Node) -> bool {
+        node.spec.allocs_max == 0 || self.alloc_count < node.spec.allocs_max
+    }
+}
+
+/// Whether devices of the make would do: of the few demands that are drawn.
+pub(crate) fn is_wanted(ask: &DeviceAsk, make: &DeviceGroup) -> bool {
+    let is_large = make.attributes["memory"] == "16384 MiB";
+    let is_named = ["gpu".to_owned(), "maker/gpu".to_owned(), make.name.to_string()];
+    is_named.contains(&ask.name) && (ask.constraints.is_empty() || is_large)
+}
+
+/// What the make is worth to the task.
+pub(crate) fn liking(ask: &DeviceAsk, make: &DeviceGroup) -> i8 {
+    let is_large = make.attributes["memory"] == "16384 MiB";
+    ask.affinities.first().filter(|_| is_large).map_or(0, |liked| liked.weight)
+}
+
+/// The makes that would do, with those of them that nobody has; the one that is liked best first.
+pub(crate) fn free_devices<'a>(
+    ask: &'a DeviceAsk,
+    node: &'a Node,
+    taken: &Taken,
+) -> Vec<(&'a DeviceGroup, Vec<&'a String>)> {
+    let makes = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
+    let mut free: Vec<_> = makes
+        .filter(|make| is_wanted(ask, make))
+        .map(|make| {
+            let is_free =
+                |id: &&String| !taken.devices.contains(&(make.name.clone(), (*id).clone()));
+            (make, make.healthy().filter(is_free).collect::<Vec<_>>())
+        })
+        .filter(|(_, ids)| ask.count as usize <= ids.len())
+        .collect();
+    free.sort_by_key(|(make, _)| std::cmp::Reverse(liking(ask, make)));
+    free
+}
+
+/// Whether there is one for each task. Each group that is drawn asks for devices once at most.
+pub(crate) fn has_devices(group: &Group, node: &Node, taken: &Taken) -> bool {
+    group.device_asks().all(|ask| !free_devices(ask, node, taken).is_empty())
 }
 
 /// What an alloc of the group takes of the node.
@@ -42,12 +89,23 @@ pub(crate) fn check_pieces(group: &Group, node: &Node, taken: &Taken, placement:
         let given = given.map_or_else(CoreSet::default, |given| given.cores.clone());
         assert!(given.count() == task.resources.cores, "as many cores as it asks for");
         assert!(given.iter().all(|core| free.contains(&core)), "a core that nobody has");
+        let granted = placement.pieces.as_ref().and_then(|pieces| pieces.of_task(&task.name));
+        let granted = granted.map_or(&[][..], |granted| &granted.devices);
+        assert_eq!(granted.len(), task.resources.devices.len(), "each device is granted");
+        for (ask, grant) in task.resources.devices.iter().zip(granted) {
+            let makes = free_devices(ask, node, taken);
+            let (_, free) =
+                makes.iter().find(|(make, _)| make.name == grant.name).expect("it would do");
+            assert_eq!(grant.ids.len(), ask.count as usize, "as many as it asks for");
+            assert!(grant.ids.iter().all(|id| free.contains(&id)), "a device that nobody has");
+        }
     }
 }
 
 impl Taken {
     pub(crate) fn add(&mut self, claim: Claim<'_>, what: &str) {
         let capacity = claim.capacity;
+        self.alloc_count += 1;
         self.cpu_mhz += u64::from(capacity.cpu_mhz);
         self.memory_mib += u64::from(capacity.memory_mib);
         self.disk_mib += u64::from(capacity.disk_mib);
@@ -56,6 +114,10 @@ impl Taken {
         }
         for core in claim.pieces.into_iter().flat_map(Pieces::cores) {
             assert!(self.cores.insert(core), "{what}: core {core} is taken twice");
+        }
+        for (name, id) in claim.pieces.into_iter().flat_map(Pieces::devices) {
+            let is_new = self.devices.insert((name.clone(), id.clone()));
+            assert!(is_new, "{what}: {name} {id} is taken twice");
         }
     }
 
@@ -78,8 +140,17 @@ pub(crate) fn taken_on(state: &State, node: &Node) -> Taken {
     taken
 }
 
-/// Whether the node meets what job, group and tasks demand of it.
+/// Whether the node meets what job, group and tasks demand of it, devices included.
 pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
+    let devices = group.device_asks().all(|ask| {
+        let mut makes = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
+        makes.any(|make| is_wanted(ask, make) && ask.count as usize <= make.instances.len())
+    });
+    devices && is_feasible_without_devices(spec, group, node)
+}
+
+/// The same, whatever devices it has.
+pub(crate) fn is_feasible_without_devices(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     let drivers = group.tasks.iter().all(|task| {
         node.spec.drivers.get(&task.driver).is_some_and(|info| info.detected && info.healthy)
     });
@@ -216,6 +287,7 @@ fn check_room(state: &State, plan: &Plan) {
         assert!(is_feasible(spec, group, node), "placed against a constraint");
         let taken = nodes.entry(placement.slot).or_insert_with(|| taken_on(state, node));
         check_pieces(group, node, taken, placement);
+        assert!(taken.may_have_more(node), "more allocs than the node may have");
         taken.add(claim_of(group, node, placement), "placed");
         assert!(taken.is_within(node.spec.usable()), "more is placed than the node has");
         let granted: Vec<_> = placement.ports.iter().map(|port| &port.label).collect();
@@ -317,9 +389,12 @@ pub(crate) fn check_best(state: &State, plan: &Plan) {
                 .ports
                 .iter()
                 .any(|p| p.fixed.is_some_and(|p| after.ports.contains(&p)));
+            let may_have_more = after.may_have_more(node);
             after.add(Claim::of(capacity_on(group, node), &[]), "tried");
             let possible = is_feasible(spec, group, node)
+                && may_have_more
                 && group.core_count() as usize <= free_cores(node, &after).len()
+                && has_devices(group, node, &after)
                 && after.is_within(node.spec.usable())
                 && !clash
                 && !(distinct && 0 < *crowd);

@@ -6,7 +6,9 @@ use drover_core::rng::Rng;
 use drover_core::time::WallTime;
 use drover_core::types::*;
 
-use super::checker::{capacity_on, free_cores, is_feasible, taken_on};
+use super::checker::{
+    capacity_on, free_cores, has_devices, is_feasible, is_feasible_without_devices, taken_on,
+};
 use super::generate::{a_job, a_node};
 use super::rig::{BUDGET, Cluster, constraint, job, node};
 
@@ -90,9 +92,11 @@ fn has_room(cluster: &Cluster, group: &Group, node: &Node) -> bool {
     let mut taken = taken_on(&cluster.state, node);
     let mut fixed = group.network.ports.iter().filter_map(|port| port.fixed);
     let is_free = fixed.all(|port| !taken.ports.contains(&port));
+    let may_have_more = taken.may_have_more(node);
     taken.add(Claim::of(capacity_on(group, node), &[]), "tried");
     let has_cores = group.core_count() as usize <= free_cores(node, &taken).len();
-    is_free && has_cores && taken.is_within(node.spec.usable())
+    let has_devices = has_devices(group, node, &taken);
+    may_have_more && is_free && has_cores && has_devices && taken.is_within(node.spec.usable())
 }
 
 /// Every node that takes new allocs and meets the demands has one of each group, or is done with it.
@@ -104,7 +108,10 @@ pub(super) fn check_all(cluster: &Cluster, job: &Job, seed: u64) {
             let is_meant = 0 < group.count && is_feasible(&newest.spec, group, node);
             let (live, is_done) = on_node(cluster, job, &group.name, node.spec.id);
             let what = format!("seed {seed}: {} on {}", newest.spec.id, node.spec.name);
-            let most = usize::from(is_meant || !is_open);
+            // What runs beside devices that have gone stays.
+            let may_stay =
+                0 < group.count && is_feasible_without_devices(&newest.spec, group, node);
+            let most = usize::from(may_stay || !is_open);
             assert!(live.len() <= most, "{what}: {} run", live.len());
             if is_open && is_meant {
                 let waits = cluster.blocked(job.id).is_some() && !has_room(cluster, group, node);
@@ -126,6 +133,7 @@ fn a_node_that_comes_or_changes_wakes_the_jobs_that_have_something_to_do_there_a
             let mut spec = a_node(&mut rng, id);
             // Room is another matter.
             spec.capacity = Capacity { cpu_mhz: 90_000, memory_mib: 90_000, disk_mib: 90_000 };
+            spec.allocs_max = 0;
             cluster.add_node(spec);
         }
         for nth in [4, 5, 10, 11, 16, 17] {
@@ -139,6 +147,7 @@ fn a_node_that_comes_or_changes_wakes_the_jobs_that_have_something_to_do_there_a
             let id = u128::from(rng.between(1, 6));
             let mut spec = a_node(&mut rng, id);
             spec.capacity = Capacity { cpu_mhz: 90_000, memory_mib: 90_000, disk_mib: 90_000 };
+            spec.allocs_max = 0;
             cluster.run(Command::RegisterNode { spec: spec.into() });
             cluster.settle();
             let before = cluster.state.index();
@@ -157,7 +166,7 @@ fn a_node_that_comes_or_changes_wakes_the_jobs_that_have_something_to_do_there_a
                     if live.is_empty() {
                         0 < group.count && !is_done && is_feasible(spec, group, node)
                     } else {
-                        !is_feasible(spec, group, &with_drivers)
+                        !is_feasible_without_devices(spec, group, &with_drivers)
                     }
                 });
                 assert_eq!(made.contains(&job.id), has_to_do, "seed {seed}: {}", spec.id);

@@ -10,7 +10,8 @@ use drover_core::state::fits::Amounts;
 use drover_core::types::*;
 
 use super::checker::{
-    Taken, capacity_on, claim_of, free_cores, is_distinct, is_feasible, is_in_pool, taken_on,
+    Taken, capacity_on, claim_of, free_cores, free_devices, has_devices, is_distinct, is_feasible,
+    is_in_pool, liking, taken_on,
 };
 use super::generate::{a_job, lean, something_happens};
 use super::leaning::{is_kept_out, terms};
@@ -115,13 +116,18 @@ impl<'a> Look<'a> {
         if short(taken.disk_mib, ask.disk_mib, usable.disk_mib) {
             return Some("disk".to_owned());
         }
+        if !taken.may_have_more(seen.node) {
+            return Some("max allocations exceeded".to_owned());
+        }
         let fixed = self.group.network.ports.iter().filter_map(|port| Some((port, port.fixed?)));
         let mut clashes = fixed.filter(|(_, value)| taken.ports.contains(value));
         if let Some((port, value)) = clashes.next() {
             return Some(format!("network: reserved port collision {}={value}", port.label));
         }
-        let is_short = free_cores(seen.node, taken).len() < self.group.core_count() as usize;
-        is_short.then(|| "cores".to_owned())
+        if free_cores(seen.node, taken).len() < self.group.core_count() as usize {
+            return Some("cores".to_owned());
+        }
+        (!has_devices(self.group, seen.node, taken)).then(|| "devices".to_owned())
     }
 
     fn worth(&self, slot: NodeSlot, seen: &Seen<'_>) -> Option<(i64, Reverse<NodeSlot>)> {
@@ -134,7 +140,12 @@ impl<'a> Look<'a> {
         used.disk_mib += seen.taken.disk_mib;
         let (collisions, count) = (seen.crowd, self.group.count);
         let against = Against { collisions, count, failed_before: false };
-        let terms = terms((self.spec, self.group), seen.node, &self.placed());
+        let mut terms = terms((self.spec, self.group), seen.node, &self.placed());
+        for ask in self.group.device_asks().filter(|ask| !ask.affinities.is_empty()) {
+            let (make, _) = free_devices(ask, seen.node, &seen.taken)[0];
+            // One affinity: all of it, or nothing, which counts as well.
+            terms = terms.of_devices(liking(ask, make).signum());
+        }
         let amounts = (seen.node.spec.usable().into(), used);
         Some((score_with(self.algorithm, amounts, against, terms), Reverse(slot)))
     }
@@ -161,6 +172,13 @@ impl<'a> Look<'a> {
         let mut given: Vec<u16> = placement.pieces.iter().flat_map(|has| has.cores()).collect();
         given.sort_unstable();
         assert_eq!(given, lowest, "the lowest that nobody has");
+        for ask in self.group.device_asks() {
+            let (make, ids) = &free_devices(ask, seen.node, &seen.taken)[0];
+            let first: Vec<_> =
+                ids.iter().take(ask.count as usize).map(|&id| (&make.name, id)).collect();
+            let pieces = placement.pieces.as_ref().expect("it is given what it asks for");
+            assert_eq!(pieces.devices().collect::<Vec<_>>(), first, "the first of the best");
+        }
         seen.taken.add(claim_of(self.group, seen.node, placement), "placed");
         seen.crowd += 1;
     }

@@ -31,12 +31,34 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     if rng.chance(200) {
         spec.reserved_ports = vec![8_080, 22];
     }
+    // Apart, so that the rest of a seed's history is as it was without.
+    in_pieces(&mut rng.fork("pieces"), &mut spec);
+    spec
+}
+
+fn in_pieces(rng: &mut Rng, spec: &mut NodeSpec) {
+    if rng.chance(150) {
+        spec.allocs_max = small(rng, 1, 4);
+    }
     if rng.chance(500) {
         let cores = (0..4_u16).filter(|_| rng.chance(700)).collect();
         let core_mhz = spec.capacity.cpu_mhz / 4;
-        spec.pieces = Some(NodePieces { core_mhz, cores, ..NodePieces::default() }.into());
+        let devices = [("a", "8 GiB"), ("b", "16384 MiB")].into_iter();
+        let devices =
+            devices.filter(|_| rng.chance(600)).map(|(name, memory)| a_make(name, memory, 2));
+        let devices = devices.collect();
+        spec.pieces = Some(NodePieces { core_mhz, cores, devices, ..NodePieces::default() }.into());
     }
-    spec
+}
+
+/// Cards of one make.
+pub(crate) fn a_make(name: &str, memory: &str, count: u32) -> DeviceGroup {
+    let name =
+        DeviceName { vendor: "maker".to_owned(), kind: "gpu".to_owned(), name: name.to_owned() };
+    let instance = |nth| DeviceInstance { id: format!("{}{nth}", name.name), healthy: true };
+    let instances = (0..count).map(instance).collect();
+    let attributes = [("memory".to_owned(), memory.to_owned())].into();
+    DeviceGroup { name, attributes, instances }
 }
 
 /// Nodes that together meet every demand of `a_job`, with room for all.
@@ -48,7 +70,9 @@ pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
         spec.pool = PoolName::of(if id % 2 == 0 { "default" } else { "gpu" });
         spec.meta.insert("rack".to_owned(), rack.to_string());
         let cores = (0..40).collect();
-        spec.pieces = Some(NodePieces { core_mhz: 2_500, cores, ..NodePieces::default() }.into());
+        let devices = vec![a_make("a", "8 GiB", 20), a_make("b", "16384 MiB", 20)];
+        let pieces = NodePieces { core_mhz: 2_500, cores, devices, ..NodePieces::default() };
+        spec.pieces = Some(pieces.into());
         cluster.add_node(spec);
     }
 }
@@ -153,16 +177,38 @@ pub(crate) fn lean(rng: &mut Rng, mut spec: JobSpec) -> JobSpec {
     spec
 }
 
+fn a_device(rng: &mut Rng) -> DeviceAsk {
+    let large = constraint("${device.attr.memory}", ">", "9 GiB");
+    let Constraint { left, operator, right } = large.clone();
+    let liked = Affinity { left, operator, right, weight: one_of(rng, &[50, -50]) };
+    let name = one_of(rng, &["gpu", "maker/gpu", "maker/gpu/a"]);
+    // Those are small.
+    let may_be_large = name != "maker/gpu/a";
+    DeviceAsk {
+        name: name.to_owned(),
+        count: small(rng, 1, 2),
+        constraints: if may_be_large && rng.chance(200) { vec![large] } else { vec![] },
+        affinities: if rng.chance(500) { vec![liked] } else { vec![] },
+    }
+}
+
+fn ask_for_pieces(rng: &mut Rng, group: &mut Group) {
+    if rng.chance(150) {
+        (group.tasks[0].resources.cpu_mhz, group.tasks[0].resources.cores) = (0, small(rng, 1, 2));
+    }
+    if rng.chance(150) {
+        group.tasks[0].resources.devices = vec![a_device(rng)];
+    }
+}
+
 fn fit_out(rng: &mut Rng, group: &mut Group) {
     group.count = small(rng, 0, 6);
     group.disk_mib = small(rng, 0, 500);
     group.tasks[0].resources.cpu_mhz = small(rng, 1, 1_500);
     group.tasks[0].resources.memory_mib = small(rng, 1, 1_500);
-    if rng.chance(150) {
-        (group.tasks[0].resources.cpu_mhz, group.tasks[0].resources.cores) = (0, small(rng, 1, 2));
-    }
     group.update.parallel_max = small(rng, 0, 2);
     group.reschedule.unlimited = true;
+    ask_for_pieces(&mut rng.fork("pieces"), group);
     if rng.chance(200) {
         group.constraints.push(constraint("", "distinct_hosts", ""));
     }

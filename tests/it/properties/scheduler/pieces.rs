@@ -1,8 +1,10 @@
-//! What tasks ask for beside quantities: more memory than is kept for them, and cores for themselves.
+//! What tasks ask for beside quantities: more memory than is kept for them, and
+//! cores and devices for themselves.
 use drover_core::fsm::Command;
 use drover_core::types::*;
 
-use super::rig::{Cluster, node, service, with_count};
+use super::generate::a_make;
+use super::rig::{Cluster, constraint, node, service, with_count};
 
 /// A service of `count` allocs of 500 MHz and 2,000 MiB that may use `most`.
 fn growing(name: &str, count: u32, most: MemoryMax) -> JobSpec {
@@ -169,4 +171,143 @@ fn a_change_that_leaves_the_tasks_alone_leaves_them_their_cores() {
     assert_eq!(cluster.told(&cluster.plan_of(job)), "in place 2");
     cluster.settle();
     assert_eq!(cores_of(&cluster, job), before);
+}
+
+fn carded(id: u128, makes: &[(&str, &str, u32)]) -> NodeSpec {
+    let devices = makes.iter().map(|&(name, memory, count)| a_make(name, memory, count)).collect();
+    let pieces = NodePieces { devices, ..NodePieces::default() };
+    NodeSpec { pieces: Some(pieces.into()), ..node(id) }
+}
+
+fn card(name: &str, count: u32) -> DeviceAsk {
+    DeviceAsk { name: name.to_owned(), count, constraints: vec![], affinities: vec![] }
+}
+
+/// A service whose task asks for these.
+fn carding(name: &str, count: u32, devices: &[DeviceAsk]) -> JobSpec {
+    let mut spec = with_count(&service(count), count);
+    spec.id = name.to_owned();
+    spec.groups[0].tasks[0].resources.devices = devices.to_vec();
+    spec
+}
+
+/// Who has which devices, by node.
+fn cards_of(cluster: &Cluster, job: JobId) -> Vec<String> {
+    let of = |alloc: &Allocation| {
+        let pieces = alloc.pieces.as_ref().expect("it has devices");
+        let ids: Vec<&str> = pieces.devices().map(|(_, id)| id.as_str()).collect();
+        format!("n{} {}", alloc.node.0, ids.join(" "))
+    };
+    let mut list: Vec<String> = cluster.live(job).into_iter().map(of).collect();
+    list.sort();
+    list
+}
+
+fn exhausted(cluster: &Cluster, job: JobId) -> Vec<(String, u32)> {
+    let failure = &cluster.blocked(job).expect("it waits").failures["web"];
+    failure.exhausted.clone().into_iter().chain(failure.filtered.clone()).collect()
+}
+
+#[test]
+fn a_device_has_one_holder_and_who_finds_none_left_waits_for_one() {
+    let mut cluster = Cluster::with_nodes(1);
+    cluster.add_node(carded(2, &[("a", "8 GiB", 3)]));
+    let two = cluster.with_running(&carding("two", 1, &[card("gpu", 2)]));
+    let one = cluster.with_running(&carding("one", 2, &[card("maker/gpu", 1)]));
+    assert_eq!(cards_of(&cluster, two), ["n2 a0 a1"]);
+    assert_eq!(cards_of(&cluster, one), ["n2 a2"]);
+    let says = [("devices".to_owned(), 1), ("missing devices".to_owned(), 1)];
+    assert_eq!(exhausted(&cluster, one), says, "n1 never had any");
+    let nearest = cluster.blocked(one).expect("it waits").failures["web"].nearest.expect("n2");
+    assert_eq!((nearest.node, nearest.devices_free, nearest.devices_asked), (NodeId(2), 0, 1));
+    cluster.deregister(&carding("two", 1, &[card("gpu", 2)]));
+    cluster.settle();
+    assert_eq!(cards_of(&cluster, one), ["n2 a2"], "what is stopped has its devices until it ends");
+    cluster.clients_act();
+    cluster.settle();
+    assert_eq!(cards_of(&cluster, one), ["n2 a0", "n2 a2"]);
+}
+
+#[test]
+fn devices_are_chosen_by_what_is_demanded_of_them_and_then_by_what_is_liked() {
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(carded(1, &[("a", "8 GiB", 1), ("b", "16384 MiB", 1)]));
+    cluster.add_node(carded(2, &[("a", "8 GiB", 2)]));
+    let Constraint { left, operator, right } = constraint("${device.attr.memory}", ">=", "9 GiB");
+    let demand = Constraint { left: left.clone(), operator, right: right.clone() };
+    let mut asked = card("gpu", 1);
+    asked.affinities =
+        vec![Affinity { left: left.clone(), operator, right: right.clone(), weight: 50 }];
+    let liked = cluster.with_running(&carding("liked", 1, &[asked.clone()]));
+    assert_eq!(cards_of(&cluster, liked), ["n1 b0"]);
+    assert_eq!(cluster.live(liked)[0].placed.parts.expect("more than the fit").devices, 1_000);
+    let again = cluster.with_running(&carding("again", 1, &[asked]));
+    assert_eq!(cluster.live(again).len(), 1, "what is liked is not demanded");
+    let mut asked = card("gpu", 1);
+    asked.constraints = vec![demand];
+    let demanded = cluster.with_running(&carding("demanded", 1, &[asked]));
+    assert_eq!(
+        exhausted(&cluster, demanded),
+        [("devices".to_owned(), 1), ("missing devices".to_owned(), 1)]
+    );
+    cluster.add_node(carded(3, &[("b", "16384 MiB", 1)]));
+    cluster.settle();
+    assert_eq!(cards_of(&cluster, demanded), ["n3 b0"]);
+}
+
+#[test]
+fn a_sick_device_is_given_to_nobody_and_who_has_it_runs_on() {
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(carded(1, &[("a", "8 GiB", 2)]));
+    let job = cluster.with_running(&carding("web", 1, &[card("gpu", 1)]));
+    let mut make = a_make("a", "8 GiB", 2);
+    make.instances[0].healthy = false;
+    let pieces = NodePieces { devices: vec![make], ..NodePieces::default() };
+    cluster.add_node(NodeSpec { pieces: Some(pieces.into()), ..node(1) });
+    cluster.settle();
+    cluster.clients_act();
+    let mut more = carding("web", 1, &[card("gpu", 1)]);
+    more.groups[0].count = 3;
+    cluster.register(&more);
+    cluster.settle();
+    assert_eq!(cards_of(&cluster, job), ["n1 a0", "n1 a1"]);
+    assert_eq!(cluster.blocked(job).expect("it waits").queued["web"], 1);
+}
+
+#[test]
+fn who_has_the_device_that_is_lacking_makes_way() {
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(carded(1, &[("a", "8 GiB", 1)]));
+    let preemption = Preemption { service: true, ..Preemption::default() };
+    let config = SchedulerConfig { preemption, ..SchedulerConfig::default() };
+    cluster.run(Command::SetSchedulerConfig { config, check_index: None });
+    cluster.with_running(&with_count(&service(1), 1));
+    cluster.with_running(&carding("low", 1, &[card("gpu", 1)]));
+    let mut high = carding("high", 1, &[card("gpu", 1)]);
+    high.priority = 70;
+    let job = cluster.register(&high);
+    assert_eq!(cluster.told(&cluster.plan_of(job)), "preempt low[0]; queued 1");
+    cluster.settle();
+    cluster.clients_act();
+    cluster.settle();
+    assert_eq!(cards_of(&cluster, job), ["n1 a0"]);
+}
+
+#[test]
+fn a_node_has_no_more_allocs_than_it_may_whatever_room_is_left() {
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(NodeSpec { allocs_max: 2, ..node(1) });
+    let job = cluster.with_running(&with_count(&service(3), 3));
+    assert_eq!(cluster.live(job).len(), 2);
+    let says = [("max allocations exceeded".to_owned(), 1)];
+    assert_eq!(exhausted(&cluster, job), says);
+    cluster.end(job, 0, ClientStatus::Complete);
+    cluster.settle();
+    assert_eq!(cluster.live(job).len(), 2, "its place is taken again");
+    cluster.add_node(NodeSpec { allocs_max: 3, ..node(1) });
+    cluster.settle();
+    assert_eq!(cluster.live(job).len(), 3);
+    cluster.add_node(NodeSpec { allocs_max: 1, ..node(1) });
+    cluster.settle();
+    assert_eq!(cluster.live(job).len(), 3, "what runs is left alone");
 }
