@@ -1,19 +1,10 @@
 //! Which servers of the region exist and live.
 //!
-//! A region has few servers (`SERVERS_MAX`), so everyone probes everyone once a period, and a member
-//! list fits into one message: of SWIM (Das, Gupta, Motivala 2002) this keeps probe and ack,
-//! incarnations and push-pull, and needs neither relays nor piggyback. Whether a member lives is
-//! each server's own judgement and is not spread; what a member says of itself is.
-//!
-//! ```text
-//!   status    Alive ── `missed_max` probes without any word ──▶ Failed
-//!             Failed ── any word ──▶ Alive
-//! ```
-//!
-//! When enough have met to found a cluster is in `gossip/bootstrap.rs`.
+//! What servers say of themselves and whether they live is `gossip/swim.rs`, which knows members by id.
+//! This adds what a region needs: links and dialling, who belongs to it at all, and when enough have
+//! met to found a cluster (`gossip/bootstrap.rs`).
 //!
 //! Invariants
-//! - merging is order-free: of two descriptions of one member the greater stays, whoever brought it;
 //! - a server does not list itself among the others, nor anyone of another region or cluster;
 //! - members are bounded.
 //!
@@ -32,20 +23,28 @@ use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, ServerId};
 
 mod bootstrap;
+pub mod swim;
+
+pub use swim::Timings;
+use swim::{Description, Matter, Packet, Record, State, Swim};
 
 /// Failed servers that were replaced are remembered for a while beside the living.
 pub const MEMBERS_MAX: usize = 4 * SERVERS_MAX;
+/// While a cluster is waited for, one linked server, drawn by lot, is asked whom it has met this often.
+const MEETING_MS: u64 = 5_000;
 
-/// Whether a member answers us.
+/// Whether a member is there.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Status {
-    /// It answers, or was heard of and not probed long enough to say otherwise.
+    /// It answers, or has not been silent for long enough to say otherwise.
     Alive,
-    /// It misses its probes.
+    /// Enough servers could not reach it.
     Failed,
+    /// It said that it goes.
+    Left,
 }
 
-/// What a server says of itself. The order of the fields decides between two descriptions.
+/// What a server says of itself.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Member {
     pub id: ServerId,
@@ -67,22 +66,14 @@ pub struct Member {
     pub status: Status,
 }
 
-/// How often, and how patiently.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Timings {
-    /// Each member is probed once in this time.
-    pub probe_ms: u64,
-    /// Probes in a row without any word after which a member has failed.
-    pub missed_max: u32,
-    /// One member, drawn by lot, is told everything and asked for everything.
-    pub sync_ms: u64,
-    /// A member that failed this long ago is forgotten.
-    pub forget_ms: u64,
-}
+/// A description on its way.
+pub type Said = Box<Member>;
 
-impl Default for Timings {
-    fn default() -> Self {
-        Self { probe_ms: 1_000, missed_max: 5, sync_ms: 5_000, forget_ms: 72 * 3_600_000 }
+impl Description for Said {
+    fn size_bytes(&self) -> usize {
+        let Member { name, region, datacenter, address, http_address, build, .. } = self.as_ref();
+        let texts = [name, region, datacenter, address, http_address, build];
+        48 + texts.into_iter().map(String::len).sum::<usize>()
     }
 }
 
@@ -112,13 +103,11 @@ pub enum Stage {
     Settled,
 }
 
-/// All that a server knows, as it tells it.
+/// Who speaks, and how far it is on the way to a cluster.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Word {
     /// The speaker's own description.
-    pub own: Member,
-    /// Whom it believes alive, itself left out.
-    pub others: Vec<Member>,
+    pub own: Record<Said>,
     /// Whom it has met: itself, and who is alive and has spoken to it. Sorted.
     pub met: Vec<ServerId>,
     pub stage: Stage,
@@ -127,14 +116,14 @@ pub struct Word {
 /// What servers tell each other.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Message {
-    /// Are you there?
-    Ping,
-    /// I am here.
-    Ack,
-    /// This is what I know; answer with what you know.
+    /// This is who I am; answer with who you are.
     Push(Box<Word>),
     /// The answer to a push.
     Pull(Box<Word>),
+    /// Of the membership; may be lost.
+    Datagram(Packet<Said>),
+    /// Of the membership; in order.
+    Stream(Packet<Said>),
 }
 
 /// What the rest must learn or do.
@@ -143,33 +132,21 @@ pub enum Output {
     Send(ServerId, Message),
     /// Keep a connection to whoever answers there.
     Dial(String),
-    /// The member speaks, for the first time, again, or with a new description.
-    MemberAlive(Box<Member>),
+    /// The member is there, for the first time, again, or with a new description.
+    MemberAlive(ServerId),
     MemberFailed(ServerId),
+    MemberLeft(ServerId),
+    /// The membership has come to rest: what has become of whom, and on whose word.
+    Shift(swim::Shift),
     /// Found the cluster with these voters, this server among them.
     Bootstrap(Vec<ServerId>),
 }
 
-/// A member beside its description.
+/// What a server has said of whom it met, in this start of ours.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Known {
-    member: Member,
-    /// Of this start of ours. None: only heard of.
-    heard_at: Option<MonoTime>,
-    failed_at: Option<MonoTime>,
-    /// Probes since the last word.
-    missed: u32,
-    /// Whom it had met when it last said so.
+struct Meeting {
     met: Vec<ServerId>,
     stage: Stage,
-    /// The address that was dialled last.
-    dialled: Option<String>,
-}
-
-impl Known {
-    const fn has_been_met(&self) -> bool {
-        self.heard_at.is_some() && matches!(self.member.status, Status::Alive)
-    }
 }
 
 /// The membership of one region's servers, as this one sees it.
@@ -177,16 +154,18 @@ impl Known {
 pub struct Gossip {
     own: Member,
     join: Vec<String>,
-    timings: Timings,
     rng: Rng,
-    others: BTreeMap<ServerId, Known>,
+    swim: Swim<Said>,
+    /// Of those who have spoken to this server.
+    meetings: BTreeMap<ServerId, Meeting>,
+    /// The address of each member that was dialled last.
+    dialled: BTreeMap<ServerId, String>,
     links: BTreeSet<ServerId>,
     stage: Stage,
     /// What the others were last told about whom we met.
     told_met: Vec<ServerId>,
     /// None before the first `on_time`.
-    probe_at: Option<MonoTime>,
-    sync_at: Option<MonoTime>,
+    meeting_at: Option<MonoTime>,
 }
 
 impl Gossip {
@@ -195,25 +174,42 @@ impl Gossip {
     pub fn new(config: Config, rng: Rng) -> Self {
         let Config { mut own, join, timings } = config;
         own.status = Status::Alive;
-        let (others, links, told_met) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         let stage =
             if own.cluster == ClusterId::default() { Stage::Waiting } else { Stage::Settled };
-        let (probe_at, sync_at) = (None, None);
-        Self { own, join, timings, rng, others, links, stage, told_met, probe_at, sync_at }
+        let swim = swim::Config {
+            id: own.id,
+            incarnation: own.incarnation,
+            said: Box::new(own.clone()),
+            timings,
+            members_max: MEMBERS_MAX,
+        };
+        Self {
+            own,
+            join,
+            swim: Swim::new(swim, rng.fork("swim")),
+            rng,
+            meetings: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            links: BTreeSet::new(),
+            stage,
+            told_met: Vec::new(),
+            meeting_at: None,
+        }
     }
 
     /// This server belongs to `cluster` now. Zero says nothing.
-    pub fn on_cluster(&mut self, cluster: ClusterId) {
+    pub fn on_cluster(&mut self, now: MonoTime, cluster: ClusterId) {
         if cluster == ClusterId::default() {
             return;
         }
         self.own.cluster = cluster;
         self.stage = Stage::Settled;
-        let foreign = |known: &Known| !is_compatible(&self.own, &known.member);
-        let strangers: Vec<_> =
-            self.others.iter().filter(|(_, known)| foreign(known)).map(|(id, _)| *id).collect();
+        self.swim.on_described(now, Box::new(self.own.clone()));
+        let foreign = |said: &Member| !is_compatible(&self.own, said);
+        let strangers = self.swim.others().filter(|(_, said)| foreign(said));
+        let strangers: Vec<_> = strangers.map(|(outline, _)| outline.id).collect();
         for id in strangers {
-            self.others.remove(&id);
+            self.swim.forget(id);
         }
     }
 
@@ -228,7 +224,7 @@ impl Gossip {
     /// A connection to `peer` was made or lost. A lost one is no failure: probes decide.
     pub fn on_link(
         &mut self,
-        _now: MonoTime,
+        now: MonoTime,
         peer: ServerId,
         link: Link,
         out: &mut impl Emit<Output>,
@@ -238,6 +234,7 @@ impl Gossip {
                 if peer != self.own.id && self.links.len() < MEMBERS_MAX {
                     self.links.insert(peer);
                     out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
+                    self.with_swim(out, |swim, said| swim.on_contact(now, peer, said));
                 }
             }
             Link::Down => {
@@ -255,16 +252,14 @@ impl Gossip {
         out: &mut impl Emit<Output>,
     ) {
         match message {
-            Message::Ping => {
-                out.emit(Output::Send(from, Message::Ack));
-                self.hear(now, from, out);
-            }
-            Message::Ack => self.hear(now, from, out),
             Message::Push(word) => {
                 self.learn(now, from, *word, out);
                 out.emit(Output::Send(from, Message::Pull(Box::new(self.word()))));
             }
             Message::Pull(word) => self.learn(now, from, *word, out),
+            Message::Datagram(packet) | Message::Stream(packet) => {
+                self.hear(now, from, packet, out);
+            }
         }
         self.tell_whom_we_met(out);
         self.try_bootstrap(out);
@@ -272,19 +267,15 @@ impl Gossip {
 
     /// Time passed.
     pub fn on_time(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        let (Some(probe_at), Some(sync_at)) = (self.probe_at, self.sync_at) else {
-            self.begin(now, out);
-            return;
-        };
-        if probe_at <= now {
-            // Who was paused has not listened: it must not judge others by its own deafness.
-            let was_paused = self.timings.probe_ms < now.ms_since(probe_at);
-            self.probe(now, was_paused, out);
-            self.probe_at = Some(now.plus_ms(self.timings.probe_ms));
+        if self.meeting_at.is_none() {
+            for address in self.join.iter().filter(|address| **address != self.own.address) {
+                out.emit(Output::Dial(address.clone()));
+            }
         }
-        if sync_at <= now {
-            self.sync(out);
-            self.sync_at = Some(now.plus_ms(self.timings.sync_ms));
+        self.with_swim(out, |swim, said| swim.on_time(now, said));
+        if self.meeting_at.is_none_or(|at| at <= now) {
+            self.meeting_at = Some(now.plus_ms(MEETING_MS));
+            self.ask_whom_they_met(out);
         }
         self.tell_whom_we_met(out);
         self.try_bootstrap(out);
@@ -293,112 +284,87 @@ impl Gossip {
     /// When `on_time` must next be called. Who knows nobody has nobody to probe.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        let (Some(probe_at), Some(sync_at)) = (self.probe_at, self.sync_at) else {
-            return Some(MonoTime::default());
-        };
-        let is_alone = self.others.is_empty() && self.links.is_empty();
-        (!is_alone).then(|| probe_at.min(sync_at))
+        let Some(meeting_at) = self.meeting_at else { return Some(MonoTime::default()) };
+        let waits = self.stage == Stage::Waiting && !self.links.is_empty();
+        let meeting_at = waits.then_some(meeting_at);
+        self.swim.next_deadline().into_iter().chain(meeting_at).min()
     }
 
     /// Everyone who is known, this server first.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
-        core::iter::once(&self.own).chain(self.others.values().map(|known| &known.member))
+    pub fn members(&self) -> impl Iterator<Item = Member> {
+        let judged = |(outline, said): (swim::Outline, &Said)| {
+            let status = status_of(outline.state);
+            Member { status, ..said.as_ref().clone() }
+        };
+        core::iter::once(self.own.clone()).chain(self.swim.others().map(judged))
+    }
+
+    /// Why `id` is called failed, and when that was.
+    #[must_use]
+    pub fn verdict(&self, id: ServerId) -> Option<&swim::Verdict> {
+        self.swim.verdict(id)
     }
 
     /// Checks what holds between any two calls.
     pub fn check_invariants(&self) {
-        assert!(!self.others.contains_key(&self.own.id), "a server is not among the others");
-        assert!(self.others.len() <= MEMBERS_MAX, "members are bounded");
+        self.swim.check_invariants();
         assert!(self.links.len() <= MEMBERS_MAX, "links are bounded");
-        for (id, known) in &self.others {
-            assert!(known.member.id == *id, "a member stands under its own id");
-            assert!(
-                is_compatible(&self.own, &known.member),
-                "members are of our region and cluster"
-            );
-            let has_failed = known.member.status == Status::Failed;
-            assert!(has_failed == known.failed_at.is_some(), "failing has a moment");
+        assert!(self.meetings.len() <= MEMBERS_MAX, "meetings are bounded");
+        assert!(self.dialled.len() <= MEMBERS_MAX, "dialled addresses are bounded");
+        for (outline, said) in self.swim.others() {
+            assert!(said.id == outline.id, "a member stands under its own id");
+            assert!(outline.id != self.own.id, "a server is not among the others");
+            assert!(is_compatible(&self.own, said), "members are of our region and cluster");
         }
     }
 
-    fn begin(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        // Servers that started together do not probe together.
-        let first_ms = self.rng.between(0, self.timings.probe_ms);
-        self.probe_at = Some(now.plus_ms(first_ms));
-        self.sync_at = Some(now.plus_ms(self.timings.sync_ms + first_ms));
-        for address in self.join.iter().filter(|address| **address != self.own.address) {
-            out.emit(Output::Dial(address.clone()));
-        }
-        self.try_bootstrap(out);
-    }
-
-    fn probe(&mut self, now: MonoTime, was_paused: bool, out: &mut impl Emit<Output>) {
-        let timings = self.timings;
-        self.others.retain(|_, known| {
-            known.failed_at.is_none_or(|at| now.ms_since(at) < timings.forget_ms)
-        });
-        for (&id, known) in &mut self.others {
-            if !was_paused {
-                known.missed = known.missed.saturating_add(1);
-            }
-            if timings.missed_max < known.missed && known.member.status == Status::Alive {
-                known.member.status = Status::Failed;
-                known.failed_at = Some(now);
-                out.emit(Output::MemberFailed(id));
-            }
-            if self.links.contains(&id) {
-                out.emit(Output::Send(id, Message::Ping));
-            } else if known.dialled.as_ref() != Some(&known.member.address) {
-                // The lower id has dialled at once; whoever waited in vain dials too.
-                known.dialled = Some(known.member.address.clone());
-                out.emit(Output::Dial(known.member.address.clone()));
-            }
-        }
-    }
-
-    fn sync(&mut self, out: &mut impl Emit<Output>) {
-        let Some(last) = self.links.len().checked_sub(1) else { return };
-        let nth = usize::try_from(self.rng.between(0, last as u64));
-        let nth = nth.expect("invariant: links are bounded");
-        let peer = self.links.iter().nth(nth).copied();
-        let peer = peer.expect("invariant: the lot is drawn among the links");
-        out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
-    }
-
-    /// Any word is a sign of life.
-    fn hear(&mut self, now: MonoTime, from: ServerId, out: &mut impl Emit<Output>) {
-        let Some(known) = self.others.get_mut(&from) else {
-            // It knows us, we do not know it: its first words were lost.
-            if from != self.own.id {
-                out.emit(Output::Send(from, Message::Push(Box::new(self.word()))));
-            }
+    fn ask_whom_they_met(&mut self, out: &mut impl Emit<Output>) {
+        if self.stage == Stage::Settled || self.links.is_empty() {
             return;
-        };
-        let is_news = !known.has_been_met();
-        known.heard_at = Some(now);
-        known.missed = 0;
-        known.failed_at = None;
-        if !planted!(ReturnNotHeard) {
-            known.member.status = Status::Alive;
         }
-        if is_news {
-            out.emit(Output::MemberAlive(Box::new(known.member.clone())));
+        let nth = self.rng.between(0, self.links.len() as u64 - 1);
+        let nth = usize::try_from(nth).expect("invariant: links are bounded");
+        if let Some(&peer) = self.links.iter().nth(nth) {
+            out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
+        }
+    }
+
+    /// A packet of the membership. Of those who are not of our region and cluster nothing is believed.
+    fn hear(
+        &mut self,
+        now: MonoTime,
+        from: ServerId,
+        mut packet: Packet<Said>,
+        out: &mut impl Emit<Output>,
+    ) {
+        packet.news.retain_mut(|record| {
+            let Some(said) = &mut record.said else { return true };
+            said.status = Status::Alive;
+            said.id == record.id && is_compatible(&self.own, said)
+        });
+        let introduces_itself = packet.news.iter().any(|record| record.id == from);
+        if self.swim.state(from).is_some() || introduces_itself {
+            self.with_swim(out, |swim, said| swim.on_packet(now, from, packet, said));
+        } else if matches!(packet.matter, Matter::Ping { .. }) && from != self.own.id {
+            // It knows us, we do not know it: its first words were lost.
+            out.emit(Output::Send(from, Message::Push(Box::new(self.word()))));
         }
     }
 
     fn learn(&mut self, now: MonoTime, from: ServerId, word: Word, out: &mut impl Emit<Output>) {
-        if word.own.id != from || from == self.own.id || !is_compatible(&self.own, &word.own) {
+        let Word { own, met, stage } = word;
+        let Some(said) = own.said.as_ref() else { return };
+        let is_its_own = own.id == from && said.id == from && own.state == State::Alive;
+        if !is_its_own || from == self.own.id || !is_compatible(&self.own, said) {
             return;
         }
-        self.note_replaced(now, &word.own, out);
-        self.merge(word.own, out);
-        self.hear(now, from, out);
-        for member in word.others.into_iter().take(MEMBERS_MAX) {
-            self.merge(member, out);
-        }
-        if let Some(known) = self.others.get_mut(&from) {
-            known.met = word.met;
-            known.stage = word.stage;
+        self.note_replaced(now, &said.clone(), out);
+        let packet = Packet { matter: Matter::News, news: alloc::vec![own] };
+        self.hear(now, from, packet, out);
+        if self.swim.state(from).is_some() {
+            self.meetings.insert(from, Meeting { met, stage });
+            let swim = &self.swim;
+            self.meetings.retain(|id, _| swim.state(*id).is_some());
         }
     }
 
@@ -408,64 +374,78 @@ impl Gossip {
         if speaker.address.is_empty() {
             return;
         }
-        for (&id, known) in &mut self.others {
-            let is_replaced = id != speaker.id && known.member.address == speaker.address;
-            if is_replaced && known.member.status == Status::Alive && !self.links.contains(&id) {
-                known.member.status = Status::Failed;
-                known.failed_at = Some(now);
-                out.emit(Output::MemberFailed(id));
+        let is_replaced = |(outline, said): &(swim::Outline, &Said)| {
+            outline.id != speaker.id
+                && said.address == speaker.address
+                && !self.links.contains(&outline.id)
+        };
+        let replaced = self.swim.others().filter(is_replaced).map(|(outline, _)| outline.id);
+        let replaced: Vec<_> = replaced.collect();
+        for id in replaced {
+            self.with_swim(out, |swim, said| swim.on_replaced(now, id, said));
+        }
+    }
+
+    /// Lets the membership do something, and carries out what it says.
+    fn with_swim(
+        &mut self,
+        out: &mut impl Emit<Output>,
+        does: impl FnOnce(&mut Swim<Said>, &mut Vec<swim::Output<Said>>),
+    ) {
+        let mut said = Vec::new();
+        does(&mut self.swim, &mut said);
+        for output in said {
+            match output {
+                swim::Output::Datagram(to, packet) => {
+                    self.send(to, Message::Datagram(packet), out);
+                }
+                swim::Output::Stream(to, packet) => self.send(to, Message::Stream(packet), out),
+                swim::Output::Alive(id) => {
+                    out.emit(Output::MemberAlive(id));
+                    if self.own.id < id {
+                        // Of two that are not connected yet the lower id dials at once, so that
+                        // they do not cross.
+                        self.dial(id, out);
+                    }
+                }
+                swim::Output::Failed(id) => out.emit(Output::MemberFailed(id)),
+                swim::Output::Left(id) => out.emit(Output::MemberLeft(id)),
+                swim::Output::Shift(shift) => out.emit(Output::Shift(shift)),
+                swim::Output::Suspected(_) | swim::Output::Cleared(_) => (),
             }
         }
     }
 
-    /// Keeps the greater of two descriptions. That is a maximum, so the order of merging is nothing.
-    fn merge(&mut self, told: Member, out: &mut impl Emit<Output>) {
-        if told.id == self.own.id || !is_compatible(&self.own, &told) {
-            return;
+    fn send(&mut self, to: ServerId, message: Message, out: &mut impl Emit<Output>) {
+        if self.links.contains(&to) {
+            out.emit(Output::Send(to, message));
+        } else if let Message::Datagram(Packet { matter: Matter::Ping { .. }, .. }) = message {
+            // Whoever waited in vain dials too.
+            self.dial(to, out);
         }
-        let id = told.id;
-        if let Some(known) = self.others.get_mut(&id) {
-            let told = Member { status: known.member.status, ..told };
-            if told <= known.member {
-                return;
-            }
-            known.member = told;
-            if known.has_been_met() {
-                out.emit(Output::MemberAlive(Box::new(known.member.clone())));
-            }
-        } else if self.others.len() < MEMBERS_MAX {
-            self.others.insert(
-                id,
-                Known {
-                    member: Member { status: Status::Alive, ..told },
-                    heard_at: None,
-                    failed_at: None,
-                    missed: 0,
-                    met: Vec::new(),
-                    stage: Stage::Waiting,
-                    dialled: None,
-                },
-            );
-        }
-        self.dial_the_higher(id, out);
     }
 
-    /// Of two that are not connected yet the lower id dials at once, so that they do not cross.
-    fn dial_the_higher(&mut self, id: ServerId, out: &mut impl Emit<Output>) {
-        if id < self.own.id || self.links.contains(&id) {
-            return;
-        }
-        let Some(known) = self.others.get_mut(&id) else { return };
-        if known.dialled.as_ref() != Some(&known.member.address) {
-            known.dialled = Some(known.member.address.clone());
-            out.emit(Output::Dial(known.member.address.clone()));
+    fn dial(&mut self, id: ServerId, out: &mut impl Emit<Output>) {
+        let Some(said) = self.swim.said(id).filter(|_| !self.links.contains(&id)) else { return };
+        if self.dialled.get(&id) != Some(&said.address) {
+            self.dialled.insert(id, said.address.clone());
+            out.emit(Output::Dial(said.address.clone()));
+            let swim = &self.swim;
+            self.dialled.retain(|id, _| swim.state(*id).is_some());
         }
     }
 
     fn word(&self) -> Word {
-        let alive = self.others.values().filter(|known| known.member.status == Status::Alive);
-        let others = alive.map(|known| known.member.clone()).collect();
-        Word { own: self.own.clone(), others, met: self.met(), stage: self.stage }
+        let own = Record { said: Some(Box::new(self.own.clone())), ..self.swim.introduction() };
+        Word { own, met: self.met(), stage: self.stage }
+    }
+}
+
+const fn status_of(state: State) -> Status {
+    match state {
+        State::Alive | State::Suspect => Status::Alive,
+        State::Failed => Status::Failed,
+        State::Left => Status::Left,
     }
 }
 

@@ -160,6 +160,7 @@ impl Message {
             | Self::Cut { .. }
             | Self::FromNode(_)
             | Self::ToNode(_) => Lane::Ordered,
+            Self::Gossip(gossip::Message::Datagram(_)) => Lane::Datagram,
             Self::Gossip(_) | Self::Sighting { .. } => Lane::Ordered,
         }
     }

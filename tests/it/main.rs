@@ -14,6 +14,7 @@ mod http;
 mod jobspec;
 mod ladder;
 mod launch_scripts;
+mod membership;
 mod orders;
 mod properties;
 mod rebalance_scripts;

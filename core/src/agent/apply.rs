@@ -38,7 +38,7 @@ impl Agent {
         let Some(server) = &mut self.server else { return };
         let cluster = server.state.cluster();
         if cluster != cluster_before {
-            server.gossip.on_cluster(cluster);
+            server.gossip.on_cluster(self.now, cluster);
             effects.list.push(Effect::Joined { cluster });
         }
         let is_cut = server.state.note_log_bytes(frame.cost_bytes());
@@ -165,7 +165,7 @@ impl Agent {
             assert_eq!(snapshot.state().index(), mark.index, "it holds what its name says");
             server.state = snapshot.into_state();
             let cluster = server.state.cluster();
-            server.gossip.on_cluster(cluster);
+            server.gossip.on_cluster(self.now, cluster);
             effects.list.push(Effect::Joined { cluster });
             assign_anew(self.now, &server.state, &mut server.assign, &mut self.pending);
         }

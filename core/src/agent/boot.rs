@@ -90,7 +90,7 @@ impl Agent {
         config.gossip.own.incarnation = self.incarnation;
         let raft = Raft::new(config.raft, rng.fork("raft"), log, self.now);
         let mut gossip = Gossip::new(config.gossip, rng.fork("gossip"));
-        gossip.on_cluster(state.cluster());
+        gossip.on_cluster(self.now, state.cluster());
         if !raft.is_new() {
             gossip.on_log_begun();
         }

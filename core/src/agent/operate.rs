@@ -213,7 +213,7 @@ impl Server {
         let found = self.gossip.members().find(|member| member.id == id)?;
         Some(match found.status {
             Status::Alive => Life::Alive,
-            Status::Failed => Life::Failed,
+            Status::Failed | Status::Left => Life::Failed,
         })
     }
 }

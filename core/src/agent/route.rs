@@ -72,7 +72,10 @@ impl Agent {
             }
             gossip::Output::Dial(address) => effects.list.push(Effect::Dial { address }),
             gossip::Output::Bootstrap(voters) => self.bootstrap(voters),
-            gossip::Output::MemberAlive(_) | gossip::Output::MemberFailed(_) => (),
+            gossip::Output::MemberAlive(_)
+            | gossip::Output::MemberFailed(_)
+            | gossip::Output::MemberLeft(_)
+            | gossip::Output::Shift(_) => (),
         }
     }
 

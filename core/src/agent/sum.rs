@@ -104,10 +104,10 @@ fn of_message(message: &Message) -> [u64; 4] {
     match message {
         Message::Raft(message) => of_raft(message.term.0, &message.body),
         Message::Gossip(said) => match said {
-            gossip::Message::Ping => [32, 0, 0, 0],
-            gossip::Message::Ack => [33, 0, 0, 0],
-            gossip::Message::Push(word) => [34, word.others.len() as u64, 0, 0],
-            gossip::Message::Pull(word) => [35, word.others.len() as u64, 0, 0],
+            gossip::Message::Push(word) => [32, word.met.len() as u64, 0, 0],
+            gossip::Message::Pull(word) => [33, word.met.len() as u64, 0, 0],
+            gossip::Message::Datagram(packet) => [34, packet.news.len() as u64, 0, 0],
+            gossip::Message::Stream(packet) => [35, packet.news.len() as u64, 0, 0],
         },
         Message::Ask { seq, .. } => [36, *seq, 0, 0],
         Message::Answer { incarnation, seq, answer } => {

@@ -16,7 +16,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Gossip, Known, Message, Output, Stage, Status};
+use super::{Gossip, Message, Output, Stage, Status, status_of};
 use crate::emit::Emit;
 use crate::limits::SERVERS_MAX;
 use crate::types::{ClusterId, ServerId};
@@ -24,9 +24,11 @@ use crate::types::{ClusterId, ServerId};
 impl Gossip {
     /// This server and those founders who are alive and have spoken to it, sorted.
     pub(super) fn met(&self) -> Vec<ServerId> {
-        let is_met = |known: &Known| known.has_been_met() && known.member.expect != 0;
-        let others = self.others.iter().filter(|(_, known)| is_met(known));
-        let mut met: Vec<_> = others.map(|(id, _)| *id).collect();
+        let others = self.swim.others().filter(|(outline, said)| {
+            let has_spoken = self.meetings.contains_key(&outline.id);
+            has_spoken && outline.state.is_active() && said.expect != 0
+        });
+        let mut met: Vec<_> = others.map(|(outline, _)| outline.id).collect();
         met.push(self.own.id);
         met.sort_unstable();
         met
@@ -72,22 +74,21 @@ impl Gossip {
         let enough = usize::try_from(expect).is_ok_and(|expect| expect <= voters.len());
         let is_lowest = voters.first() == Some(&self.own.id);
         let nobody = ClusterId::default();
-        is_lowest
-            && enough
-            && voters.len() <= SERVERS_MAX
-            && self.others.values().all(|known| match known.member.status {
+        let may_found_with = |(outline, said): (super::swim::Outline, &super::Said)| {
+            let meeting = self.meetings.get(&outline.id);
+            let has_none = said.cluster == nobody
+                && meeting.is_none_or(|meeting| meeting.stage == Stage::Waiting);
+            match status_of(outline.state) {
                 // It joins whatever is founded, and must not keep the others from it.
-                Status::Alive if known.member.expect == 0 => {
-                    known.member.cluster == nobody && known.stage == Stage::Waiting
-                }
+                Status::Alive if said.expect == 0 => has_none,
                 Status::Alive => {
-                    known.member.cluster == nobody
-                        && known.member.expect == expect
-                        && known.stage == Stage::Waiting
-                        && known.met == voters
+                    let met = meeting.is_some_and(|meeting| meeting.met == voters);
+                    has_none && met && said.expect == expect
                 }
                 // It may have founded a cluster and died before anyone heard of it.
-                Status::Failed => known.member.cluster == nobody && known.stage == Stage::Waiting,
-            })
+                Status::Failed | Status::Left => has_none,
+            }
+        };
+        is_lowest && enough && voters.len() <= SERVERS_MAX && self.swim.others().all(may_found_with)
     }
 }

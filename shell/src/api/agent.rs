@@ -60,6 +60,7 @@ impl Member {
             status: match member.status {
                 gossip::Status::Alive => "alive",
                 gossip::Status::Failed => "failed",
+                gossip::Status::Left => "left",
             },
             protocol_min: 1,
             protocol_max: 5,

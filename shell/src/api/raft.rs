@@ -46,7 +46,7 @@ pub struct RaftPeer {
     pub id: String,
     pub node: String,
     pub address: String,
-    /// By gossip: `alive`, `failed`, or `unknown`.
+    /// By gossip: `alive`, `failed`, `left`, or `unknown`.
     pub status: &'static str,
     /// `voter`, `leaving`, `learner`, or `none`.
     pub suffrage: &'static str,
@@ -130,6 +130,7 @@ impl RaftPeer {
             status: match member.map(|member| member.status) {
                 Some(Status::Alive) => "alive",
                 Some(Status::Failed) => "failed",
+                Some(Status::Left) => "left",
                 None => "unknown",
             },
             suffrage: suffrage(&view.configuration, server),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use drover_core::agent::{Recovered, TaskAsk};
 use drover_core::client::{NodeMessage, ServerMessage};
-use drover_core::gossip;
+use drover_core::gossip::{self, swim};
 use drover_core::types::{AllocId, Assignment, TaskChange, Term};
 use drover_core::wire::Message;
 
@@ -88,17 +88,56 @@ pub(super) fn of_message(message: &Message, names: &Names) -> Said {
 fn of_gossip(message: &gossip::Message, names: &Names) -> Said {
     let said = |sort, text, dull| Said::new(Kind::Gossip, sort, text, dull);
     let word = |verb: &str, word: &gossip::Word| {
-        let mut alive: Vec<String> =
-            word.others.iter().map(|member| names.server(member.id)).collect();
-        alive.sort();
-        let alive = if alive.is_empty() { "nobody".to_owned() } else { alive.join(", ") };
-        format!("{verb}: beside me {alive} live")
+        let others = word.met.iter().filter(|id| **id != word.own.id);
+        let mut met: Vec<String> = others.map(|id| names.server(*id)).collect();
+        met.sort();
+        let met = if met.is_empty() { "nobody".to_owned() } else { met.join(", ") };
+        format!("{verb}: I have met {met}")
     };
     match message {
-        gossip::Message::Ping => said("ping", "ping".into(), Dull::Always),
-        gossip::Message::Ack => said("pong", "pong".into(), Dull::Always),
         gossip::Message::Push(told) => said("push", word("push", told), Dull::IfSaid),
         gossip::Message::Pull(told) => said("pull", word("pull", told), Dull::IfSaid),
+        gossip::Message::Datagram(packet) | gossip::Message::Stream(packet) => {
+            let (sort, text) = of_matter(&packet.matter, names);
+            let judged = packet.news.iter().filter(|record| record.state != swim::State::Alive);
+            let judged: Vec<String> = judged.map(|record| of_record(record, names)).collect();
+            if judged.is_empty() {
+                said(sort, text, Dull::Always)
+            } else {
+                said(sort, format!("{text}; {}", judged.join(", ")), Dull::IfSaid)
+            }
+        }
+    }
+}
+
+fn of_matter(matter: &swim::Matter, names: &Names) -> (&'static str, String) {
+    use swim::Matter;
+    match matter {
+        Matter::Ping { .. } => ("ping", "ping".into()),
+        Matter::Ack { .. } => ("pong", "pong".into()),
+        Matter::PingReq { subject, .. } => {
+            ("ping", format!("ping {} for me", names.server(*subject)))
+        }
+        Matter::Reached { .. } => ("pong", "it answers".into()),
+        Matter::Nack { .. } => ("pong", "it does not answer".into()),
+        Matter::Knock { .. } => ("ping", "ping, in order".into()),
+        Matter::News => ("news", "news".into()),
+        Matter::Tell { subject } => ("news", format!("tell {}", names.server(*subject))),
+        Matter::Join { .. } => ("join", "who is there?".into()),
+        Matter::Snapshot => ("join", "these are there".into()),
+        Matter::Compare { .. } => ("compare", "we differ".into()),
+        Matter::Outlines { .. } => ("compare", "this I know".into()),
+        Matter::Want(_) => ("compare", "this I know better".into()),
+    }
+}
+
+fn of_record(record: &swim::Record<gossip::Said>, names: &Names) -> String {
+    let name = names.server(record.id);
+    match record.state {
+        swim::State::Alive => format!("{name} lives"),
+        swim::State::Suspect => format!("{name} is suspect"),
+        swim::State::Failed => format!("{name} has failed"),
+        swim::State::Left => format!("{name} has left"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each sample is written by the recorder's format and read again. What is named inside an event (a
 //! message, a request, what became of a task) has a sample of each of its kinds too. `Message` is thereby
 //! held as it is on the wire, and what a write-ahead log gives back as the disk's own tests hold it.
+mod membership;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 32 + 26 + 4 + 2;
+const INNER: usize = 43 + 26 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -96,10 +97,11 @@ const fn message_name(message: &Message) -> &'static str {
             Body::Commit { .. } => ".raft.commit",
         },
         Message::Gossip(gossip) => match gossip {
-            gossip::Message::Ping => ".gossip.ping",
-            gossip::Message::Ack => ".gossip.ack",
             gossip::Message::Push(_) => ".gossip.push",
             gossip::Message::Pull(_) => ".gossip.pull",
+            gossip::Message::Datagram(packet) | gossip::Message::Stream(packet) => {
+                membership::matter_name(&packet.matter)
+            }
         },
         Message::Ask { .. } => ".ask",
         Message::Answer { answer: Ok(_), .. } => ".answer",
@@ -211,20 +213,12 @@ fn bodies() -> Vec<Body> {
 }
 
 fn from_servers() -> Vec<Message> {
-    let server = dev_config(ServerId(2), NodeId(7)).server.expect("it is a server");
-    let own = server.gossip.own;
-    let stage = gossip::Stage::Settled;
-    let others = vec![gossip::Member { status: gossip::Status::Failed, ..own.clone() }];
-    let word = gossip::Word { own, others, met: vec![ServerId(1)], stage };
     let applied = Response::Applied { index: Index(8), eval: Some(EvalId(4)), job: None };
     let (incarnation, seq) = (Incarnation(2), 3);
     let mut all: Vec<Message> =
         bodies().into_iter().map(|body| Message::Raft(Raft { term: Term(3), body })).collect();
+    all.extend(membership::samples());
     all.extend([
-        Message::Gossip(gossip::Message::Ping),
-        Message::Gossip(gossip::Message::Ack),
-        Message::Gossip(gossip::Message::Push(word.clone().into())),
-        Message::Gossip(gossip::Message::Pull(word.into())),
         Message::Ask { incarnation, seq, request: Request::StopAlloc { alloc: AllocId(9) } },
         Message::Answer { incarnation, seq, answer: Ok(applied) },
         Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },

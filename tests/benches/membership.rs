@@ -1,0 +1,332 @@
+//! The members' gossip in process: what happens to groups of 128 to 2,000 on a simulated network.
+//!
+//!   cargo bench -p drover-tests --bench membership                  everything, a small grid
+//!   cargo bench -p drover-tests --bench membership -- crash loss    only these
+//!   cargo bench -p drover-tests --bench membership -- grid full     the grid of 240 cells
+//!
+//! Scenarios as in the papers (SWIM, Lifeguard, Rapid); seeds are fixed, so all but CPU time is the
+//! same in every run. Bytes are those of packets, without headers of UDP and QUIC. The anchors are
+//! foca 2.0.0, a model of memberlist, and what the papers say of Lifeguard and Rapid.
+#![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
+use std::process::ExitCode;
+
+#[path = "membership/scenes.rs"]
+mod scenes;
+#[path = "membership/world.rs"]
+mod world;
+
+use scenes::{Cell, Fault, seconds};
+use world::Pause;
+
+/// The product's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A line of the table.
+struct Row {
+    what: &'static str,
+    figure: String,
+    anchor: &'static str,
+    goal: &'static str,
+}
+
+struct Part {
+    name: &'static str,
+    measure: fn(Extent) -> Vec<Row>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Extent {
+    Small,
+    Full,
+}
+
+const PARTS: &[Part] = &[
+    Part { name: "crash", measure: crash },
+    Part { name: "group", measure: group },
+    Part { name: "steady", measure: steady },
+    Part { name: "loss", measure: loss },
+    Part { name: "partial", measure: partial },
+    Part { name: "partition", measure: partition },
+    Part { name: "bootstrap", measure: bootstrap },
+    Part { name: "grid", measure: grid },
+];
+
+fn main() -> ExitCode {
+    // Cargo itself adds `--bench`.
+    let mut asked: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let extent = if asked.iter().any(|word| word == "full") { Extent::Full } else { Extent::Small };
+    asked.retain(|word| word != "full");
+    let unknown = asked.iter().find(|name| PARTS.iter().all(|part| part.name != name.as_str()));
+    if let Some(name) = unknown {
+        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        println!("there is no {name:?}; there are: {}, and full", names.join(", "));
+        return ExitCode::FAILURE;
+    }
+    println!("| | Drover | best anchor | goal |");
+    println!("|---|---|---|---|");
+    for part in PARTS {
+        if asked.is_empty() || asked.iter().any(|name| name == part.name) {
+            for Row { what, figure, anchor, goal } in (part.measure)(extent) {
+                println!("| {what} | {figure} | {anchor} | {goal} |");
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn crash(extent: Extent) -> Vec<Row> {
+    let rounds = if extent == Extent::Full { 300 } else { 100 };
+    let mut churned = scenes::churn(128, rounds, 1);
+    let rest = format!("; {} wrong, {} not seen by all", churned.wrong, churned.unseen);
+    let mut large = scenes::churn(1_000, 10, 1);
+    vec![
+        Row {
+            what: "crash of one of 128: first detection p50 / p99 / max, s",
+            figure: churned.first.shown(&[500, 990, 1_000]) + &rest,
+            anchor: "10.1 / 13.8",
+            goal: "6 / 8",
+        },
+        Row {
+            what: "known to all after first detection, p99 / max, s",
+            figure: churned.full.shown(&[990, 1_000]),
+            anchor: "0.4 / 0.6 (model), 120 / 203 (foca)",
+            goal: "0.6 / 1.5",
+        },
+        Row {
+            what: "join known to all, p99 / max, s",
+            figure: churned.known.shown(&[990, 1_000]),
+            anchor: "0.96 / 17",
+            goal: "1.0 / 2.5",
+        },
+        Row {
+            what: "joiner knows all 1,000, max, s",
+            figure: large.complete.shown(&[1_000]),
+            anchor: "0.02 (model), 1290 (foca)",
+            goal: "0.05",
+        },
+        Row {
+            what: "crash of one of 1,000: first, then known to all; join known to all: max of ten, s",
+            figure: format!(
+                "{}, {}; {}",
+                large.first.shown(&[1_000]),
+                large.full.shown(&[1_000]),
+                large.known.shown(&[1_000])
+            ),
+            anchor: "16.4, 0.5; 1.06 (model)",
+            goal: "",
+        },
+    ]
+}
+
+fn group(_: Extent) -> Vec<Row> {
+    let mut group = scenes::crash(1_000, 10, 1);
+    let all = group.all_ms.map_or("not all".to_owned(), seconds);
+    vec![Row {
+        what: "crash of 10 of 1,000: first p50, all known to all, s; steps at a member",
+        figure: format!(
+            "{}, {all}; {}; {} wrong",
+            group.first.shown(&[500]),
+            group.shifts_max,
+            group.wrong
+        ),
+        anchor: "13.0, 14.6; 1 (Rapid), 4 to 10 (others)",
+        goal: "9; 1, or 2",
+    }]
+}
+
+fn steady(_: Extent) -> Vec<Row> {
+    let few = scenes::steady(128, 120, 0, 1);
+    let many = scenes::steady(1_000, 120, 0, 1);
+    vec![
+        Row {
+            what: "idle traffic per member at 128 and 1,000, B/s (datagrams + streams)",
+            figure: format!(
+                "{} + {}, {} + {}",
+                few.bytes, few.stream_bytes, many.bytes, many.stream_bytes
+            ),
+            anchor: "85 (foca)",
+            goal: "70",
+        },
+        Row {
+            what: "CPU per member and second at 1,000, network included, us",
+            figure: format!(
+                "{}.{}; {} suspected",
+                many.cpu_ns / 1_000,
+                many.cpu_ns % 1_000 / 100,
+                many.suspected
+            ),
+            anchor: "4.4",
+            goal: "4",
+        },
+    ]
+}
+
+fn loss(_: Extent) -> Vec<Row> {
+    let lossy = scenes::steady(128, 600, 250, 1);
+    vec![Row {
+        what: "25 % loss everywhere, 128, 600 s: false verdicts; bytes per second and member",
+        figure: format!(
+            "{}; {} + {}, {}.{:02} datagrams/s; {} suspected",
+            lossy.failed,
+            lossy.bytes,
+            lossy.stream_bytes,
+            lossy.datagrams_centi / 100,
+            lossy.datagrams_centi % 100,
+            lossy.suspected
+        ),
+        anchor: "15; 8,500",
+        goal: "0; 1,000",
+    }]
+}
+
+fn partial(_: Extent) -> Vec<Row> {
+    let row = |what, faulty: &scenes::Faulty, anchor, goal| Row {
+        what,
+        figure: format!(
+            "{}; {}.{:02} + {}.{:02}; {}; {} B/s",
+            faulty.healthy_evicted,
+            faulty.removed_percent / 100,
+            faulty.removed_percent % 100,
+            faulty.returned_percent / 100,
+            faulty.returned_percent % 100,
+            faulty.out_since_s.map_or("never".to_owned(), |at| at.to_string()),
+            faulty.bytes
+        ),
+        anchor,
+        goal,
+    };
+    vec![
+        row(
+            "flip-flop, 10 of 1,000, 300 s: healthy evicted; removals + returns of each; out since, s",
+            &scenes::faulty(1_000, 10, Fault::FlipFlop, 300, 1),
+            "0; 1 + 0 (Rapid)",
+            "0; 1 + 0; 60",
+        ),
+        row(
+            "80 % lost of what 10 of 1,000 send, 400 s: the same",
+            &scenes::faulty(1_000, 10, Fault::Egress(800), 400, 1),
+            "0; 1 + 0 (Rapid)",
+            "0; -; 60",
+        ),
+        row(
+            "80 % lost of what 10 of 1,000 are sent, 400 s: the same",
+            &scenes::faulty(1_000, 10, Fault::Ingress(800), 400, 1),
+            "0 (model), 16 members (foca)",
+            "0; -; -",
+        ),
+    ]
+}
+
+fn partition(extent: Extent) -> Vec<Row> {
+    let seeds = if extent == Extent::Full { 5 } else { 2 };
+    let figure = |minority: usize, secs: u64| {
+        let runs = (1..=seeds).map(|seed| scenes::partition(128, minority, secs, seed));
+        let shown = runs.map(|run| {
+            let split = if run.was_split { "" } else { " (not split)" };
+            run.merged_ms.map_or("never".to_owned(), seconds) + split
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    vec![
+        Row {
+            what: "partition 64/64 for 600 s: merged after healing, s",
+            figure: figure(64, 600),
+            anchor: "41 to 70",
+            goal: "8",
+        },
+        Row {
+            what: "partition 12/116 for 120 s: the same",
+            figure: figure(12, 120),
+            anchor: "41 to 159",
+            goal: "",
+        },
+        Row {
+            what: "partition 64/64 for 30 s: the same",
+            figure: figure(64, 30),
+            anchor: "4.3 to 96",
+            goal: "",
+        },
+    ]
+}
+
+fn bootstrap(extent: Extent) -> Vec<Row> {
+    let figure = |count: usize| {
+        let run = scenes::bootstrap(count, 1);
+        let all = run.all_ms.map_or("never".to_owned(), seconds);
+        format!("{all} s, {} sizes, {} kB each", run.sizes, run.bytes / 1_000)
+    };
+    let mut rows = vec![Row {
+        what: "bootstrap of 1,000",
+        figure: figure(1_000),
+        anchor: "29 s, 4 sizes (Rapid)",
+        goal: "5 s, 10 sizes",
+    }];
+    if extent == Extent::Full {
+        rows.push(Row {
+            what: "bootstrap of 2,000",
+            figure: figure(2_000),
+            anchor: "53 s, 4 sizes (Rapid)",
+            goal: "8 s",
+        });
+    }
+    rows
+}
+
+/// How often a member of the model without any of Lifeguard's parts is wrong, and how much it says, per cell.
+const SWIM_WRONG: usize = 123;
+const SWIM_DATAGRAMS: u64 = 98_000;
+
+fn grid(extent: Extent) -> Vec<Row> {
+    let full = extent == Extent::Full;
+    let sick: &[usize] = if full { &[1, 8, 16, 24, 32] } else { &[8, 32] };
+    let pauses: &[u64] = &[128, 512, 2_048, 8_192, 16_384, 32_768];
+    let runs: &[u64] =
+        if full { &[1, 4, 16, 64, 256, 1_024, 4_096, 16_384] } else { &[1, 64, 1_024, 16_384] };
+    let figure = |pause: Pause| {
+        let (mut sum, mut cells) = (Cell::default(), 0);
+        for &sick in sick {
+            for &pause_ms in pauses {
+                for &run_ms in runs {
+                    let cell = scenes::cell(sick, pause_ms, run_ms, pause, 1);
+                    if std::env::var_os("CELLS").is_some() {
+                        println!(
+                            "{sick} sick, {pause_ms} + {run_ms} ms: {} wrong, {} at healthy, {} datagrams, {} right",
+                            cell.wrong, cell.wrong_at_healthy, cell.datagrams, cell.right
+                        );
+                    }
+                    cells += 1;
+                    sum.wrong += cell.wrong;
+                    sum.wrong_at_healthy += cell.wrong_at_healthy;
+                    sum.datagrams += cell.datagrams;
+                    sum.right += cell.right;
+                }
+            }
+        }
+        let wrong_ppm = sum.wrong * 1_000_000 / (SWIM_WRONG * cells);
+        let said_percent = sum.datagrams * 100 / (SWIM_DATAGRAMS * cells as u64);
+        format!(
+            "{} = {}.{:03} % / {}; {said_percent} % of the datagrams; {cells} cells, {} right",
+            sum.wrong,
+            wrong_ppm / 10_000,
+            wrong_ppm % 10_000 / 10,
+            sum.wrong_at_healthy,
+            sum.right
+        )
+    };
+    vec![
+        Row {
+            what: "Lifeguard's grid, packets wait both ways: wrong / at healthy, relative to SWIM",
+            figure: figure(Pause::Stall),
+            anchor: "1.53 % / 1.89 % (paper, io-stall); 14,017 / 3,781 of 240 cells (model, delayed)",
+            goal: "0.3 % / 0 at 100 %; 1,500 / 0",
+        },
+        Row {
+            what: "the same with members stopped",
+            figure: figure(Pause::Stop),
+            anchor: "0 (foca), 120 (model)",
+            goal: "0",
+        },
+    ]
+}
