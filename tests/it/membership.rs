@@ -384,3 +384,22 @@ fn who_flaps_is_out_once_and_stays_out() {
         "it has been well for long enough"
     );
 }
+
+#[test]
+fn a_full_table_forgets_who_was_gone_longest_for_somebody_who_is_there() {
+    let mut alone = Alone::among(101);
+    for gone in [5, 6] {
+        alone.now = alone.now.plus_ms(1);
+        alone.tell(2, Matter::News, vec![record(gone, version(1, 0), State::Left, &[])]);
+    }
+    let tell = |alone: &mut Alone, id, state| {
+        alone.tell(2, Matter::News, vec![record(id, version(1, 0), state, &[])]);
+        alone.swim.state(ServerId(id))
+    };
+    assert_eq!(tell(&mut alone, 200, State::Left), None, "it is worth nobody's place");
+    assert_eq!(tell(&mut alone, 201, State::Alive), Some(State::Alive));
+    assert_eq!(alone.swim.state(ServerId(5)), None);
+    assert_eq!(alone.swim.state(ServerId(6)), Some(State::Left));
+    assert_eq!(tell(&mut alone, 202, State::Alive), Some(State::Alive));
+    assert_eq!(tell(&mut alone, 203, State::Alive), None, "all are there");
+}

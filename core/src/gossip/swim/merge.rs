@@ -72,7 +72,10 @@ impl<D: Description> Swim<D> {
 
     fn meet(&mut self, now: MonoTime, record: Record<D>, out: &mut impl Emit<Output<D>>) {
         let Record { id, version, state, said, .. } = record;
-        let (Some(said), false) = (said, self.members_max <= self.table.others()) else { return };
+        let Some(said) = said else { return };
+        if !self.make_room_for(state) {
+            return;
+        }
         let state = if state == State::Suspect { State::Alive } else { state };
         let place =
             self.table.insert(now, super::Outline { id, version, state }, said, &mut self.rng);
@@ -88,6 +91,21 @@ impl<D: Description> Swim<D> {
             }
             State::Left => (),
         }
+    }
+
+    /// Whether one more may be taken in. Servers that lost their disks come back as somebody else: where
+    /// the table is full, whoever has been gone for longest makes way for one who is there.
+    fn make_room_for(&mut self, state: State) -> bool {
+        if self.table.others() < self.members_max {
+            return true;
+        }
+        let gone = self.table.places().filter(|(at, outline)| {
+            state.is_active() && !outline.state.is_active() && *at != super::table::OWN
+        });
+        let longest = gone.min_by_key(|(at, outline)| (self.table.changed_at(*at), outline.id));
+        let Some((at, _)) = longest else { return false };
+        self.drop_member(at);
+        true
     }
 
     /// It has spoken for itself, has come back, or says something new.
