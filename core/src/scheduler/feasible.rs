@@ -113,6 +113,12 @@ pub(super) fn constraints_of(group: &Group) -> impl Iterator<Item = &Constraint>
     group.constraints.iter().chain(tasks)
 }
 
+/// Whether one of the groups is limited in how many share a value.
+pub(super) fn is_limited(spec: &JobSpec) -> bool {
+    let all = spec.constraints.iter().chain(spec.groups.iter().flat_map(constraints_of));
+    all.into_iter().any(|constraint| constraint.operator == Operator::DistinctProperty)
+}
+
 /// Nodes that meet all demands of a group, and how many of those that may be placed on do not.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Suitable {

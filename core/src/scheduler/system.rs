@@ -26,7 +26,7 @@ use alloc::vec::Vec;
 pub(super) use self::look::look;
 use super::change::Change;
 use super::draft::{Draft, position, step as step_between};
-use super::feasible::Feasibility;
+use super::feasible::{Feasibility, is_limited};
 use super::rank::field::Choice;
 use super::room::{Ask, Grants};
 use super::score::{Against, permille, score};
@@ -472,12 +472,13 @@ pub fn awaits(state: &State, job: JobId, node: NodeId) -> bool {
     outlook(state, job, node) != Outlook::Idle
 }
 
-/// Whether the job may get what it waits for on the node: what the broker asks when room appears there.
+/// Whether the job may get what it waits for: what the broker asks when room appears on the node, or when
+/// it has become another.
 #[must_use]
 pub fn may_go_on(state: &State, job: JobId, node: NodeId) -> bool {
     let kind = state.job(job).map(|job| job.newest().spec.kind);
     if !kind.is_some_and(JobKind::is_on_every_node) {
-        return planner::may_fit(state, job, node);
+        return planner::may_fit(state, job, node) || may_have_freed_a_value(state, job, node);
     }
     match outlook(state, job, node) {
         Outlook::Idle => false,
@@ -485,4 +486,11 @@ pub fn may_go_on(state: &State, job: JobId, node: NodeId) -> bool {
         // What is there makes way.
         Outlook::Change => true,
     }
+}
+
+/// Whether the job is limited in how many share a value, and is on the node: with what has changed there,
+/// other nodes may be open to it.
+fn may_have_freed_a_value(state: &State, job: JobId, node: NodeId) -> bool {
+    let is_limited = state.job(job).is_some_and(|job| is_limited(&job.newest().spec));
+    is_limited && state.allocs_of_node(node).any(|alloc| alloc.job == job)
 }

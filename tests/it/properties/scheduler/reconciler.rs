@@ -1,5 +1,8 @@
 //! What users of Nomad rely on, case by case: a cluster, what happens to it, and the plan in words.
 //! After each, the next look at the job must find nothing new to do.
+use std::collections::BTreeMap;
+
+use drover_core::fsm::Command;
 use drover_core::types::*;
 
 use super::rig::*;
@@ -139,7 +142,7 @@ const BASICS: &[Case] = &[
         |c| {
             let job = c.with_running(&service(3));
             let alloc = c.live(job)[1].id;
-            c.run(drover_core::fsm::Command::StopAlloc { alloc });
+            c.run(Command::StopAlloc { alloc });
             job
         },
         "place 1",
@@ -398,7 +401,7 @@ fn doubled_names_count_as_two_and_the_second_goes_first() {
     let job = cluster.register(&spec);
     let mut plan = cluster.plan_of(job);
     plan.placements[2].ordinal = 0;
-    cluster.run(drover_core::fsm::Command::ApplyPlan(plan));
+    cluster.run(Command::ApplyPlan(plan));
     cluster.clients_act();
     cluster.register(&with_count(&spec, 2));
     assert_eq!(cluster.plan_of(job).stops.len(), 1);
@@ -462,4 +465,28 @@ fn no_evaluation_is_made_for_a_failed_alloc_that_one_waits_for_already() {
     }
     let waiting = cluster.state.pending_evals().filter(|eval| eval.wait_until.is_some());
     assert_eq!(waiting.count(), 1);
+}
+
+#[test]
+fn a_node_that_changes_its_rack_lets_the_job_onto_the_others_of_the_old_one() {
+    let in_rack = |id, rack: &str| {
+        let meta = BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+        NodeSpec { meta, ..node(id) }
+    };
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(in_rack(1, "a"));
+    cluster.add_node(in_rack(2, "a"));
+    let mut spec = service(2);
+    spec.groups[0].constraints = vec![constraint("${meta.rack}", "distinct_property", "1")];
+    let job = cluster.with_running(&spec);
+    let NodeId(first) = cluster.live(job)[0].node;
+    assert!(cluster.blocked(job).is_some(), "one of a rack, and there is one rack");
+    // It has room for nobody else.
+    let capacity = Capacity { cpu_mhz: 500, ..node(first).capacity };
+    let moved = NodeSpec { capacity, ..in_rack(first, "b") };
+    cluster.run(Command::RegisterNode { spec: moved.into() });
+    cluster.mark(first, NodeStatus::Ready);
+    cluster.settle();
+    assert_eq!(cluster.live(job).len(), 2);
+    assert!(cluster.blocked(job).is_none());
 }
