@@ -290,10 +290,12 @@ impl Gossip {
         self.swim.next_deadline().into_iter().chain(meeting_at).min()
     }
 
-    /// Everyone who is known, this server first.
+    /// Everyone who is known, this server first. A server that is cut off calls nobody failed among
+    /// servers, but whoever asks it is not told that somebody lives of whom it hears nothing.
     pub fn members(&self) -> impl Iterator<Item = Member> {
         let judged = |(outline, said): (swim::Outline, &Said)| {
-            let status = status_of(outline.state);
+            let is_out_of_reach = self.swim.is_cut_off() && outline.state.is_active();
+            let status = if is_out_of_reach { Status::Failed } else { status_of(outline.state) };
             Member { status, ..said.as_ref().clone() }
         };
         core::iter::once(self.own.clone()).chain(self.swim.others().map(judged))

@@ -403,3 +403,15 @@ fn a_full_table_forgets_who_was_gone_longest_for_somebody_who_is_there() {
     assert_eq!(tell(&mut alone, 202, State::Alive), Some(State::Alive));
     assert_eq!(tell(&mut alone, 203, State::Alive), None, "all are there");
 }
+
+#[test]
+fn who_hears_nobody_condemns_nobody_and_knows_that_it_is_cut_off() {
+    let mut alone = Alone::among(3);
+    alone.run(2_000, &[]);
+    assert!(!alone.swim.is_cut_off(), "they have time to answer");
+    alone.run(8_000, &[]);
+    assert!(alone.swim.is_cut_off());
+    assert_eq!(alone.failed(), [0_u64; 0]);
+    alone.tell(2, Matter::News, vec![]);
+    assert!(!alone.swim.is_cut_off());
+}

@@ -24,6 +24,8 @@ const STRAINED_PERMILLE: u32 = 650;
 const RECOVERED_PERMILLE: u32 = 450;
 /// Arrivals that come for certain, the answers to probes: so many missing are no accident.
 const DEAF_PERIODS: u64 = 3;
+/// After as many this member and the others are apart, whosever fault it is.
+const CUT_OFF_PERIODS: u64 = 6;
 /// Whoever was counted out of a group of at least so many comes back only after it was fit for
 /// `PROBATION_MS`: a large group does without it, a small one cannot.
 const PROBATION_GROUP_MIN: usize = 16;
@@ -37,6 +39,8 @@ pub(super) struct Health {
     heard_at: MonoTime,
     /// None while it is unfit.
     fit_since: Option<MonoTime>,
+    /// It has been deaf for so long that whoever asks it must not hear that the others live.
+    is_cut_off: bool,
 }
 
 impl Health {
@@ -64,6 +68,12 @@ impl Health {
 }
 
 impl<D: Description> Swim<D> {
+    /// Whether nobody was heard for long: what is said of the others is what was true before.
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        self.health.is_cut_off
+    }
+
     /// Whether this member hears others, and is heard.
     pub(super) fn is_fit(&self, now: MonoTime) -> bool {
         !self.health.is_strained && !self.is_deaf(now)
@@ -99,10 +109,14 @@ impl<D: Description> Swim<D> {
             self.health.fit_since = Some(now);
         }
         self.health.heard_at = now;
+        self.health.is_cut_off = false;
     }
 
     /// Looks at itself once a period.
     pub(super) fn look_at_itself(&mut self, now: MonoTime) {
+        let silent_ms = now.ms_since(self.health.heard_at);
+        let cut_off_ms = self.timings.probe_ms * CUT_OFF_PERIODS;
+        self.health.is_cut_off = self.is_deaf(now) && cut_off_ms <= silent_ms;
         let is_fit = self.is_fit(now);
         let since = self.health.fit_since.unwrap_or(now);
         self.health.fit_since = is_fit.then_some(since);
