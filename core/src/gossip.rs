@@ -290,15 +290,25 @@ impl Gossip {
         self.swim.next_deadline().into_iter().chain(meeting_at).min()
     }
 
-    /// Everyone who is known, this server first. A server that is cut off calls nobody failed among
-    /// servers, but whoever asks it is not told that somebody lives of whom it hears nothing.
+    /// Everyone who is known, this server first.
     pub fn members(&self) -> impl Iterator<Item = Member> {
         let judged = |(outline, said): (swim::Outline, &Said)| {
-            let is_out_of_reach = self.swim.is_cut_off() && outline.state.is_active();
-            let status = if is_out_of_reach { Status::Failed } else { status_of(outline.state) };
+            let status = status_of(outline.state);
             Member { status, ..said.as_ref().clone() }
         };
         core::iter::once(self.own.clone()).chain(self.swim.others().map(judged))
+    }
+
+    /// The same for people to look at. A server that is cut off calls nobody failed, and decides nothing
+    /// by that, but whoever asks it is not told that somebody lives of whom it hears nothing.
+    pub fn members_to_show(&self) -> impl Iterator<Item = Member> {
+        let is_cut_off = self.swim.is_cut_off();
+        self.members().map(move |mut member| {
+            if is_cut_off && member.id != self.own.id && member.status == Status::Alive {
+                member.status = Status::Failed;
+            }
+            member
+        })
     }
 
     /// Why `id` is called failed, and when that was.

@@ -106,7 +106,7 @@ impl Agent {
             base_index: server.raft.base().index,
             cluster: server.state.cluster(),
             configuration: server.raft.configuration().clone(),
-            members: server.gossip.members().collect(),
+            members: server.gossip.members_to_show().collect(),
             requests_waiting: server.requests.waiting(),
             peers: server
                 .raft
