@@ -8,6 +8,7 @@
 //! | `plan budget= min= job=` | what would move |
 //! | `apply budget= min= job=` | the same is ordered |
 //! | `order job= ordinal= fails=yes` | this one is to move, whatever it gains; and fails before anybody looks |
+//! | `order job= ordinal= reports=yes` | the same; its client speaks of it between a plan and its entry |
 //! | `fail job= ordinal=` | it fails |
 //! | `stop` | what has not begun to move stays |
 //! | `drain node=`, `close node=`, `lose node=` | as operators and failures have it |
@@ -86,6 +87,12 @@ impl Bench {
                 self.cluster.run(Entry::Rebalance { moves, gain_permille_min: 1 });
                 if command.value("fails") == Some("yes") {
                     self.fail(command);
+                }
+                if command.value("reports") == Some("yes") {
+                    let job = self.job(command.value("job").unwrap_or("web"));
+                    let ordinal = u32::try_from(command.number("ordinal")).expect("small");
+                    let speak = |cluster: &mut Cluster| cluster.describe(job, ordinal, "busy");
+                    self.cluster.plan_before(job, speak);
                 }
             }
             "fail" => self.fail(command),
@@ -250,6 +257,7 @@ impl Bench {
                     let mark = match (alloc.desired, alloc.migration) {
                         (DesiredStatus::Stop, _) => " stops",
                         (DesiredStatus::Run, Migration::Chosen { .. }) => " chosen",
+                        (DesiredStatus::Run, Migration::IfBetter { .. }) => " in turn",
                         (DesiredStatus::Run, _) => "",
                     };
                     format!("{}{mark}", self.name(alloc))

@@ -70,8 +70,8 @@ pub(super) fn apply(txn: &mut Txn<'_>, plan: &Plan) -> Result<Outcome, Rejection
         Verdict::Done { failures, queued, later } => {
             next = next.or(later_eval(txn, plan, later)).or(next_step(txn, plan));
             complete(txn, Evaluation { next, deployment, ..eval }, failures, queued);
-            rebalance::give_up(txn, plan);
             eval::settle_older(txn, plan.job, plan.based_on);
+            rebalance::give_up(txn, plan);
         }
     }
     if let Some(id) = deployment {

@@ -109,14 +109,20 @@ fn send_off(txn: &mut Txn<'_>, job: JobId) {
     eval::create(txn, job, Cause::of(Trigger::Rebalance));
 }
 
-/// The plan has looked at the whole job: those that it could have moved, and did not, stay.
+/// The plan has looked at the whole job: those that it could have moved, and did not, stay. Those that
+/// changed after it had looked are looked at again.
 pub(super) fn give_up(txn: &mut Txn<'_>, plan: &Plan) {
     if planted!(RebalanceNotGivenUp) {
         return;
     }
-    drop_marks(txn, plan.job, |_, alloc| {
-        is_wanted(alloc) && !is_chosen(alloc) && alloc.modify_index <= plan.based_on
-    });
+    let has_turn = |alloc: &Allocation| is_wanted(alloc) && !is_chosen(alloc);
+    drop_marks(txn, plan.job, |_, alloc| has_turn(alloc) && alloc.modify_index <= plan.based_on);
+    let state = txn.state();
+    let is_left = state.rebalancing_of_job(plan.job).any(has_turn);
+    let is_awaited = state.pending_evals_of_job(plan.job).any(|eval| eval.wait_until.is_none());
+    if is_left && !is_awaited {
+        eval::create(txn, plan.job, Cause::of(Trigger::Rebalance));
+    }
 }
 
 fn drop_marks(txn: &mut Txn<'_>, job: JobId, is_over: impl Fn(&State, &Allocation) -> bool) {
