@@ -1,6 +1,8 @@
 //! What operators order of the servers themselves: who is removed, and who leads.
+use drover_core::agent::Event;
 use drover_core::api::{Heir, Order, Rejection, Request, Response};
 use drover_core::digest::Digest;
+use drover_core::gossip::{self, swim};
 use drover_core::limits::RECOVERY_LEAP;
 use drover_core::raft::{
     self, Body, Campaign, Configuration, Frames, Message, Position, Raft, Recovered, SnapshotMark,
@@ -8,6 +10,7 @@ use drover_core::raft::{
 use drover_core::rng::Rng;
 use drover_core::time::MonoTime;
 use drover_core::types::{Index, RequestId, ServerId, Term};
+use drover_core::wire::{self, PeerId};
 use drover_tests::rig::cluster::Cluster;
 
 /// Longer than gossip needs to call a server failed.
@@ -67,6 +70,32 @@ fn a_server_that_lives_is_not_removed() {
         let refused = why(ordered(&mut cluster, leader, Order::RemoveServer { server }));
         assert!(refused.contains("stop its agent"), "{refused}");
     }
+    assert_eq!(cluster.voters().len(), 3);
+}
+
+#[test]
+fn a_server_that_answers_is_not_removed_though_others_call_it_failed() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    let said = cluster.view(leader).server.expect("a server").members;
+    let accused = said.iter().find(|member| member.id == others[0]).expect("it is known");
+    let verdict = swim::Record {
+        id: others[0],
+        version: swim::Version { incarnation: accused.incarnation, turn: 9 },
+        state: swim::State::Failed,
+        accusers: vec![others[1]],
+        said: None,
+    };
+    let packet = swim::Packet { matter: swim::Matter::News, news: vec![verdict] };
+    let from = PeerId::Server(others[1]);
+    let message = wire::Message::Gossip(gossip::Message::Datagram(packet));
+    let id = RequestId(1_000);
+    let request = Request::Order(Order::RemoveServer { server: others[0] });
+    let told = [Event::Received { from, message }, Event::Requested { id, request }];
+    cluster.tell(told.map(|event| (leader, event)));
+    cluster.pass_ms(1_000);
+    let refused = why(cluster.answers.remove(&id).expect("it is answered"));
+    assert!(refused.contains("stop its agent"), "{refused}");
     assert_eq!(cluster.voters().len(), 3);
 }
 

@@ -22,7 +22,7 @@ use super::{Agent, Output, Server};
 use crate::api::{Heir, Order, Rejection, Response};
 use crate::emit::Emit;
 use crate::gossip::Status;
-use crate::limits::{ORDERS_MAX, REQUEST_REPEAT_MS, ROSTER_STRANGER_MS};
+use crate::limits::{ELECTION_MS_MAX, ORDERS_MAX, REQUEST_REPEAT_MS, ROSTER_STRANGER_MS};
 use crate::raft::{self, Configuration, Payload, Refused};
 use crate::roster::{self, Life, Roster};
 use crate::time::MonoTime;
@@ -141,7 +141,7 @@ impl Server {
                     return Progress::Now(Stage::Waiting);
                 }
                 let Configuration { voters, learners, outgoing: _ } = configuration.clone();
-                let life = self.life_of(gone).unwrap_or(Life::Failed);
+                let life = self.life_of(now, gone).unwrap_or(Life::Failed);
                 let next = match roster::without(&Roster { voters, learners }, gone, life) {
                     Ok(next) => next,
                     Err(why) => return Progress::Refused(invalid(why)),
@@ -174,7 +174,7 @@ impl Server {
             Heir::Server(heir) if heir == self.id => return Progress::Done,
             Heir::AnyBut(former) if former != self.id => return Progress::Done,
             Heir::Server(heir) => heir,
-            Heir::AnyBut(_) => match self.readiest() {
+            Heir::AnyBut(_) => match self.readiest(now) {
                 Some(heir) => heir,
                 None => return Progress::Refused(invalid("no other voter is alive")),
             },
@@ -182,7 +182,7 @@ impl Server {
         if !self.raft.configuration().is_voter(heir) {
             return Progress::Refused(invalid("it is no voter: only a voter can lead"));
         }
-        if self.life_of(heir) != Some(Life::Alive) {
+        if self.life_of(now, heir) != Some(Life::Alive) {
             return Progress::Refused(invalid(
                 "it has failed: the lead goes to a server that is alive",
             ));
@@ -194,22 +194,29 @@ impl Server {
     }
 
     /// The living voter who holds most of the log.
-    fn readiest(&self) -> Option<ServerId> {
+    fn readiest(&self, now: MonoTime) -> Option<ServerId> {
         let voters = &self.raft.configuration().voters;
         let peers = self.raft.peers().into_iter();
-        let may_lead =
-            |id| id != self.id && voters.contains(&id) && self.life_of(id) == Some(Life::Alive);
+        let may_lead = |id| {
+            id != self.id && voters.contains(&id) && self.life_of(now, id) == Some(Life::Alive)
+        };
         let heirs = peers.filter(|peer| may_lead(peer.id));
         heirs.max_by_key(|peer| (peer.match_index, core::cmp::Reverse(peer.id))).map(|peer| peer.id)
     }
 
     /// Whether it is in the configuration, and nobody has told this server of it.
     fn is_stranger(&self, id: ServerId) -> bool {
-        self.raft.configuration().is_member(id) && self.life_of(id).is_none()
+        self.raft.configuration().is_member(id)
+            && self.gossip.members().all(|member| member.id != id)
     }
 
-    /// `None`: nobody has told this server of it.
-    fn life_of(&self, id: ServerId) -> Option<Life> {
+    /// `None`: nobody has told this server of it. Whoever answers the leader lives, whatever is said of it.
+    pub(super) fn life_of(&self, now: MonoTime, id: ServerId) -> Option<Life> {
+        let peers = self.raft.peers();
+        let heard_at = peers.iter().find(|peer| peer.id == id).and_then(|peer| peer.heard_at);
+        if heard_at.is_some_and(|at| now <= at.plus_ms(ELECTION_MS_MAX)) {
+            return Some(Life::Alive);
+        }
         let found = self.gossip.members().find(|member| member.id == id)?;
         Some(match found.status {
             Status::Alive => Life::Alive,

@@ -6,7 +6,6 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Agent;
-use crate::gossip::Status;
 use crate::limits::{ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
 use crate::raft::{Configuration, Payload};
 use crate::roster::{self, Candidate, Life, Log, Roster};
@@ -21,19 +20,20 @@ impl Agent {
             return;
         }
         leader.roster_at = now.plus_ms(ROSTER_REVIEW_MS);
+        let since = leader.since;
         let committed = server.raft.commit_index();
         let peers = server.raft.peers();
         let holds_log =
             |id: ServerId| peers.iter().any(|peer| peer.id == id && committed <= peer.match_index);
         let candidates = server.gossip.members().map(|member| Candidate {
             id: member.id,
-            life: if member.status == Status::Alive { Life::Alive } else { Life::Failed },
+            life: server.life_of(now, member.id).unwrap_or(Life::Failed),
             log: if holds_log(member.id) { Log::Whole } else { Log::Behind },
         });
         let mut candidates: Vec<Candidate> = candidates.collect();
         let Configuration { voters, learners, outgoing: _ } = server.raft.configuration().clone();
         // Servers forget in a restart whom gossip called failed; the configuration does not.
-        if leader.since.plus_ms(ROSTER_STRANGER_MS) <= now {
+        if since.plus_ms(ROSTER_STRANGER_MS) <= now {
             let is_known = |id: ServerId| server.gossip.members().any(|member| member.id == id);
             let strangers = voters.iter().chain(&learners).filter(|&&id| !is_known(id));
             let failed = |&id| Candidate { id, life: Life::Failed, log: Log::Behind };
