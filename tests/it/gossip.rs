@@ -8,6 +8,7 @@ use drover_core::gossip::{
 use drover_core::rng::Rng;
 use drover_core::time::MonoTime;
 use drover_core::types::{ClusterId, Incarnation, ServerId};
+use drover_tests::rig::delivered;
 use proptest::prelude::*;
 
 fn member(id: u64, expect: u32) -> Member {
@@ -242,13 +243,7 @@ proptest! {
             members
         };
         let forward: Vec<usize> = (0..described.len()).collect();
-        let mut rng = Rng::from_seed(seed);
-        let mut shuffled = forward.clone();
-        shuffled.extend(forward.iter().copied().filter(|_| rng.chance(300)));
-        for nth in (1..shuffled.len()).rev() {
-            let other = usize::try_from(rng.between(0, nth as u64)).expect("small");
-            shuffled.swap(nth, other);
-        }
+        let shuffled = delivered(&mut Rng::from_seed(seed), described.len());
         prop_assert_eq!(hear(&forward), hear(&shuffled));
     }
 }

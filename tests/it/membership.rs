@@ -8,6 +8,7 @@ use drover_core::gossip::swim::{
 use drover_core::rng::Rng;
 use drover_core::time::MonoTime;
 use drover_core::types::{Incarnation, ServerId};
+use drover_tests::rig::delivered;
 use proptest::prelude::*;
 
 #[path = "../benches/membership/world.rs"]
@@ -127,13 +128,7 @@ proptest! {
             alone.known()
         };
         let forward: Vec<usize> = (0..records.len()).collect();
-        let mut rng = Rng::from_seed(seed);
-        let mut shuffled = forward.clone();
-        shuffled.extend(forward.iter().copied().filter(|_| rng.chance(300)));
-        for nth in (1..shuffled.len()).rev() {
-            let other = usize::try_from(rng.between(0, nth as u64)).expect("small");
-            shuffled.swap(nth, other);
-        }
+        let shuffled = delivered(&mut Rng::from_seed(seed), records.len());
         prop_assert_eq!(hear(&forward), hear(&shuffled));
     }
 
@@ -218,6 +213,21 @@ fn accusers_that_are_suspect_themselves_do_not_count() {
     assert_eq!(alone.swim.state(ServerId(8)), Some(State::Failed));
     let verdict = alone.swim.verdict(ServerId(8)).expect("it failed");
     assert_eq!(verdict.accusers, [4, 5, 6].map(ServerId));
+}
+
+/// Whoever starts anew is told of an old verdict by those who share it, and those who passed it may be gone.
+#[test]
+fn an_old_verdict_counts_when_those_who_share_it_live() {
+    let mut alone = Alone::among(9);
+    for sharer in [2, 3, 4] {
+        assert_ne!(alone.swim.state(ServerId(9)), Some(State::Failed), "two are too few");
+        let verdict = record(9, version(1, 0), State::Failed, &[21, 22, 23]);
+        alone.tell(sharer, Matter::Snapshot, vec![verdict]);
+    }
+    alone.run(10_000, &[2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(alone.failed(), [9]);
+    let verdict = alone.swim.verdict(ServerId(9)).expect("it failed");
+    assert!(verdict.accusers.iter().all(|accuser| accuser.0 < 9), "{verdict:?}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //!
 //! Invariants
 //! - a word of a member for itself (a later turn) beats every accusation of an earlier one.
+use alloc::vec::Vec;
+
 use super::{Description, Matter, Output, Packet, Record, State, Swim};
 use crate::emit::Emit;
 use crate::time::MonoTime;
@@ -60,7 +62,7 @@ impl<D: Description> Swim<D> {
                 if is_later {
                     self.advance(now, place, &record, out);
                 }
-                self.hear_verdict(now, place, (record, channel), out);
+                self.hear_verdict(now, (from, place), (record, channel), out);
             }
             State::Left => {
                 if is_later || known.state != State::Left {
@@ -143,10 +145,11 @@ impl<D: Description> Swim<D> {
         self.revive(now, place, alive, out);
     }
 
+    /// Whoever tells of a verdict shares it, and so is an accuser: those who passed it may be gone.
     fn hear_verdict(
         &mut self,
         now: MonoTime,
-        place: u32,
+        (from, place): (ServerId, u32),
         (record, channel): (Record<D>, Channel),
         out: &mut impl Emit<Output<D>>,
     ) {
@@ -157,7 +160,8 @@ impl<D: Description> Swim<D> {
         if is_believed && self.is_fit(now) {
             self.fail(now, place, record.accusers, out);
         } else {
-            self.suspect(now, place, &record.accusers, out);
+            let accusers: Vec<_> = record.accusers.into_iter().chain([from]).collect();
+            self.suspect(now, place, &accusers, out);
         }
     }
 

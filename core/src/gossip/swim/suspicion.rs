@@ -119,17 +119,27 @@ impl<D: Description> Swim<D> {
     /// Whether somebody new is among them. Time is then shorter, or what was short of a verdict is one.
     fn add_accusers(&mut self, now: MonoTime, place: u32, accusers: &[ServerId]) -> bool {
         let (own, accused) = (self.table.own().id, self.table.outline(place).id);
-        let Some(one) = self.suspicions.by_place.get_mut(&place) else { return false };
-        let before = one.accusers.len();
+        let known = self.suspicions.by_place.get(&place).map(|one| &one.accusers);
+        let mut kept = known.cloned().unwrap_or_default();
+        let before = kept.clone();
         for &accuser in accusers {
-            let is_new = !one.accusers.contains(&accuser) && accuser != accused;
-            if is_new && (one.accusers.len() < ACCUSERS_MAX) {
-                one.accusers.push(accuser);
+            if kept.contains(&accuser) || accuser == accused {
+                continue;
+            }
+            if kept.len() < ACCUSERS_MAX {
+                kept.push(accuser);
+            } else if self.is_trusted(accuser)
+                && let Some(nth) = kept.iter().position(|id| !self.is_trusted(*id))
+            {
+                // Who has failed since, or is suspect, makes room for somebody whose word counts.
+                kept[nth] = accuser;
             }
         }
+        let Some(one) = self.suspicions.by_place.get_mut(&place) else { return false };
+        one.accusers = kept;
         let (count, since, asked) = (one.accusers.len(), one.since, one.asked);
         let has_testified = one.accusers.contains(&own) && asked != 0;
-        if count == before && before != 0 {
+        if one.accusers == before && !before.is_empty() {
             return false;
         }
         if asked == 0 {
@@ -157,13 +167,13 @@ impl<D: Description> Swim<D> {
     }
 
     /// Accusers who are under suspicion themselves do not count.
+    fn is_trusted(&self, accuser: ServerId) -> bool {
+        let state = self.table.find(accuser).map(|at| self.table.outline(at).state);
+        accuser == self.table.own().id || state == Some(State::Alive)
+    }
+
     pub(super) fn has_enough(&self, accusers: &[ServerId]) -> bool {
-        let own = self.table.own().id;
-        let is_trusted = |id: &&ServerId| {
-            let state = self.table.find(**id).map(|at| self.table.outline(at).state);
-            **id == own || state == Some(State::Alive)
-        };
-        let trusted = accusers.iter().filter(is_trusted).count();
+        let trusted = accusers.iter().filter(|id| self.is_trusted(**id)).count();
         self.accusers_needed() <= trusted
     }
 
