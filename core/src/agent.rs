@@ -34,6 +34,7 @@ use crate::digest::Digest;
 use crate::emit::Emit;
 use crate::gossip::{self, Gossip};
 use crate::heartbeat;
+use crate::prober::{self, Prober};
 use crate::raft::{self, Raft};
 use crate::requests::{self, Requests};
 use crate::rng::Rng;
@@ -156,6 +157,7 @@ struct Server {
     assign: Assign,
     requests: Requests,
     sightings: Sightings,
+    prober: Prober,
     cuts: Cuts,
     leader: Option<Leader>,
 }
@@ -171,6 +173,7 @@ enum Output {
     Assign(assign::Output),
     Requests(requests::Output),
     Sightings(sightings::Output),
+    Prober(prober::Output),
     Client(client::Output),
     /// A message of this agent to itself: server and client in one process.
     Local {
@@ -289,6 +292,7 @@ impl Agent {
             server.gossip.check_invariants();
             server.assign.check_invariants();
             server.requests.check_invariants();
+            server.prober.check_invariants();
             server.state.check_invariants();
             if let Some(leader) = &server.leader {
                 leader.check_invariants();
@@ -309,10 +313,11 @@ impl Agent {
             server.gossip.on_time(now, out);
             server.assign.on_time(now, out);
             server.requests.on_time(now, out);
+            server.prober.on_time(now, out);
             server.sightings.on_time(now, out);
             let takes_writes = !server.raft.is_transferring();
             if let Some(leader) = server.leader.as_mut().filter(|_| takes_writes) {
-                leader.look_for_silence(now, out);
+                leader.look_for_silence(now, (server.id, &server.raft), out);
             }
         }
         if let Some(client) = &mut self.client {
@@ -341,6 +346,7 @@ impl Agent {
             ("gossip", server.and_then(|server| server.gossip.next_deadline())),
             ("assign", server.and_then(|server| server.assign.next_deadline())),
             ("requests", server.and_then(|server| server.requests.next_deadline())),
+            ("prober", server.and_then(|server| server.prober.next_deadline())),
             ("sightings", follower.and_then(|server| server.sightings.next_deadline())),
             ("heartbeat", writer.and_then(Leader::silence_deadline)),
             ("broker", leader.and_then(|leader| leader.next_deadline(self.now))),
@@ -370,6 +376,7 @@ output!(
     Assign(assign),
     Requests(requests),
     Sightings(sightings),
+    Prober(prober),
     Client(client)
 );
 

@@ -202,6 +202,12 @@ impl Client {
             }
             // As if it had not answered: another one is asked in a while.
             ServerMessage::Unavailable => {}
+            ServerMessage::Probe if self.servers.is_registered() => {
+                let message = self.servers.heartbeat(self.heard.seq);
+                out.emit(Output::Send { to: from, message });
+            }
+            // It is about to register.
+            ServerMessage::Probe => {}
             ServerMessage::Assign(assignment) => self.on_assignment(at, from, assignment, out),
             ServerMessage::ReportAck { report } => {
                 for alloc in self.reports.on_acknowledged(report) {
@@ -396,10 +402,7 @@ impl Client {
         }
         let message = match word {
             Word::Register => NodeMessage::Register { spec: Arc::clone(spec) },
-            Word::Heartbeat => {
-                let (seq, registered_at) = (self.heard.seq, self.servers.registered_at());
-                NodeMessage::Heartbeat { seq, registered_at }
-            }
+            Word::Heartbeat => self.servers.heartbeat(self.heard.seq),
         };
         out.emit(Output::Send { to, message });
     }

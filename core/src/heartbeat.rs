@@ -1,32 +1,53 @@
 //! Time-to-live of client nodes, kept by the leader.
 //!
-//! Any server accepts a heartbeat and relays it with its age. What is decided here becomes a
+//! Any server accepts a heartbeat and relays it with its age. A node that was silent for its time-to-live
+//! and grace is asked after: in rounds, of which there is one at a time, three servers look for whoever
+//! is silent then (`prober.rs`), and who was found silent by two of them is called down. So a leader that
+//! is deaf, stopped or new calls nobody down for its own fault. What is decided here becomes a
 //! command; until the state machine confirms it, it is not decided again, but for a retry in case
 //! the command was lost.
 //!
+//! Of many that fall silent together the first are told of soon, and then nothing for a time-to-live: the
+//! others are silent by then, and one command says so of all.
+//!
 //! Invariants
 //! - a node that is not down has exactly one deadline, a node that is down and silent has none;
-//! - a node is called down only after its whole time-to-live and grace in silence;
+//! - a node is called down only after its whole time-to-live and grace in silence, and only by a round;
+//! - nodes for which too few servers could look are held for `VERDICT_HELD_MS`; and so is, on a server
+//!   that is alone, more than half of all nodes;
 //! - each verdict is said once until the state confirms it or `VERDICT_RETRY_MS` have passed.
 //!
-//! It does not probe silent nodes, and it does not know whether it leads: it exists only then.
+//! It does not know whether it leads: it exists only then.
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+mod round;
+
+pub use self::round::Vantage;
+use self::round::{Evidence, Round};
 use crate::emit::Emit;
-use crate::limits::{ELECTION_MS_MAX, HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
+use crate::limits::{
+    HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS, PROBE_ROUND_MS, PROBED_NODES_MAX, VERDICT_HELD_MS,
+};
 use crate::time::MonoTime;
-use crate::types::{NodeId, NodeStatus};
+use crate::types::{NodeId, NodeStatus, ServerId};
 
 /// How long a verdict may stay unconfirmed before it is said again: longer than a commit takes.
 const VERDICT_RETRY_MS: u64 = 5_000;
 
-/// What the state machine must be told.
+/// So many nodes called down at once, and so many thousandths of all, are no accident: more will follow.
+const MANY_MIN: usize = 5;
+/// See `MANY_MIN`.
+const MANY_PERMILLE: usize = 5;
+
+/// What the rest of the core must do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Output {
-    /// These nodes' time-to-live ran out at the same moment: one command.
+    /// Have these servers look for the nodes; their reports name the round.
+    LookFor { round: u64, nodes: Vec<NodeId>, probers: Vec<ServerId> },
+    /// These nodes were found silent in the same round: one command.
     NodesDown(Vec<NodeId>),
     /// A node that was not ready was heard from.
     NodeReady(NodeId),
@@ -46,7 +67,7 @@ pub enum Answer {
 pub struct Config {
     /// What nodes are told.
     pub ttl_ms: u64,
-    /// Added before a silent node is called down.
+    /// Added before a silent node is asked after.
     pub grace_ms: u64,
 }
 
@@ -62,6 +83,9 @@ pub struct Heartbeats {
     config: Config,
     nodes: BTreeMap<NodeId, Watched>,
     by_deadline: BTreeSet<(MonoTime, NodeId)>,
+    round: Option<Round>,
+    /// No round begins before.
+    rest_until: MonoTime,
 }
 
 /// One node.
@@ -71,13 +95,14 @@ struct Watched {
     status: NodeStatus,
     /// Said and not yet confirmed, and when.
     verdict: Option<(NodeStatus, MonoTime)>,
-    /// When its silence becomes a verdict; `None` while it is down.
+    /// When it is asked after; `None` while it is down.
     deadline: Option<MonoTime>,
+    /// When it was first asked after, unless it was heard since.
+    missed_at: Option<MonoTime>,
 }
 
 impl Heartbeats {
-    /// Takes office: every known node gets a whole fresh time-to-live, and the time an election may
-    /// have kept it from being heard.
+    /// Takes office: every known node gets a whole fresh time-to-live.
     #[must_use]
     pub fn new(
         config: Config,
@@ -85,13 +110,19 @@ impl Heartbeats {
         nodes: impl IntoIterator<Item = (NodeId, NodeStatus)>,
     ) -> Self {
         assert!(0 < config.ttl_ms, "a node may be silent for some time");
-        let mut this = Self { config, nodes: BTreeMap::new(), by_deadline: BTreeSet::new() };
-        let mut deadline = now.plus_ms(config.ttl_ms + config.grace_ms + ELECTION_MS_MAX);
+        let mut this = Self {
+            config,
+            nodes: BTreeMap::new(),
+            by_deadline: BTreeSet::new(),
+            round: None,
+            rest_until: now,
+        };
+        let mut deadline = now.plus_ms(config.ttl_ms + config.grace_ms);
         if planted!(NoGraceForNewLeader) {
-            deadline = now.plus_ms(ELECTION_MS_MAX);
+            deadline = now;
         }
         for (node, status) in nodes {
-            this.nodes.insert(node, Watched { status, verdict: None, deadline: None });
+            this.nodes.insert(node, Watched::new(status));
             if status != NodeStatus::Down {
                 this.arm(node, deadline);
             }
@@ -101,10 +132,10 @@ impl Heartbeats {
 
     /// The node's registration was applied and left it with `status`.
     pub fn on_registered(&mut self, now: MonoTime, node: NodeId, status: NodeStatus) {
-        let watched =
-            self.nodes.entry(node).or_insert(Watched { status, verdict: None, deadline: None });
+        let watched = self.nodes.entry(node).or_insert(Watched::new(status));
         watched.status = status;
         watched.verdict = None;
+        self.acquit(node);
         if status == NodeStatus::Down {
             self.disarm(node);
         } else {
@@ -149,6 +180,7 @@ impl Heartbeats {
         // A relayed word may be older than one already heard.
         let deadline = now.plus_ms(silence_ms - age_ms);
         let deadline = watched.deadline.map_or(deadline, |known| known.max(deadline));
+        self.acquit(node);
         self.arm(node, deadline);
         answer
     }
@@ -161,6 +193,7 @@ impl Heartbeats {
         watched.status = status;
         watched.verdict = None;
         if status == NodeStatus::Down {
+            self.acquit(node);
             self.disarm(node);
         } else if watched.deadline.is_none() {
             self.arm(node, now.plus_ms(self.config.ttl_ms + self.config.grace_ms));
@@ -169,38 +202,35 @@ impl Heartbeats {
 
     /// The node's row is gone.
     pub fn on_node_removed(&mut self, node: NodeId) {
+        self.acquit(node);
         self.disarm(node);
         self.nodes.remove(&node);
     }
 
-    /// Time passed: every deadline at or before `now` has run out.
-    pub fn on_time(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
-        let mut down = Vec::new();
-        while let Some(&(deadline, node)) = self.by_deadline.first() {
-            if now < deadline {
-                break;
-            }
-            let watched = self.nodes.get_mut(&node).expect("invariant: a deadline has a node");
-            if watched.status == NodeStatus::Down {
-                // It was heard, but never confirmed ready, and is silent again.
-                self.disarm(node);
-                continue;
-            }
-            watched.verdict = Some((NodeStatus::Down, now));
-            down.push(node);
-            // Until the state confirms, the next deadline is that of saying it again.
-            self.arm(node, now.plus_ms(VERDICT_RETRY_MS));
+    /// A server that was asked in this round could not hear these.
+    pub fn on_report(&mut self, from: ServerId, round: u64, silent: &[NodeId]) {
+        if let Some(current) = self.round.as_mut().filter(|current| current.id == round) {
+            current.on_report(from, silent);
         }
-        if !down.is_empty() {
-            down.sort_unstable();
-            out.emit(Output::NodesDown(down));
+    }
+
+    /// Time passed: a round has come to its end, or one begins with all that were silent for too long.
+    pub fn on_time(&mut self, now: MonoTime, vantage: &Vantage, out: &mut impl Emit<Output>) {
+        if let Some(round) = self.round.take_if(|round| round.due() <= now) {
+            self.conclude(now, &round, vantage.is_alone, out);
+        }
+        if self.round.is_none() && self.rest_until <= now {
+            self.begin_round(now, vantage, out);
         }
     }
 
     /// When `on_time` must next be called.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        self.by_deadline.first().map(|&(deadline, _)| deadline)
+        if let Some(round) = &self.round {
+            return Some(round.due());
+        }
+        self.by_deadline.first().map(|&(deadline, _)| deadline.max(self.rest_until))
     }
 
     /// Walks both indexes.
@@ -216,6 +246,87 @@ impl Heartbeats {
                 watched.deadline.is_some() || watched.status == NodeStatus::Down,
                 "a node that is not down has exactly one deadline"
             );
+        }
+        if let Some(round) = &self.round {
+            round.check_invariants(|node| {
+                self.nodes.get(&node).is_some_and(|watched| watched.deadline.is_some())
+            });
+        }
+    }
+
+    fn begin_round(&mut self, now: MonoTime, vantage: &Vantage, out: &mut impl Emit<Output>) {
+        let mut nodes = Vec::new();
+        while let Some(&(deadline, node)) = self.by_deadline.first() {
+            if now < deadline || nodes.len() == PROBED_NODES_MAX {
+                break;
+            }
+            let watched = self.nodes.get_mut(&node).expect("invariant: a deadline has a node");
+            if watched.status == NodeStatus::Down {
+                // It was heard, but never confirmed ready, and is silent again.
+                self.disarm(node);
+                continue;
+            }
+            watched.missed_at.get_or_insert(now);
+            nodes.push(node);
+            // If the round does not tell, the next one asks.
+            self.arm(node, now.plus_ms(PROBE_ROUND_MS));
+        }
+        if nodes.is_empty() {
+            return;
+        }
+        nodes.sort_unstable();
+        let round = Round::new(now, vantage, &nodes);
+        let (id, probers) = (round.id, round.probers());
+        self.round = Some(round);
+        out.emit(Output::LookFor { round: id, nodes, probers });
+    }
+
+    fn conclude(
+        &mut self,
+        now: MonoTime,
+        round: &Round,
+        is_alone: bool,
+        out: &mut impl Emit<Output>,
+    ) {
+        if round.is_stale(now) {
+            return;
+        }
+        let found: Vec<(NodeId, Evidence)> = round.silent(is_alone).collect();
+        let watched = self.by_deadline.len();
+        // Whoever hears most of all nodes no more, and has nobody to ask, is likely the one cut off.
+        let is_doubtful = is_alone && MANY_MIN < found.len() && watched < 2 * found.len();
+        let mut down = Vec::new();
+        for (node, evidence) in found {
+            let watched =
+                self.nodes.get_mut(&node).expect("invariant: only known nodes are asked after");
+            let held_ms = watched.missed_at.map_or(0, |at| now.ms_since(at));
+            let is_sure = match evidence {
+                Evidence::None => planted!(VerdictUnwitnessed),
+                Evidence::Confirmed if !is_doubtful => true,
+                Evidence::Weak | Evidence::Confirmed => VERDICT_HELD_MS <= held_ms,
+            };
+            if is_sure {
+                watched.verdict = Some((NodeStatus::Down, now));
+                down.push(node);
+                // Until the state confirms, the next deadline is that of saying it again.
+                self.arm(node, now.plus_ms(VERDICT_RETRY_MS));
+            }
+        }
+        if MANY_MIN.max(watched * MANY_PERMILLE / 1_000) <= down.len() {
+            self.rest_until = round.since.plus_ms(self.config.ttl_ms);
+        }
+        if !down.is_empty() {
+            out.emit(Output::NodesDown(down));
+        }
+    }
+
+    /// It was heard, or is watched no more.
+    fn acquit(&mut self, node: NodeId) {
+        if let Some(watched) = self.nodes.get_mut(&node) {
+            watched.missed_at = None;
+        }
+        if let Some(round) = &mut self.round {
+            round.forget(node);
         }
     }
 
@@ -236,110 +347,15 @@ impl Heartbeats {
 }
 
 impl Watched {
+    const fn new(status: NodeStatus) -> Self {
+        Self { status, verdict: None, deadline: None, missed_at: None }
+    }
+
     /// Whether `verdict` has not just been said.
     const fn may_say(&self, now: MonoTime, verdict: NodeStatus) -> bool {
         match self.verdict {
             Some((said, at)) if said as u8 == verdict as u8 => VERDICT_RETRY_MS <= now.ms_since(at),
             Some(_) | None => true,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use alloc::vec;
-
-    use super::*;
-
-    const A: NodeId = NodeId(1);
-    const B: NodeId = NodeId(2);
-    const CONFIG: Config = Config { ttl_ms: 10_000, grace_ms: 5_000 };
-
-    fn at(ms: u64) -> MonoTime {
-        MonoTime::default().plus_ms(ms)
-    }
-
-    fn leader(nodes: &[(NodeId, NodeStatus)]) -> Heartbeats {
-        Heartbeats::new(CONFIG, at(0), nodes.iter().copied())
-    }
-
-    fn time(heartbeats: &mut Heartbeats, ms: u64) -> Vec<Output> {
-        let mut out = Vec::new();
-        heartbeats.on_time(at(ms), &mut out);
-        heartbeats.check_invariants();
-        out
-    }
-
-    fn beat(heartbeats: &mut Heartbeats, ms: u64, node: NodeId, age_ms: u64) -> Vec<Output> {
-        let mut out = Vec::new();
-        let answer = heartbeats.on_relayed(at(ms), node, age_ms, &mut out);
-        assert_eq!(answer, Answer::Known { ttl_ms: 10_000 });
-        heartbeats.check_invariants();
-        out
-    }
-
-    #[test]
-    fn the_first_heartbeat_makes_a_registered_node_ready_and_is_said_once() {
-        let mut heartbeats = leader(&[]);
-        let unknown = heartbeats.on_heartbeat(at(0), A, &mut Vec::new());
-        assert_eq!(unknown, Answer::Unknown);
-        heartbeats.on_registered(at(1), A, NodeStatus::Init);
-        assert_eq!(beat(&mut heartbeats, 2, A, 0), [Output::NodeReady(A)]);
-        assert_eq!(beat(&mut heartbeats, 3, A, 0), []);
-        heartbeats.on_status(at(4), A, NodeStatus::Ready);
-        assert_eq!(beat(&mut heartbeats, 5, A, 0), []);
-    }
-
-    #[test]
-    fn a_verdict_that_was_lost_is_said_again() {
-        let mut heartbeats = leader(&[(A, NodeStatus::Init)]);
-        assert_eq!(beat(&mut heartbeats, 0, A, 0), [Output::NodeReady(A)]);
-        assert_eq!(beat(&mut heartbeats, 4_999, A, 0), []);
-        assert_eq!(beat(&mut heartbeats, 5_000, A, 0), [Output::NodeReady(A)]);
-        assert_eq!(time(&mut heartbeats, 20_000), [Output::NodesDown(vec![A])]);
-        assert_eq!(time(&mut heartbeats, 24_999), []);
-        assert_eq!(time(&mut heartbeats, 25_000), [Output::NodesDown(vec![A])]);
-    }
-
-    #[test]
-    fn nodes_that_fall_silent_together_are_one_verdict_after_ttl_and_grace() {
-        let mut heartbeats = leader(&[(B, NodeStatus::Ready), (A, NodeStatus::Ready)]);
-        beat(&mut heartbeats, 1_000, A, 0);
-        beat(&mut heartbeats, 1_000, B, 0);
-        // The whole amnesty of a new leader counts, though the nodes were heard before.
-        assert_eq!(heartbeats.next_deadline(), Some(at(16_000)));
-        assert_eq!(time(&mut heartbeats, 15_999), []);
-        assert_eq!(time(&mut heartbeats, 16_000), [Output::NodesDown(vec![A, B])]);
-    }
-
-    #[test]
-    fn a_node_that_is_down_is_watched_no_more_and_returns_with_a_heartbeat() {
-        let mut heartbeats = leader(&[(A, NodeStatus::Ready)]);
-        assert_eq!(time(&mut heartbeats, 16_000), [Output::NodesDown(vec![A])]);
-        heartbeats.on_status(at(16_001), A, NodeStatus::Down);
-        assert_eq!(heartbeats.next_deadline(), None);
-        assert_eq!(beat(&mut heartbeats, 60_000, A, 0), [Output::NodeReady(A)]);
-        // It went silent before that was confirmed: it is down already.
-        assert_eq!(time(&mut heartbeats, 90_000), []);
-        assert_eq!(heartbeats.next_deadline(), None);
-    }
-
-    #[test]
-    fn a_relayed_heartbeat_counts_from_when_it_was_heard() {
-        let mut heartbeats = leader(&[(A, NodeStatus::Ready)]);
-        beat(&mut heartbeats, 10_000, A, 4_000);
-        assert_eq!(heartbeats.next_deadline(), Some(at(21_000)));
-        // An older word than one already heard takes nothing away; one too old says nothing.
-        beat(&mut heartbeats, 10_001, A, 9_000);
-        beat(&mut heartbeats, 10_002, A, 15_000);
-        assert_eq!(heartbeats.next_deadline(), Some(at(21_000)));
-    }
-
-    #[test]
-    fn a_removed_node_is_unknown() {
-        let mut heartbeats = leader(&[(A, NodeStatus::Ready)]);
-        heartbeats.on_node_removed(A);
-        assert_eq!(heartbeats.next_deadline(), None);
-        assert_eq!(heartbeats.on_heartbeat(at(1), A, &mut Vec::new()), Answer::Unknown);
     }
 }

@@ -7,7 +7,7 @@
 //! | `wal` | the log on disk: operations out, completions in |
 //! | `gossip` | which servers exist and live |
 //! | `roster` | which servers should vote |
-//! | `heartbeat` | which client nodes live |
+//! | `heartbeat`, `prober` | which client nodes live; who looks for the silent |
 //! | `state`, `fsm` | the replicated tables, and the commands that change them |
 //! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
 //! | `assign` | what each node must run, told to it in order |
@@ -65,6 +65,7 @@ pub mod limits;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod planner;
+pub mod prober;
 pub mod proposals;
 pub mod raft;
 pub mod requests;

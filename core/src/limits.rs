@@ -116,8 +116,19 @@ pub const ROSTER_STRANGER_MS: u64 = 15_000;
 pub const WAL_QUIET_MS: u64 = 100;
 /// How long a client may be silent (`server.min_heartbeat_ttl`).
 pub const HEARTBEAT_TTL_MS: u64 = 10_000;
-/// Added before a silent node is called down (`server.heartbeat_grace`).
-pub const HEARTBEAT_GRACE_MS: u64 = 10_000;
+/// Added before a silent node is asked after (`server.heartbeat_grace`): a heartbeat that got lost is sent
+/// again in that time.
+pub const HEARTBEAT_GRACE_MS: u64 = 2_000;
+/// How long a node may take to answer a probe: several times what a slow link needs.
+pub const PROBE_ANSWER_MS: u64 = 650;
+/// How late a server may come to look for an answer and still believe that there was none.
+pub const PROBE_LAG_MS: u64 = 500;
+/// How long several servers take to look for a node: two probes each, and the way there and back.
+pub const PROBE_ROUND_MS: u64 = 2 * PROBE_ANSWER_MS + PROBE_LAG_MS;
+/// Nodes asked after in one round: a quarter of a megabyte of ids.
+pub const PROBED_NODES_MAX: usize = 16_384;
+/// How long nodes are held that too few servers could look for.
+pub const VERDICT_HELD_MS: u64 = 60_000;
 /// Allocs that one group may ask for (Nomad's `job_max_count`).
 pub const GROUP_COUNT_MAX: u32 = 50_000;
 /// Versions of a job that are kept (Nomad's `job_tracked_versions`).
@@ -169,6 +180,8 @@ const _: () = assert!(
 );
 const _: () = assert!(HEARTBEAT_TTL_MS > 2 * ELECTION_MS_MAX, "an election is not a dead client");
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX / 2, "a frame fits into a message");
+const _: () = assert!(FRAME_FILL_BYTES <= FRAME_BYTES_MAX, "a full frame is a frame");
+const _: () = assert!(20 * PROBED_NODES_MAX < MESSAGE_BYTES_MAX, "a round is one message");
 const _: () = assert!(
     CUT_BYTES + (FRAME_BYTES_MAX as u64) < LOG_RETAINED_BYTES_MAX as u64,
     "the log reaches back to the second newest snapshot: a cut may come one frame late"

@@ -162,6 +162,8 @@ mutants!(
     BlockedNotWoken,
     /// A node is called down before its time.
     DownEarly,
+    /// A node is called down though nobody has looked for it.
+    VerdictUnwitnessed,
     /// A new leader gives nodes no time to be heard.
     NoGraceForNewLeader,
     /// A client goes on with what its tombstone ended.

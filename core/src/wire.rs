@@ -62,6 +62,16 @@ pub enum Message {
     FromNode(NodeMessage),
     /// From a server to a client.
     ToNode(ServerMessage),
+    /// The leader asks to look for client nodes.
+    LookFor {
+        round: u64,
+        nodes: Vec<NodeId>,
+    },
+    /// These were not heard; the others were.
+    LookedFor {
+        round: u64,
+        silent: Vec<NodeId>,
+    },
 }
 
 /// A client node that was heard from, as an age: instants do not travel.
@@ -158,6 +168,8 @@ impl Message {
             | Self::Ask { .. }
             | Self::Answer { .. }
             | Self::Cut { .. }
+            | Self::LookFor { .. }
+            | Self::LookedFor { .. }
             | Self::FromNode(_)
             | Self::ToNode(_) => Lane::Ordered,
             Self::Gossip(gossip::Message::Datagram(_)) => Lane::Datagram,

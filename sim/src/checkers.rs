@@ -17,6 +17,7 @@
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
 //! | `down_only_after_ttl` | no node is called down that was just heard |
+//! | `down_only_if_sought` | no node is called down on its leader's word alone |
 //! | `pools_are_kept` | allocs are on nodes of the pool that their job names |
 //! | `gates_are_kept` | nothing new is placed before its gates were open |
 //! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
@@ -59,6 +60,7 @@ pub mod deployment_is_earned;
 pub mod deployments_end;
 pub mod desired_is_running;
 pub mod down_only_after_ttl;
+pub mod down_only_if_sought;
 pub mod drains_end;
 pub mod election_safety;
 pub mod eval_is_settled;
@@ -84,6 +86,7 @@ pub mod terms_and_indexes_grow;
 pub mod vote_is_kept;
 
 use children::Memory;
+use down_only_if_sought::Grounds;
 use state_machine_safety::Seen;
 use terms_and_indexes_grow::Standing;
 
@@ -150,6 +153,7 @@ pub struct Checkers {
     pub linearizable: linearizable::Linearizable,
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,
+    pub down_only_if_sought: down_only_if_sought::DownOnlyIfSought,
     pub stopped_for_a_reason: stopped_for_a_reason::StoppedForAReason,
     pub drains_end: drains_end::DrainsEnd,
     /// How each server was last seen.
@@ -270,25 +274,33 @@ impl Checkers {
         for frame in raft.frames_from(from) {
             named("log_matching", self.log_matching.on_frame(prev, frame))?;
             if leads && frame.term == raft.term() {
-                named("down_only_after_ttl", self.look_for_down(looked, frame))?;
+                self.look_for_down(looked, raft.configuration().is_alone(looked.server), frame)?;
             }
             prev = frame.position();
         }
         Ok(())
     }
 
-    fn look_for_down(&self, looked: Looked<'_>, frame: &Frame) -> Verdict {
+    fn look_for_down(
+        &self,
+        looked: Looked<'_>,
+        is_alone: bool,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
+        let (at, leader, silence_ms) = (looked.at, looked.server, self.silence_ms);
         let Payload::Commands { count, bytes } = &frame.payload else { return Ok(()) };
         for entry in decode_batch(bytes, *count).flatten() {
-            if let Command::SetNodeStatus { nodes, status: NodeStatus::Down, .. } = &entry.command {
-                for &node in nodes {
-                    self.down_only_after_ttl.on_down(
-                        looked.at,
-                        looked.server,
-                        node,
-                        self.silence_ms,
-                    )?;
-                }
+            let Command::SetNodeStatus { nodes, status: NodeStatus::Down, .. } = &entry.command
+            else {
+                continue;
+            };
+            for &node in nodes {
+                let heard = &self.down_only_after_ttl;
+                named("down_only_after_ttl", heard.on_down(at, leader, node, silence_ms))?;
+                let silent_ms = heard.silent_ms(at, leader, node);
+                let grounds = Grounds { leader, is_alone, silent_ms, silence_ms };
+                let sought = self.down_only_if_sought.on_down(at, node, grounds);
+                named("down_only_if_sought", sought)?;
             }
         }
         Ok(())

@@ -137,6 +137,8 @@ marks!(
     EvalBlocked,
     /// an evaluation that had waited for room was worked on
     EvalUnblocked,
+    /// a node that was missed was found by a server that looked for it
+    MissedNodeFound,
     /// an evaluation became unnecessary
     EvalCancelled,
     /// a placement was refused when its plan was applied
@@ -163,9 +165,9 @@ marks!(
 
 /// Which marks were reached.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Marks(u64);
+pub struct Marks(u128);
 
-const _: () = assert!(Mark::ALL.len() <= 64, "marks are counted in one word");
+const _: () = assert!(Mark::ALL.len() <= 128, "marks are counted in one word");
 
 impl Marks {
     /// The situation has come.

@@ -479,7 +479,7 @@ knobs!(
     placements_per_step = 512,
     /// How long a client may be silent, before the grace.
     heartbeat_ttl_ms = 10_000,
-    heartbeat_grace_ms = 10_000,
+    heartbeat_grace_ms = 2_000,
     garbage_collect_ms = 60_000,
     /// How long what has ended is shown.
     ended_kept_ms = 3_600_000,

@@ -10,11 +10,14 @@
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 use std::process::ExitCode;
 
+#[path = "membership/clients.rs"]
+mod clients;
 #[path = "membership/scenes.rs"]
 mod scenes;
 #[path = "membership/world.rs"]
 mod world;
 
+use clients::Clients;
 use scenes::{Cell, Fault, seconds};
 use world::Pause;
 
@@ -50,6 +53,7 @@ const PARTS: &[Part] = &[
     Part { name: "partition", measure: partition },
     Part { name: "bootstrap", measure: bootstrap },
     Part { name: "grid", measure: grid },
+    Part { name: "clients", measure: clients },
 ];
 
 fn main() -> ExitCode {
@@ -118,6 +122,68 @@ fn crash(extent: Extent) -> Vec<Row> {
             goal: "",
         },
     ]
+}
+
+fn clients(extent: Extent) -> Vec<Row> {
+    let crashed = |count, dying, every_ms| {
+        let (mut times, wrong) = clients::crashes(count, dying, every_ms, 1);
+        let mean = times.0.iter().sum::<u64>() / dying;
+        format!("{} / {}; {wrong} wrong", seconds(mean), times.shown(&[990, 1_000]))
+    };
+    let count = 10_000;
+    let mut changed = Clients::with(count, 1);
+    changed.kill(7);
+    changed.kill_leader();
+    changed.pass_ms(60_000);
+    let mut deaf = Clients::with(count, 1);
+    deaf.deafen(60_000);
+    deaf.pass_ms(30_000);
+    let mut many = Clients::with(count, 1);
+    (0..count / 20).for_each(|nth| many.kill(1 + nth * 20));
+    many.pass_ms(60_000);
+    let last = many.fleet().found.values().max().copied().unwrap_or_default();
+    let blind = changed.fleet().found.values().max().copied().map_or("never".to_owned(), seconds);
+    let mut rows = vec![
+        Row {
+            what: "crash of one of 10,000 clients: mean / p99 / max of 400, s",
+            figure: crashed(count, 400, 1_000),
+            anchor: "165 / 375 (Nomad), 37 / 44 (k8s)",
+            goal: "9 / 15",
+        },
+        Row {
+            what: "healthy clients called down by a leader change, 10,000; one that died with it, s",
+            figure: format!("{}; {blind}", changed.fleet().wronged.len()),
+            anchor: "840; 300 (Nomad)",
+            goal: "0; 15",
+        },
+        Row {
+            what: "healthy clients called down by a leader that is deaf for 60 s, of 10,000",
+            figure: deaf.fleet().wronged.len().to_string(),
+            anchor: "17 to 100 % (Nomad), 100 % (k8s)",
+            goal: "0",
+        },
+        Row {
+            what: "5 % of 10,000 clients die at once: all called down, s / log entries",
+            figure: format!(
+                "{} / {}; {} of 500, {} wrong",
+                seconds(last),
+                many.fleet().verdicts,
+                many.fleet().found.len(),
+                many.fleet().wronged.len()
+            ),
+            anchor: "409 / 500 (Nomad)",
+            goal: "16 / 1 to 3",
+        },
+    ];
+    if extent == Extent::Full {
+        rows.push(Row {
+            what: "crash of one of 100,000 clients: mean / p99 / max of 50, s",
+            figure: crashed(100_000, 50, 1_000),
+            anchor: "1,562 / 3,666 (Nomad), 37 / 44 (k8s)",
+            goal: "9 / 15",
+        });
+    }
+    rows
 }
 
 fn group(_: Extent) -> Vec<Row> {

@@ -10,6 +10,7 @@ mod fuzz;
 mod gate_scripts;
 mod golden;
 mod gossip;
+mod heartbeats;
 mod http;
 mod jobspec;
 mod ladder;

@@ -62,6 +62,7 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("assign", &[]),
     ("stamp", &[]),
     ("sightings", &[]),
+    ("prober", &[]),
     ("cuts", &[]),
     ("requests", &["api"]),
     ("proposals", &[]),

@@ -16,6 +16,7 @@ use crate::client::{self, Client, ClientRecord};
 use crate::cuts::Cuts;
 use crate::gossip::Gossip;
 use crate::limits::WAL_QUIET_MS;
+use crate::prober::Prober;
 use crate::raft::{self, Raft, SnapshotMark};
 use crate::requests::Requests;
 use crate::sightings::Sightings;
@@ -102,6 +103,7 @@ impl Agent {
             assign: Assign::new(),
             requests: Requests::default(),
             sightings: Sightings::new(self.now),
+            prober: Prober::new(),
             cuts: Cuts::default(),
             leader: None,
         })

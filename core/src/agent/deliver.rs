@@ -115,6 +115,10 @@ impl Agent {
                     }
                 }
             }
+            Message::LookFor { round, nodes } => {
+                server.prober.on_asked(now, (from, round), nodes, out);
+            }
+            Message::LookedFor { round, silent } => self.hear_report(from, round, &silent),
             Message::Cut { index, digest } => server.cuts.on_digest(from, index, digest),
             Message::FromNode(_) | Message::ToNode(_) => (),
         }

@@ -30,7 +30,7 @@ use crate::heartbeat::{self, Heartbeats};
 use crate::limits::{CUT_BYTES, REQUEST_REPEAT_MS};
 use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
-use crate::raft::Payload;
+use crate::raft::{Payload, Raft};
 use crate::rng::Rng;
 use crate::scheduler::{Choice, Memo, View, explain, may_go_on, schedule_with};
 use crate::stamp::Stamper;
@@ -185,10 +185,14 @@ impl Leader {
     pub(super) fn look_for_silence(
         &mut self,
         now: MonoTime,
+        (own, raft): (ServerId, &Raft),
         out: &mut impl Emit<heartbeat::Output>,
     ) {
-        if self.proposals.has_window() {
-            self.heartbeats.on_time(now, out);
+        if self.silence_deadline().is_some_and(|at| at <= now) {
+            let others = raft.answering(now);
+            let is_alone = raft.configuration().is_alone(own);
+            let vantage = heartbeat::Vantage { own, others, is_alone };
+            self.heartbeats.on_time(now, &vantage, out);
         }
     }
 

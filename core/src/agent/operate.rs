@@ -22,7 +22,7 @@ use super::{Agent, Output, Server};
 use crate::api::{Heir, Order, Rejection, Response};
 use crate::emit::Emit;
 use crate::gossip::Status;
-use crate::limits::{ELECTION_MS_MAX, ORDERS_MAX, REQUEST_REPEAT_MS, ROSTER_STRANGER_MS};
+use crate::limits::{ORDERS_MAX, REQUEST_REPEAT_MS, ROSTER_STRANGER_MS};
 use crate::raft::{self, Configuration, Payload, Refused};
 use crate::roster::{self, Life, Roster};
 use crate::time::MonoTime;
@@ -212,9 +212,7 @@ impl Server {
 
     /// `None`: nobody has told this server of it. Whoever answers the leader lives, whatever is said of it.
     pub(super) fn life_of(&self, now: MonoTime, id: ServerId) -> Option<Life> {
-        let peers = self.raft.peers();
-        let heard_at = peers.iter().find(|peer| peer.id == id).and_then(|peer| peer.heard_at);
-        if heard_at.is_some_and(|at| now <= at.plus_ms(ELECTION_MS_MAX)) {
+        if self.raft.answering(now).contains(&id) {
             return Some(Life::Alive);
         }
         let found = self.gossip.members().find(|member| member.id == id)?;

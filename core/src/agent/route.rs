@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use super::{Agent, Effect, Effects, Output};
 use crate::types::ServerId;
 use crate::wire::{Message, PeerId};
-use crate::{assign, broker, client, gossip, heartbeat, raft, requests, sightings, wal};
+use crate::{assign, broker, client, gossip, heartbeat, prober, raft, requests, sightings, wal};
 
 impl Agent {
     pub(super) fn route(&mut self, output: Output, effects: &mut Effects) {
@@ -15,11 +15,12 @@ impl Agent {
             Output::Wal(output) => self.route_wal(output, effects),
             Output::Raft(output) => self.route_raft(output, effects),
             Output::Gossip(output) => self.route_gossip(output, effects),
-            Output::Heartbeat(output) => self.route_heartbeat(output),
+            Output::Heartbeat(output) => self.route_heartbeat(output, effects),
             Output::Broker(output) => self.route_broker(output),
             Output::Assign(output) => self.route_assign(output, effects),
             Output::Requests(output) => self.route_requests(output, effects),
             Output::Sightings(output) => self.route_sightings(output, effects),
+            Output::Prober(output) => self.route_prober(output, effects),
             Output::Client(output) => self.route_client(output, effects),
             Output::Local { from, message } => self.receive(from, message),
             Output::ToNode { node, message } => {
@@ -79,8 +80,11 @@ impl Agent {
         }
     }
 
-    fn route_heartbeat(&mut self, output: heartbeat::Output) {
+    fn route_heartbeat(&mut self, output: heartbeat::Output, effects: &mut Effects) {
         match output {
+            heartbeat::Output::LookFor { round, nodes, probers } => {
+                self.ask_probers((round, &nodes), &probers, effects);
+            }
             heartbeat::Output::NodesDown(nodes) => self.call_nodes_down(nodes),
             heartbeat::Output::NodeReady(node) => self.call_node_ready(node),
         }
@@ -112,6 +116,18 @@ impl Agent {
     fn route_sightings(&mut self, output: sightings::Output, effects: &mut Effects) {
         match output {
             sightings::Output::Tell { seen } => self.tell_sightings(&seen, effects),
+        }
+    }
+
+    fn route_prober(&mut self, output: prober::Output, effects: &mut Effects) {
+        match output {
+            prober::Output::Probe(node) => {
+                let message = Message::ToNode(client::ServerMessage::Probe);
+                self.send(PeerId::Client(node), message, effects);
+            }
+            prober::Output::Report { to, round, silent } => {
+                self.tell_silent(to, round, silent, effects);
+            }
         }
     }
 

@@ -80,11 +80,12 @@ impl Agent {
                 ServerMessage::HeartbeatAck { ttl_ms }
             }
         };
+        let is_missed = server.prober.on_heard(node, &mut self.pending);
         if let Some(leader) = &mut server.leader {
             leader.heartbeats.on_heartbeat(now, node, &mut self.pending);
         } else {
             let is_ready = status == Some(NodeStatus::Ready);
-            let urgency = if is_ready { Urgency::Soon } else { Urgency::Now };
+            let urgency = if is_ready && !is_missed { Urgency::Soon } else { Urgency::Now };
             server.sightings.on_heard(now, node, urgency);
         }
         self.pending.push_back(Output::ToNode { node, message: answer });
@@ -119,6 +120,47 @@ impl Agent {
         let age = |&(node, heard): &(NodeId, MonoTime)| Seen { node, age_ms: now.ms_since(heard) };
         let seen: Vec<Seen> = seen.iter().map(age).collect();
         self.send(PeerId::Server(leader), Message::Sighting { wall, seen }, effects);
+    }
+
+    pub(super) fn ask_probers(
+        &mut self,
+        (round, nodes): (u64, &[NodeId]),
+        probers: &[ServerId],
+        effects: &mut Effects,
+    ) {
+        let Some(server) = &mut self.server else { return };
+        let own = server.id;
+        for &prober in probers {
+            let nodes = nodes.to_vec();
+            if prober == own {
+                let Some(server) = &mut self.server else { return };
+                server.prober.on_asked(self.now, (own, round), nodes, &mut self.pending);
+            } else {
+                self.send(PeerId::Server(prober), Message::LookFor { round, nodes }, effects);
+            }
+        }
+    }
+
+    pub(super) fn tell_silent(
+        &mut self,
+        to: ServerId,
+        round: u64,
+        silent: Vec<NodeId>,
+        effects: &mut Effects,
+    ) {
+        let Some(server) = &self.server else { return };
+        if to == server.id {
+            self.hear_report(to, round, &silent);
+        } else {
+            self.send(PeerId::Server(to), Message::LookedFor { round, silent }, effects);
+        }
+    }
+
+    pub(super) fn hear_report(&mut self, from: ServerId, round: u64, silent: &[NodeId]) {
+        let leader = self.server.as_mut().and_then(|server| server.leader.as_mut());
+        if let Some(leader) = leader {
+            leader.heartbeats.on_report(from, round, silent);
+        }
     }
 
     pub(super) fn ask_leader(

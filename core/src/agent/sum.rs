@@ -114,6 +114,8 @@ fn of_message(message: &Message) -> [u64; 4] {
             [37, *seq, u64::from(answer.is_ok()), incarnation.0]
         }
         Message::Sighting { seen, .. } => [38, seen.len() as u64, 0, 0],
+        Message::LookFor { round, nodes } => [52, *round, nodes.len() as u64, 0],
+        Message::LookedFor { round, silent } => [53, *round, silent.len() as u64, 0],
         Message::Cut { index, digest } => [39, index.0, low(digest.0), 0],
         Message::FromNode(said) => match said {
             NodeMessage::Register { .. } => [40, 0, 0, 0],
@@ -131,6 +133,7 @@ fn of_message(message: &Message) -> [u64; 4] {
                 [49, work.seq.0, work.runs.len() as u64, work.tombstones.len() as u64]
             }
             ServerMessage::ReportAck { report } => [50, *report, 0, 0],
+            ServerMessage::Probe => [51, 0, 0, 0],
         },
     }
 }

@@ -14,7 +14,7 @@ use crate::types::{AllocUpdate, Assignment, Index, NodeSpec};
 pub enum NodeMessage {
     /// Answered by `Registered`, or by `Unavailable`.
     Register { spec: Arc<NodeSpec> },
-    /// Answered by `HeartbeatAck`, `Unregistered` or `Unavailable`. `seq` is the last assignment
+    /// Answered by `HeartbeatAck`, `Unregistered` or `Unavailable`; itself the answer to `Probe`. `seq` is the last assignment
     /// that is durable on the node, `registered_at` what `Registered` said.
     Heartbeat { seq: Index, registered_at: Index },
     /// Assignments up to `seq` are durable on the node.
@@ -45,4 +45,6 @@ pub enum ServerMessage {
     ReportAck {
         report: u64,
     },
+    /// Nobody has heard the node for too long: it is to send a heartbeat at once.
+    Probe,
 }

@@ -2,8 +2,8 @@
 //!
 //! Of the connected servers one is current, drawn by chance so that a fleet spreads. A server that
 //! does not answer in time is left for another. Registration comes first; the first heartbeat follows
-//! it at once, the next ones every half time-to-live, a little early each, so that a fleet that
-//! registered together does not beat together.
+//! it at once, the next ones once in a time-to-live, a little early each, so that a fleet that
+//! registered together does not beat together. One that gets lost is sent again within the servers' grace.
 //!
 //! Invariants
 //! - the current server is connected;
@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::NodeMessage;
 use crate::limits::{HEARTBEAT_TTL_MS, SERVERS_MAX};
 use crate::rng::Rng;
 use crate::time::MonoTime;
@@ -25,6 +26,8 @@ use crate::types::{Index, ServerId};
 const ANSWER_MS_MIN: u64 = 1_000;
 /// See `ANSWER_MS_MIN`.
 const ANSWER_MS_MAX: u64 = 2_000;
+/// A heartbeat is at most such a part of the time-to-live early.
+const EARLY_PART: u64 = 20;
 
 /// Connected servers, and how this node stands with them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -87,8 +90,13 @@ impl Servers {
         }
     }
 
-    pub(super) const fn registered_at(&self) -> Index {
-        self.registered_at
+    pub(super) const fn is_registered(&self) -> bool {
+        matches!(self.registration, Registration::Done)
+    }
+
+    /// `seq`: the last assignment that is durable here.
+    pub(super) const fn heartbeat(&self, seq: Index) -> NodeMessage {
+        NodeMessage::Heartbeat { seq, registered_at: self.registered_at }
     }
 
     pub(super) fn on_up(&mut self, now: MonoTime, server: ServerId) {
@@ -161,9 +169,9 @@ impl Servers {
         self.is_answer_awaited = false;
         self.is_confirmed = true;
         // However odd the server's answer, a node speaks neither all the time nor never.
-        let half_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100) / 2;
-        let early_ms = self.rng.between(0, half_ms / 10);
-        self.due = Some(now.plus_ms(half_ms - early_ms));
+        let ttl_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100);
+        let early_ms = self.rng.between(0, ttl_ms / EARLY_PART);
+        self.due = Some(now.plus_ms(ttl_ms - early_ms));
     }
 
     /// What must be said now, if anything. Answers also whether the current server was left.

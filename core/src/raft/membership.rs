@@ -44,6 +44,12 @@ impl Configuration {
         self.voters.contains(&id) || self.outgoing.contains(&id)
     }
 
+    /// Whether `id` votes, and nobody else.
+    #[must_use]
+    pub fn is_alone(&self, id: ServerId) -> bool {
+        self.voters.iter().chain(&self.outgoing).all(|&voter| voter == id)
+    }
+
     /// Whether `id` is part of the cluster in any way.
     #[must_use]
     pub fn is_member(&self, id: ServerId) -> bool {

@@ -10,7 +10,8 @@ use super::{
     Body, Campaign, Configuration, Frame, HardState, PeerView, Position, Raft, Role, SnapshotMark,
     Standing,
 };
-use crate::limits::RECOVERY_LEAP;
+use crate::limits::{ELECTION_MS_MAX, RECOVERY_LEAP};
+use crate::time::MonoTime;
 use crate::types::{Index, ServerId, Term};
 
 impl Raft {
@@ -173,5 +174,13 @@ impl Raft {
             Standing::Leader(leader) => leader.view(),
             Standing::Follower(_) | Standing::Candidate(_) => Vec::new(),
         }
+    }
+
+    /// Whoever has answered this leader within an election timeout; empty unless it leads.
+    #[must_use]
+    pub fn answering(&self, now: MonoTime) -> Vec<ServerId> {
+        let answers =
+            |peer: &PeerView| peer.heard_at.is_some_and(|at| now <= at.plus_ms(ELECTION_MS_MAX));
+        self.peers().into_iter().filter(answers).map(|peer| peer.id).collect()
     }
 }

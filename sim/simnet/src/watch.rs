@@ -85,6 +85,11 @@ impl Watch {
             if let Effect::Send { to: PeerId::Server(to), message: Message::Raft(said) } = effect {
                 self.look_at_promise(book, (server, *to), &said.body)?;
             }
+            if let Effect::Send { to: PeerId::Client(node), message } = effect
+                && let Message::ToNode(client::ServerMessage::Probe) = message
+            {
+                book.checkers.down_only_if_sought.on_probe((self.now)(), server, *node);
+            }
         }
         match &mut book.standings[self.host.0] {
             Some(standing) => standing.follow(agent),

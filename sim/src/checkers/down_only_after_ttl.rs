@@ -25,10 +25,15 @@ impl DownOnlyAfterTtl {
         self.heard.insert((server, node), at);
     }
 
+    /// How long ago `server` heard `node`, if it has ever.
+    #[must_use]
+    pub fn silent_ms(&self, at: Moment, server: ServerId, node: NodeId) -> Option<u64> {
+        self.heard.get(&(server, node)).map(|&heard| at.ms_since(heard))
+    }
+
     /// `leader` proposes to call `node` down; nodes may be silent for `silence_ms`.
     pub fn on_down(&self, at: Moment, leader: ServerId, node: NodeId, silence_ms: u64) -> Verdict {
-        let Some(&heard) = self.heard.get(&(leader, node)) else { return Ok(()) };
-        let silent_ms = at.ms_since(heard);
+        let Some(silent_ms) = self.silent_ms(at, leader, node) else { return Ok(()) };
         if silence_ms <= silent_ms + SLACK_MS {
             return Ok(());
         }

@@ -73,6 +73,7 @@ impl Filter {
             "alloc_runs_once"
             | "node_not_oversubscribed"
             | "down_only_after_ttl"
+            | "down_only_if_sought"
             | "stopped_for_a_reason"
             | "desired_is_running"
             | "gates_are_kept"

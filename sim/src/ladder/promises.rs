@@ -44,6 +44,10 @@ pub const PROMISES: &[(&str, &str)] = &[
         "a node is called down only after it was silent for its time-to-live and grace",
     ),
     (
+        "down_only_if_sought",
+        "a node is called down only after several servers have looked for it in vain",
+    ),
+    (
         "stopped_for_a_reason",
         "nothing is stopped unless the log says why: its job, its node, its end, or an operator",
     ),

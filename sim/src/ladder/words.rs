@@ -76,6 +76,19 @@ pub(super) fn of_message(message: &Message, names: &Names) -> Said {
             let text = format!("has heard from {} nodes", seen.len());
             Said::new(Kind::Heartbeat, "sighting", text, Dull::Always)
         }
+        Message::LookFor { nodes, .. } => {
+            let nodes = list(nodes.iter().map(|&node| names.node(node)).collect());
+            Said::new(Kind::Heartbeat, "look for", format!("look for {nodes}"), Dull::Never)
+        }
+        Message::LookedFor { silent, .. } => {
+            let text = if silent.is_empty() {
+                "I can hear all of them".to_owned()
+            } else {
+                let nodes = silent.iter().map(|&node| names.node(node)).collect();
+                format!("I cannot hear {}", list(nodes))
+            };
+            Said::new(Kind::Heartbeat, "looked for", text, Dull::Never)
+        }
         Message::Cut { index, digest } => {
             let text = format!("state at {} is {digest}", index.0);
             Said::new(Kind::Snapshot, "cut", text, Dull::Always)
@@ -182,6 +195,9 @@ fn to_node(message: &ServerMessage, names: &Names) -> Said {
         ServerMessage::Assign(assignment) => of_assignment(assignment, names),
         ServerMessage::ReportAck { .. } => {
             Said::new(Kind::Work, "report ack", "your report is committed".into(), Dull::Always)
+        }
+        ServerMessage::Probe => {
+            Said::new(Kind::Heartbeat, "probe", "are you there?".into(), Dull::Never)
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use drover_core::agent::snapshot::Loaded;
 use drover_core::agent::{Effect, Event};
+use drover_core::client::ServerMessage;
 use drover_core::digest::Digest;
 use drover_core::raft::{
     Ballot, Body, Campaign, Chunk, Configuration, Frame, Payload, Position, SnapshotMark,
@@ -114,6 +115,11 @@ impl World {
                 let safe = committed_is_durable::check_acknowledged(mark.index, durable);
                 named("committed_is_durable", safe)?;
             }
+        }
+        if let (PeerId::Server(server), PeerId::Client(node)) = (sender.peer, to)
+            && let Message::ToNode(ServerMessage::Probe) = message
+        {
+            self.checkers.down_only_if_sought.on_probe(self.queue.now(), server, node);
         }
         if let Some(to) = self.host_of(to) {
             self.network.send(&mut self.queue, &mut self.counters, (host, to), message);

@@ -126,8 +126,12 @@ fn mark_message(marks: &mut Marks, message: &Message) {
         Message::FromNode(NodeMessage::AskFullSet) => marks.reach(Mark::FullSetAsked),
         Message::ToNode(ServerMessage::Unregistered) => marks.reach(Mark::NodeForgotten),
         Message::ToNode(ServerMessage::Unavailable) => marks.reach(Mark::NodeUnserved),
+        Message::LookedFor { silent, .. } => {
+            marks.reach_if(silent.is_empty(), Mark::MissedNodeFound);
+        }
         Message::Answer { .. }
         | Message::Gossip(_)
+        | Message::LookFor { .. }
         | Message::Sighting { .. }
         | Message::Cut { .. }
         | Message::FromNode(_)

@@ -157,7 +157,7 @@ impl Beside for Bench {
         }
     }
 
-    fn hear(&mut self, node: NodeId, said: &ServerMessage) -> Option<NodeMessage> {
+    fn hear(&mut self, _: ServerId, node: NodeId, said: &ServerMessage) -> Option<NodeMessage> {
         let known = self.known.entry(node).or_default();
         match said {
             ServerMessage::Registered { index, .. } => {

@@ -13,7 +13,7 @@ fn service() -> AllocSpec {
 const ACK: ServerMessage = ServerMessage::HeartbeatAck { ttl_ms: 10_000 };
 
 #[test]
-fn registration_comes_first_the_heartbeat_at_once_and_then_every_half_ttl() {
+fn registration_comes_first_the_heartbeat_at_once_and_then_once_a_ttl() {
     let mut node = Node::new();
     node.link(S1, Link::Up);
     node.pass(60_000);
@@ -23,7 +23,7 @@ fn registration_comes_first_the_heartbeat_at_once_and_then_every_half_ttl() {
     node.hear(S1, REGISTERED);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
     node.hear(S1, ACK);
-    node.pass(4_499);
+    node.pass(9_499);
     assert_eq!(node.said(), [""; 0]);
     node.pass(501);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
@@ -35,13 +35,29 @@ fn registration_comes_first_the_heartbeat_at_once_and_then_every_half_ttl() {
 fn a_server_that_does_not_answer_is_left_for_another() {
     let mut node = Node::registered();
     node.link(S2, Link::Up);
-    node.pass(5_000);
+    node.pass(10_000);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
     node.pass(2_000);
     assert_eq!(node.said(), ["s2 < heartbeat 0"], "two seconds are enough for an answer");
     node.hear(S1, ACK);
     node.pass(2_000);
     assert_eq!(node.said(), ["s1 < heartbeat 0"], "only the current server's answer counts");
+}
+
+#[test]
+fn a_probe_is_answered_at_once_to_whoever_sent_it() {
+    let mut node = Node::new();
+    node.link(S1, Link::Up);
+    node.link(S2, Link::Up);
+    node.hear(S2, ServerMessage::Probe);
+    assert_eq!(node.said(), [""; 0], "it has nothing to say before it is registered");
+    let mut node = Node::registered();
+    node.link(S2, Link::Up);
+    node.hear(S2, ServerMessage::Probe);
+    assert_eq!(node.said(), ["s2 < heartbeat 0"]);
+    node.hear(S2, ACK);
+    node.pass(10_000);
+    assert_eq!(node.said(), ["s1 < heartbeat 0"], "it stays with its server");
 }
 
 #[test]
@@ -195,7 +211,7 @@ fn only_what_is_durable_is_acknowledged() {
     node.assign((5, None), &service(), &[5], &[]);
     assert_eq!(node.said(), ["write assigned 5"]);
     node.assign((6, Some(5)), &service(), &[], &[]);
-    node.pass(5_000);
+    node.pass(10_000);
     assert_eq!(node.said(), ["write assigned 6", "s1 < heartbeat 0"]);
     node.flush();
     assert!(node.said().contains(&"s1 < acknowledge 6".into()));

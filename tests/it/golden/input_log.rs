@@ -78,7 +78,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 43 + 26 + 4 + 2;
+const INNER: usize = 46 + 26 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -108,6 +108,8 @@ const fn message_name(message: &Message) -> &'static str {
         Message::Answer { answer: Err(_), .. } => ".refusal",
         Message::Sighting { .. } => ".sighting",
         Message::Cut { .. } => ".cut",
+        Message::LookFor { .. } => ".look_for",
+        Message::LookedFor { .. } => ".looked_for",
         Message::FromNode(said) => match said {
             NodeMessage::Register { .. } => ".node.register",
             NodeMessage::Heartbeat { .. } => ".node.heartbeat",
@@ -122,6 +124,7 @@ const fn message_name(message: &Message) -> &'static str {
             ServerMessage::Unavailable => ".server.unavailable",
             ServerMessage::Assign(_) => ".server.assign",
             ServerMessage::ReportAck { .. } => ".server.report_ack",
+            ServerMessage::Probe => ".server.probe",
         },
     }
 }
@@ -224,6 +227,8 @@ fn from_servers() -> Vec<Message> {
         Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
         Message::Sighting { wall: wall(), seen: vec![Seen { node: NodeId(8), age_ms: 20 }] },
         Message::Cut { index: Index(9), digest: Digest(5) },
+        Message::LookFor { round: 9, nodes: vec![NodeId(8)] },
+        Message::LookedFor { round: 9, silent: vec![NodeId(8)] },
     ]);
     all.extend(
         [
@@ -233,6 +238,7 @@ fn from_servers() -> Vec<Message> {
             ServerMessage::Unavailable,
             ServerMessage::Assign(assignment()),
             ServerMessage::ReportAck { report: 3 },
+            ServerMessage::Probe,
         ]
         .map(Message::ToNode),
     );

@@ -21,8 +21,8 @@ pub trait Beside {
     /// Has a server do a step.
     fn step(&mut self, id: ServerId, agent: &mut Agent, input: Input, effects: &mut Effects);
 
-    /// What a client node answers to what its server said.
-    fn hear(&mut self, node: NodeId, said: &ServerMessage) -> Option<NodeMessage>;
+    /// What a client node answers to what `from` said.
+    fn hear(&mut self, from: ServerId, node: NodeId, said: &ServerMessage) -> Option<NodeMessage>;
 }
 
 /// Nobody speaks for nodes, and the servers' invariants are looked at after each step.
@@ -34,7 +34,7 @@ impl Beside for Nobody {
         agent.check_invariants();
     }
 
-    fn hear(&mut self, _: NodeId, _: &ServerMessage) -> Option<NodeMessage> {
+    fn hear(&mut self, _: ServerId, _: NodeId, _: &ServerMessage) -> Option<NodeMessage> {
         None
     }
 }
@@ -120,6 +120,12 @@ impl<B: Beside> Cluster<B> {
         for other in others {
             self.tell([(other, Event::LinkChanged { peer: PeerId::Server(id), up: false })]);
         }
+    }
+
+    /// The moment of the last step, or to which time was let pass.
+    #[must_use]
+    pub const fn now(&self) -> MonoTime {
+        self.now
     }
 
     /// Who leads, and has made sure of what it inherited.
@@ -214,7 +220,7 @@ impl<B: Beside> Cluster<B> {
                 self.under_way.push_back((to, event));
             }
             Effect::Send { to: PeerId::Client(node), message: Message::ToNode(said) } => {
-                let answer = self.beside.hear(node, &said);
+                let answer = self.beside.hear(own, node, &said);
                 let from = PeerId::Client(node);
                 let heard = |said| Event::Received { from, message: Message::FromNode(said) };
                 self.under_way.extend(answer.map(|said| (own, heard(said))));
