@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::{self, Resolved};
 use crate::drivers::DriversConfig;
-use crate::fingerprint::{FingerprintConfig, fingerprint};
+use crate::fingerprint::{FingerprintConfig, Fingerprinter, NetworkConfig};
 use crate::identity::{self, Identity};
 use crate::open_files;
 use crate::recorder::{InputLog, Recorder, Start};
@@ -383,18 +383,27 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
 
 fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
     let client = resolved.client.as_ref()?;
-    let found = fingerprint(&FingerprintConfig {
+    let reserved = &client.reserved;
+    let config = FingerprintConfig {
+        root: "/".into(),
         data_dir: resolved.data_dir.clone(),
+        alloc_dir: client.alloc_dir.clone(),
         raw_exec: client.raw_exec,
         cpu_total_mhz: client.cpu_total_mhz,
+        reserved_mhz: reserved.cpu_mhz,
         reservable_cores: client.reservable_cores.clone(),
-        reserved_cores: client.reserved.cores.clone(),
+        reserved_cores: reserved.cores.clone(),
         devices: client.devices.clone(),
         memory_total_mib: client.memory_total_mib,
-        address: Some(resolved.http_advertise.ip()),
+        network: NetworkConfig {
+            interface: client.network_interface.clone(),
+            speed_mbits: client.network_speed_mbits,
+        },
+        cni_dirs: client.cni_dirs.clone(),
+        address: resolved.http_advertise,
         version: env!("CARGO_PKG_VERSION").into(),
-    });
-    let reserved = &client.reserved;
+    };
+    let found = Fingerprinter::new(config).look();
     Some(NodeSpec {
         id: identity.node(),
         name: resolved.name.clone(),
@@ -404,8 +413,7 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         meta: client.meta.clone(),
         capacity: found.capacity,
         reserved: Capacity {
-            // Cores that are kept back bring theirs.
-            cpu_mhz: reserved.cpu_mhz.max(found.pieces.reserved_mhz()),
+            cpu_mhz: found.reserved_mhz,
             memory_mib: reserved.memory_mib,
             disk_mib: reserved.disk_mib,
         },
@@ -415,5 +423,6 @@ fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
         pool: client.node_pool.clone(),
         pieces: Some(found.pieces.into()),
         allocs_max: client.allocs_max,
+        networks: found.networks,
     })
 }

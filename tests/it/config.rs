@@ -82,6 +82,8 @@ client {
   cpu_total_compute = 4000
   memory_total_mb = 2048
   network_interface = "eth0"
+  network_speed = 2500
+  cni_path = "/opt/cni/bin:/srv/cni"
   max_kill_timeout = "1m"
 }
 /* plugins */
@@ -118,6 +120,8 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!(client.join.retry, ["10.0.0.6:5647"]);
     assert_eq!((client.meta["rack.row"].as_str(), client.meta["shelf"].as_str()), ("r1", "3"));
     assert_eq!((client.raw_exec, client.node_class.as_str()), (RawExec::On, "big"));
+    assert_eq!(client.network_speed_mbits, Some(2_500));
+    assert_eq!(client.cni_dirs, ["/opt/cni/bin", "/srv/cni"].map(PathBuf::from));
     assert_eq!(client.node_pool.as_str(), "gpu");
     assert_eq!(client.reserved.ports, [22, 8500, 8501, 8502]);
     assert_eq!((client.cpu_total_mhz, client.memory_total_mib), (Some(4000), Some(2048)));

@@ -48,6 +48,22 @@ pub struct NodeSpec {
     pub pieces: Option<Arc<NodePieces>>,
     /// `client.node_max_allocs`; zero: as many as there is room for.
     pub allocs_max: u32,
+    /// Where others may reach it; for people and what runs on it, nothing is placed by them.
+    pub networks: Vec<NodeNetwork>,
+}
+
+/// An interface of a machine that leads elsewhere.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NodeNetwork {
+    /// Such as `eth0`.
+    pub device: String,
+    /// Pairs of digits with colons between; empty where it has none.
+    pub mac: String,
+    pub speed_mbits: u32,
+    /// Without the length of their prefix.
+    pub addresses: Vec<String>,
+    /// It is the one that the machine is known by: what asks for no network by name uses it.
+    pub is_default: bool,
 }
 
 /// Whether tasks of a driver can run here.

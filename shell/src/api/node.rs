@@ -117,11 +117,34 @@ pub struct NodeResources {
     pub memory: AllocatedMemory,
     pub disk: Disk,
     pub networks: Vec<Network>,
-    pub node_networks: Absent,
+    pub node_networks: Option<Vec<NodeNetwork>>,
     pub devices: Option<Vec<devices::Group>>,
     /// Ours and Nomad's since 1.3.
     pub min_dynamic_port: u16,
     pub max_dynamic_port: u16,
+}
+
+/// An interface that leads out of the machine.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeNetwork {
+    pub mode: &'static str,
+    pub device: String,
+    pub mac_address: String,
+    /// In Mbit/s.
+    pub speed: u32,
+    pub addresses: Vec<NodeAddress>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NodeAddress {
+    pub family: &'static str,
+    /// `default` for those of the interface that the node is known by.
+    pub alias: &'static str,
+    pub address: String,
+    pub reserved_ports: String,
+    pub gateway: &'static str,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -329,24 +352,62 @@ fn attribute(node: &Row, name: &str) -> String {
 }
 
 fn drivers(node: &Row) -> BTreeMap<String, Driver> {
-    let shown = |info: &DriverInfo| Driver {
-        attributes: None,
+    // What a driver says of itself stands among the node's attributes.
+    let told = |name: &str| {
+        let own = format!("driver.{name}");
+        let is_own = |key: &str| key == own || key.starts_with(&format!("{own}."));
+        let pairs = node.spec.attributes.iter().filter(|(key, _)| is_own(key));
+        pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let shown = |name: &str, info: &DriverInfo| Driver {
+        attributes: some(&told(name)),
         detected: info.detected,
         healthy: info.healthy,
         health_description: info.description.clone(),
         update_time: rfc3339(node.status_changed_at),
     };
-    node.spec.drivers.iter().map(|(name, info)| (name.clone(), shown(info))).collect()
+    node.spec.drivers.iter().map(|(name, info)| (name.clone(), shown(name, info))).collect()
 }
 
+/// The addresses of the interface that the node is known by; else the address that it told.
 fn networks(node: &Row) -> Vec<Network> {
-    let ip = address(node);
-    if ip.is_empty() {
-        return Vec::new();
-    }
-    let bits = if ip.contains(':') { 128 } else { 32 };
-    let cidr = format!("{ip}/{bits}");
-    vec![Network { mode: "host".to_owned(), cidr, ip, ..Network::default() }]
+    let default = node.spec.networks.iter().find(|network| network.is_default);
+    let own = [address(node)];
+    let ips = default.map_or(&own[..], |network| &network.addresses);
+    let network = |ip: &String| {
+        let bits = if ip.contains(':') { 128 } else { 32 };
+        Network {
+            mode: "host".to_owned(),
+            device: default.map_or_else(String::new, |network| network.device.clone()),
+            cidr: format!("{ip}/{bits}"),
+            ip: ip.clone(),
+            mbits: default.map_or(0, |network| network.speed_mbits),
+            ..Network::default()
+        }
+    };
+    ips.iter().filter(|ip| !ip.is_empty()).map(network).collect()
+}
+
+fn node_networks(node: &Row) -> Option<Vec<NodeNetwork>> {
+    let shown = node.spec.networks.iter().map(|network| NodeNetwork {
+        mode: "host",
+        device: network.device.clone(),
+        mac_address: network.mac.clone(),
+        speed: network.speed_mbits,
+        addresses: network
+            .addresses
+            .iter()
+            .map(|ip| NodeAddress {
+                family: if ip.contains(':') { "ipv6" } else { "ipv4" },
+                alias: if network.is_default { "default" } else { "" },
+                address: ip.clone(),
+                reserved_ports: String::new(),
+                gateway: "",
+            })
+            .collect(),
+    });
+    let shown: Vec<NodeNetwork> = shown.collect();
+    (!shown.is_empty()).then_some(shown)
 }
 
 fn resources(node: &Row) -> NodeResources {
@@ -360,7 +421,7 @@ fn resources(node: &Row) -> NodeResources {
         memory: AllocatedMemory { memory_mb: memory_mib, memory_max_mb: 0 },
         disk: Disk { disk_mb: disk_mib },
         networks: networks(node),
-        node_networks: (),
+        node_networks: node_networks(node),
         devices: devices(node),
         min_dynamic_port: drover_core::types::DYNAMIC_PORT_MIN,
         max_dynamic_port: drover_core::types::DYNAMIC_PORT_MAX,

@@ -128,7 +128,12 @@ pub struct Client {
     pub devices: Vec<DeviceGroup>,
     /// Zero: any number.
     pub allocs_max: u32,
+    /// The one that the node is known by; `None`: the one with the advertised address.
     pub network_interface: Option<String>,
+    /// Instead of what is measured.
+    pub network_speed_mbits: Option<u32>,
+    /// Where CNI plugins are.
+    pub cni_dirs: Vec<PathBuf>,
     pub kill_timeout_ms_max: u64,
     pub raw_exec: RawExec,
 }

@@ -92,6 +92,8 @@ pub struct WrittenClient {
     pub cpu_total_compute: Option<u32>,
     pub memory_total_mb: Option<u32>,
     pub network_interface: Option<String>,
+    pub network_speed: Option<u32>,
+    pub cni_path: Option<String>,
     pub max_kill_timeout_ms: Option<u64>,
 }
 
@@ -226,6 +228,8 @@ impl WrittenClient {
         over(&mut self.cpu_total_compute, later.cpu_total_compute);
         over(&mut self.memory_total_mb, later.memory_total_mb);
         over(&mut self.network_interface, later.network_interface);
+        over(&mut self.network_speed, later.network_speed);
+        over(&mut self.cni_path, later.cni_path);
         over(&mut self.max_kill_timeout_ms, later.max_kill_timeout_ms);
     }
 }

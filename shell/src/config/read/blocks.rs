@@ -62,14 +62,13 @@ const SERVER_FOREIGN: [&str; 42] = [
     "license_path",
 ];
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 39] = [
+const CLIENT_FOREIGN: [&str; 37] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
     "common_plugin_dir",
     "chroot_env",
     "preferred_address_family",
-    "network_speed",
     "cpu_disable_dmidecode",
     "disk_total_mb",
     "disk_free_mb",
@@ -87,7 +86,6 @@ const CLIENT_FOREIGN: [&str; 39] = [
     "disable_remote_exec",
     "template",
     "host_volume",
-    "cni_path",
     "cni_config_dir",
     "bridge_network_name",
     "bridge_network_subnet",
@@ -208,6 +206,8 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         node_max_allocs: number(&reader, "node_max_allocs"),
         reservable_cores: list_of_cores(&reader, "reservable_cores"),
         network_interface: reader.text("network_interface"),
+        network_speed: number(&reader, "network_speed"),
+        cni_path: cni_path(&reader),
         max_kill_timeout_ms: duration_ms(&reader, "max_kill_timeout"),
         ..WrittenClient::default()
     };
@@ -227,6 +227,18 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
     }
     reader.finish(&CLIENT_FOREIGN);
     made
+}
+
+/// Directories with colons between.
+fn cni_path(reader: &Reader<'_>) -> Option<String> {
+    let text = reader.text("cni_path")?;
+    if !text.split(':').filter(|dir| !dir.is_empty()).all(|dir| dir.starts_with('/'))
+        && let Some(one) = reader.attribute("cni_path")
+    {
+        let why = "`cni_path` must be made of absolute paths".to_owned();
+        reader.wrong(&one.value_place, why, "such as /opt/cni/bin:/usr/lib/cni");
+    }
+    Some(text)
 }
 
 fn list_of_cores(reader: &Reader<'_>, name: &'static str) -> Option<String> {

@@ -11,6 +11,9 @@ use crate::config::address;
 use crate::config::written::Written;
 use crate::cores;
 
+/// Nomad's default, and where Debian has them.
+const CNI_PATH: &str = "/opt/cni/bin:/usr/lib/cni";
+
 impl Resolution<'_> {
     pub(super) fn client(&mut self, written: &Written, data_dir: &Path, port: u16) -> Client {
         let client = &written.client;
@@ -51,6 +54,15 @@ impl Resolution<'_> {
             devices: client.devices.clone(),
             allocs_max: client.node_max_allocs.unwrap_or(0),
             network_interface: client.network_interface.clone().filter(|name| !name.is_empty()),
+            network_speed_mbits: client.network_speed.filter(|&speed| speed != 0),
+            cni_dirs: client
+                .cni_path
+                .as_deref()
+                .unwrap_or(CNI_PATH)
+                .split(':')
+                .filter(|dir| !dir.is_empty())
+                .map(Into::into)
+                .collect(),
             kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
             raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },
         }
