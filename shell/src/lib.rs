@@ -12,6 +12,7 @@ pub mod http;
 pub mod identity;
 pub mod jobspec;
 pub mod logs;
+pub mod node;
 mod open_files;
 pub mod operator_log;
 pub mod recorder;

@@ -13,7 +13,7 @@ use drover_core::agent::{
     Agent, ClientConfig, Config, Event, Guard, LeadConfig, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
-use drover_core::types::{Capacity, NodeSpec};
+use drover_core::types::NodeSpec;
 use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 use crate::config::{self, Resolved};
 use crate::drivers::DriversConfig;
-use crate::fingerprint::{FingerprintConfig, Fingerprinter, NetworkConfig};
 use crate::identity::{self, Identity};
+use crate::node::OwnNode;
 use crate::open_files;
 use crate::recorder::{InputLog, Recorder, Start};
 use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
@@ -72,6 +72,8 @@ pub struct Running {
     pub shadow: Option<Shadow>,
     pub transport: Transport,
     pub identity: IdentityView,
+    /// On a client.
+    pub node: Option<OwnNode>,
     ended: oneshot::Receiver<End>,
 }
 
@@ -174,7 +176,8 @@ fn begin(
         storage.spawn(move |completion| core.tell_blocking(Inbox::Disk(completion)))?
     };
     let mut first = vec![Event::Booted(Box::new(recovered))];
-    first.extend(node_spec(resolved, &identity).map(|spec| Event::Fingerprinted(spec.into())));
+    let (node, spec) = start_node(resolved, &identity, &core)?.unzip();
+    first.extend(spec.map(Event::Fingerprinted));
     let identity = Mutex::new(identity);
     let joined = Box::new(move |cluster| {
         let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
@@ -199,7 +202,7 @@ fn begin(
     let agent = Loop::new(agent, parts, inbox);
     let _it_waits = thread.begin.send((agent, transport.clone(), first));
     let ended = thread.ended;
-    Ok(Running { core, shadow, transport, identity: view, ended })
+    Ok(Running { core, shadow, transport, identity: view, node, ended })
 }
 
 /// Runs `work`; a panic in it becomes words, so that it fails one evaluation and not the server.
@@ -308,6 +311,17 @@ fn start_tasks(
     Ok(Some(tasks))
 }
 
+fn start_node(
+    resolved: &Resolved,
+    identity: &Identity,
+    core: &Core,
+) -> Result<Option<(OwnNode, Arc<NodeSpec>)>, Failure> {
+    let Some(client) = &resolved.client else { return Ok(None) };
+    let watched = OwnNode::watch(resolved, client, identity.node(), core.clone());
+    let failure = |source| Failure::Io { what: "the machine cannot be watched".into(), source };
+    watched.map(Some).map_err(failure)
+}
+
 fn start_recorder(
     resolved: &Resolved,
     config: &Config,
@@ -379,50 +393,4 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
         server,
         client,
     }
-}
-
-fn node_spec(resolved: &Resolved, identity: &Identity) -> Option<NodeSpec> {
-    let client = resolved.client.as_ref()?;
-    let reserved = &client.reserved;
-    let config = FingerprintConfig {
-        root: "/".into(),
-        data_dir: resolved.data_dir.clone(),
-        alloc_dir: client.alloc_dir.clone(),
-        raw_exec: client.raw_exec,
-        cpu_total_mhz: client.cpu_total_mhz,
-        reserved_mhz: reserved.cpu_mhz,
-        reservable_cores: client.reservable_cores.clone(),
-        reserved_cores: reserved.cores.clone(),
-        devices: client.devices.clone(),
-        memory_total_mib: client.memory_total_mib,
-        network: NetworkConfig {
-            interface: client.network_interface.clone(),
-            speed_mbits: client.network_speed_mbits,
-        },
-        cni_dirs: client.cni_dirs.clone(),
-        address: resolved.http_advertise,
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
-    let found = Fingerprinter::new(config).look();
-    Some(NodeSpec {
-        id: identity.node(),
-        name: resolved.name.clone(),
-        datacenter: resolved.datacenter.clone(),
-        class: client.node_class.clone(),
-        attributes: found.attributes,
-        meta: client.meta.clone(),
-        capacity: found.capacity,
-        reserved: Capacity {
-            cpu_mhz: found.reserved_mhz,
-            memory_mib: reserved.memory_mib,
-            disk_mib: reserved.disk_mib,
-        },
-        reserved_ports: reserved.ports.clone(),
-        drivers: found.drivers,
-        http_address: resolved.http_advertise.to_string(),
-        pool: client.node_pool.clone(),
-        pieces: Some(found.pieces.into()),
-        allocs_max: client.allocs_max,
-        networks: found.networks,
-    })
 }

@@ -1,6 +1,7 @@
 //! The agent's files from end to end: what is read, what it means, and what is refused.
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use drover_core::raft::Priority;
 use drover_shell::config::{
@@ -84,6 +85,7 @@ client {
   network_interface = "eth0"
   network_speed = 2500
   cni_path = "/opt/cni/bin:/srv/cni"
+  fingerprint_interval = "5m"
   max_kill_timeout = "1m"
 }
 /* plugins */
@@ -121,6 +123,7 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!((client.meta["rack.row"].as_str(), client.meta["shelf"].as_str()), ("r1", "3"));
     assert_eq!((client.raw_exec, client.node_class.as_str()), (RawExec::On, "big"));
     assert_eq!(client.network_speed_mbits, Some(2_500));
+    assert_eq!(client.look_every, Some(Duration::from_mins(5)));
     assert_eq!(client.cni_dirs, ["/opt/cni/bin", "/srv/cni"].map(PathBuf::from));
     assert_eq!(client.node_pool.as_str(), "gpu");
     assert_eq!(client.reserved.ports, [22, 8500, 8501, 8502]);

@@ -19,6 +19,8 @@ mod deployments;
 mod drains;
 #[path = "process/launches.rs"]
 mod launches;
+#[path = "process/machine.rs"]
+mod machine;
 #[path = "process/node.rs"]
 mod node;
 #[path = "process/operator.rs"]

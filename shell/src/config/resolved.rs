@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
@@ -25,6 +26,8 @@ pub const RPC_PORT: u16 = 4647;
 const RETRY_INTERVAL_MS: u64 = 30_000;
 /// Nomad's default of `max_kill_timeout`.
 const KILL_TIMEOUT_MS_MAX: u64 = 30_000;
+/// As often as Nomad looks at its drivers.
+const LOOK_EVERY_MS: u64 = 30_000;
 /// The flight recorder keeps so much unless told otherwise: days of a quiet cluster.
 const RECORDER_MIB_MAX: u64 = 512;
 
@@ -134,6 +137,8 @@ pub struct Client {
     pub network_speed_mbits: Option<u32>,
     /// Where CNI plugins are.
     pub cni_dirs: Vec<PathBuf>,
+    /// How often the machine is looked at; `None`: once.
+    pub look_every: Option<Duration>,
     pub kill_timeout_ms_max: u64,
     pub raw_exec: RawExec,
 }

@@ -94,6 +94,7 @@ pub struct WrittenClient {
     pub network_interface: Option<String>,
     pub network_speed: Option<u32>,
     pub cni_path: Option<String>,
+    pub fingerprint_interval_ms: Option<u64>,
     pub max_kill_timeout_ms: Option<u64>,
 }
 
@@ -230,6 +231,7 @@ impl WrittenClient {
         over(&mut self.network_interface, later.network_interface);
         over(&mut self.network_speed, later.network_speed);
         over(&mut self.cni_path, later.cni_path);
+        over(&mut self.fingerprint_interval_ms, later.fingerprint_interval_ms);
         over(&mut self.max_kill_timeout_ms, later.max_kill_timeout_ms);
     }
 }

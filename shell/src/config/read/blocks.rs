@@ -208,6 +208,7 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         network_interface: reader.text("network_interface"),
         network_speed: number(&reader, "network_speed"),
         cni_path: cni_path(&reader),
+        fingerprint_interval_ms: duration_ms(&reader, "fingerprint_interval"),
         max_kill_timeout_ms: duration_ms(&reader, "max_kill_timeout"),
         ..WrittenClient::default()
     };

@@ -3,10 +3,11 @@
 //! Invariants
 //! - what is not written is as Nomad has it.
 use std::path::Path;
+use std::time::Duration;
 
 use drover_core::types::CoreSet;
 
-use super::{Client, KILL_TIMEOUT_MS_MAX, RawExec, Reserved, Resolution};
+use super::{Client, KILL_TIMEOUT_MS_MAX, LOOK_EVERY_MS, RawExec, Reserved, Resolution};
 use crate::config::address;
 use crate::config::written::Written;
 use crate::cores;
@@ -63,6 +64,10 @@ impl Resolution<'_> {
                 .filter(|dir| !dir.is_empty())
                 .map(Into::into)
                 .collect(),
+            look_every: client
+                .fingerprint_interval_ms
+                .map_or(Some(LOOK_EVERY_MS), |ms| (ms != 0).then_some(ms))
+                .map(Duration::from_millis),
             kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
             raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },
         }

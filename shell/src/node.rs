@@ -1,0 +1,174 @@
+//! The node that this agent is: what it tells the servers of its machine, at first and whenever that
+//! changes.
+//!
+//! The machine is looked at on a thread of its own, every so often. What comes of it and what the
+//! configuration says are laid together; the loop is told if that is another node than before.
+//!
+//! Invariants
+//! - the same node is not told twice in a row: each telling is an entry in the servers' log.
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use drover_core::agent::Event;
+use drover_core::types::{Capacity, NodeId, NodeSpec};
+
+use crate::config::{Client, Resolved};
+use crate::fingerprint::{Fingerprint, FingerprintConfig, Fingerprinter, NetworkConfig};
+use crate::run::{Core, Inbox};
+
+/// Names of what has changed that are logged at once.
+const NAMES_MAX: usize = 8;
+
+/// This agent's node. The machine is looked at until it is dropped.
+#[derive(Debug)]
+pub struct OwnNode {
+    /// Nothing is sent: that it is gone is the message.
+    _until_dropped: mpsc::Sender<()>,
+}
+
+impl OwnNode {
+    /// Looks at the machine, and again every `look_every` from then on. The first node is the caller's
+    /// to tell.
+    ///
+    /// # Errors
+    /// When there can be no further thread.
+    pub fn watch(
+        resolved: &Resolved,
+        client: &Client,
+        id: NodeId,
+        core: Core,
+    ) -> io::Result<(Self, Arc<NodeSpec>)> {
+        let mut fingerprinter = Fingerprinter::new(config(resolved, client));
+        let (fixed, found) = (fixed(resolved, client, id), fingerprinter.look());
+        let first = Arc::new(laid_together(&fixed, &found));
+        let (until_dropped, is_dropped) = mpsc::channel();
+        if let Some(every) = client.look_every {
+            let mut told = Arc::clone(&first);
+            let body = move || {
+                while is_dropped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                    let now = laid_together(&fixed, &fingerprinter.look());
+                    if now == *told {
+                        continue;
+                    }
+                    tracing::info!("this node has changed: {}", differences(&told, &now));
+                    told = Arc::new(now);
+                    let event = Event::Fingerprinted(Arc::clone(&told));
+                    core.tell_blocking(Inbox::Event(event));
+                }
+            };
+            let _detached = thread::Builder::new().name("fingerprint".into()).spawn(body)?;
+        }
+        Ok((Self { _until_dropped: until_dropped }, first))
+    }
+}
+
+fn config(resolved: &Resolved, client: &Client) -> FingerprintConfig {
+    FingerprintConfig {
+        root: "/".into(),
+        data_dir: resolved.data_dir.clone(),
+        alloc_dir: client.alloc_dir.clone(),
+        raw_exec: client.raw_exec,
+        cpu_total_mhz: client.cpu_total_mhz,
+        reserved_mhz: client.reserved.cpu_mhz,
+        reservable_cores: client.reservable_cores.clone(),
+        reserved_cores: client.reserved.cores.clone(),
+        devices: client.devices.clone(),
+        memory_total_mib: client.memory_total_mib,
+        network: NetworkConfig {
+            interface: client.network_interface.clone(),
+            speed_mbits: client.network_speed_mbits,
+        },
+        cni_dirs: client.cni_dirs.clone(),
+        address: resolved.http_advertise,
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+fn fixed(resolved: &Resolved, client: &Client, id: NodeId) -> NodeSpec {
+    let reserved = &client.reserved;
+    NodeSpec {
+        id,
+        name: resolved.name.clone(),
+        datacenter: resolved.datacenter.clone(),
+        class: client.node_class.clone(),
+        meta: client.meta.clone(),
+        reserved: Capacity {
+            cpu_mhz: reserved.cpu_mhz,
+            memory_mib: reserved.memory_mib,
+            disk_mib: reserved.disk_mib,
+        },
+        reserved_ports: reserved.ports.clone(),
+        http_address: resolved.http_advertise.to_string(),
+        pool: client.node_pool.clone(),
+        allocs_max: client.allocs_max,
+        ..NodeSpec::default()
+    }
+}
+
+fn laid_together(fixed: &NodeSpec, found: &Fingerprint) -> NodeSpec {
+    NodeSpec {
+        attributes: found.attributes.clone(),
+        capacity: found.capacity,
+        reserved: Capacity { cpu_mhz: found.reserved_mhz, ..fixed.reserved },
+        drivers: found.drivers.clone(),
+        pieces: Some(found.pieces.clone().into()),
+        networks: found.networks.clone(),
+        ..fixed.clone()
+    }
+}
+
+/// What an operator should look at, by name.
+fn differences(before: &NodeSpec, now: &NodeSpec) -> String {
+    let mut names = BTreeSet::new();
+    names.extend(unequal("", &before.attributes, &now.attributes));
+    names.extend(unequal("meta.", &before.meta, &now.meta));
+    names.extend(unequal("driver.", &before.drivers, &now.drivers));
+    if before.networks != now.networks {
+        names.insert("networks".to_owned());
+    }
+    if before.pieces != now.pieces {
+        names.insert("devices".to_owned());
+    }
+    if before.capacity != now.capacity {
+        names.insert("capacity".to_owned());
+    }
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let shown: Vec<String> = names.into_iter().take(NAMES_MAX).collect();
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    shown.join(", ") + &rest
+}
+
+fn unequal<V: PartialEq>(
+    prefix: &str,
+    before: &BTreeMap<String, V>,
+    now: &BTreeMap<String, V>,
+) -> Vec<String> {
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let other = keys.into_iter().filter(|&key| before.get(key) != now.get(key));
+    other.map(|key| format!("{prefix}{key}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_is_named_and_not_at_any_length() {
+        let spec = |pairs: &[(&str, &str)]| NodeSpec {
+            attributes: pairs.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+            ..NodeSpec::default()
+        };
+        let before = spec(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        let mut now = spec(&[("a", "1"), ("b", "2"), ("d", "1")]);
+        now.meta.insert("rack".into(), "r1".into());
+        assert_eq!(differences(&before, &now), "b, c, d, meta.rack");
+        let many: Vec<(String, String)> =
+            (0..20).map(|n| (format!("k{n:02}"), "1".into())).collect();
+        let many = NodeSpec { attributes: many.into_iter().collect(), ..NodeSpec::default() };
+        let said = differences(&NodeSpec::default(), &many);
+        assert!(said.ends_with("k07 and 12 more"), "{said}");
+    }
+}
