@@ -188,6 +188,7 @@ fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
         core: running.core.clone(),
         shadow: running.shadow.clone(),
         me,
+        node: running.node.clone(),
         logs,
         servers: Arc::new(move || {
             transport.peers().into_iter().map(|peer| peer.hello.http_address).collect()

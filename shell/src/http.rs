@@ -22,6 +22,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use drover_core::types::NodeId;
 use tokio::sync::Semaphore;
 
+use crate::node::OwnNode;
 use crate::run::Core;
 use crate::shadow::Shadow;
 
@@ -40,6 +41,7 @@ mod host;
 mod job;
 mod jobs;
 mod launch;
+mod metadata;
 mod metrics;
 mod misc;
 pub mod monitor;
@@ -79,6 +81,8 @@ pub struct Api {
     /// `None` on an agent that is only a client.
     pub shadow: Option<Shadow>,
     pub me: Me,
+    /// On a client.
+    pub node: Option<OwnNode>,
     pub logs: LogTap,
     /// HTTP addresses of servers, best first; asked where there is no shadow.
     pub servers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
@@ -232,6 +236,7 @@ fn client_routes() -> Router<Shared> {
         .route("/v1/client/allocation/{id}/signal", write(client::signal))
         .route("/v1/client/allocation/{id}/exec", get(client::exec))
         .route("/v1/client/stats", get(client::host_stats))
+        .route("/v1/client/metadata", get(metadata::read).merge(write(metadata::apply)))
 }
 
 fn agent_routes() -> Router<Shared> {

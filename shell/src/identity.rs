@@ -4,13 +4,14 @@
 //! - the file is written whole or not at all, and only its owner may read it;
 //! - every start has an incarnation of its own, larger than all before.
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use drover_core::types::{ClusterId, Incarnation, NodeId, ServerId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 const FILE: &str = "identity.json";
 /// Starts that are remembered, for peers that met one of them.
@@ -149,18 +150,7 @@ impl Identity {
     }
 
     fn write(&self) -> io::Result<()> {
-        let unfinished = self.path.with_added_extension("new");
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(serde_json::to_string_pretty(&self.written)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &self.path)?;
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        fs::File::open(dir)?.sync_all()
+        files::replace(&self.path, serde_json::to_string_pretty(&self.written)?.as_bytes())
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod cores;
 pub mod daemon;
 pub mod drivers;
+mod files;
 pub mod fingerprint;
 pub mod forecast;
 pub mod http;

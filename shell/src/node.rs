@@ -1,20 +1,28 @@
 //! The node that this agent is: what it tells the servers of its machine, at first and whenever that
 //! changes.
 //!
-//! The machine is looked at on a thread of its own, every so often. What comes of it and what the
-//! configuration says are laid together; the loop is told if that is another node than before.
+//! The machine is looked at on a thread of its own, every so often. What comes of it, and what operators
+//! say of the node while it runs (`metadata`), are laid together; the loop is told if that is another
+//! node than before.
 //!
 //! Invariants
-//! - the same node is not told twice in a row: each telling is an entry in the servers' log.
+//! - what an operator said is on disk before it is told;
+//! - the same node is not told twice in a row: each telling is an entry in the servers' log;
+//! - of two changes the later is told last.
+mod metadata;
+
+pub use metadata::{Changes, Refused, Told};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use drover_core::agent::Event;
 use drover_core::types::{Capacity, NodeId, NodeSpec};
 
+use self::metadata::Metadata;
 use crate::config::{Client, Resolved};
 use crate::fingerprint::{Fingerprint, FingerprintConfig, Fingerprinter, NetworkConfig};
 use crate::run::{Core, Inbox};
@@ -22,11 +30,30 @@ use crate::run::{Core, Inbox};
 /// Names of what has changed that are logged at once.
 const NAMES_MAX: usize = 8;
 
-/// This agent's node. The machine is looked at until it is dropped.
+/// This agent's node. The machine is looked at until the last copy is dropped.
+#[derive(Clone, Debug)]
+pub struct OwnNode(Arc<Watched>);
+
 #[derive(Debug)]
-pub struct OwnNode {
+struct Watched {
+    shared: Arc<Shared>,
     /// Nothing is sent: that it is gone is the message.
     _until_dropped: mpsc::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    core: Core,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What the configuration alone says, but for metadata.
+    fixed: NodeSpec,
+    found: Fingerprint,
+    metadata: Metadata,
+    told: Arc<NodeSpec>,
 }
 
 impl OwnNode {
@@ -34,34 +61,80 @@ impl OwnNode {
     /// to tell.
     ///
     /// # Errors
-    /// When there can be no further thread.
+    /// When there can be no further thread, or what operators said cannot be read.
     pub fn watch(
         resolved: &Resolved,
         client: &Client,
         id: NodeId,
         core: Core,
-    ) -> io::Result<(Self, Arc<NodeSpec>)> {
+    ) -> Result<(Self, Arc<NodeSpec>), Failure> {
+        let metadata = Metadata::open(&client.state_dir, client.meta.clone())?;
         let mut fingerprinter = Fingerprinter::new(config(resolved, client));
         let (fixed, found) = (fixed(resolved, client, id), fingerprinter.look());
-        let first = Arc::new(laid_together(&fixed, &found));
+        let told = Arc::new(laid_together(&fixed, &found, &metadata));
+        let known = Known { fixed, found, metadata, told: Arc::clone(&told) };
+        let shared = Arc::new(Shared { core, known: Mutex::new(known) });
         let (until_dropped, is_dropped) = mpsc::channel();
         if let Some(every) = client.look_every {
-            let mut told = Arc::clone(&first);
+            let shared = Arc::clone(&shared);
             let body = move || {
                 while is_dropped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                    let now = laid_together(&fixed, &fingerprinter.look());
-                    if now == *told {
-                        continue;
-                    }
-                    tracing::info!("this node has changed: {}", differences(&told, &now));
-                    told = Arc::new(now);
-                    let event = Event::Fingerprinted(Arc::clone(&told));
-                    core.tell_blocking(Inbox::Event(event));
+                    let found = fingerprinter.look();
+                    shared.change(|known| known.found = found);
                 }
             };
             let _detached = thread::Builder::new().name("fingerprint".into()).spawn(body)?;
         }
-        Ok((Self { _until_dropped: until_dropped }, first))
+        let watched = Watched { shared, _until_dropped: until_dropped };
+        Ok((Self(Arc::new(watched)), told))
+    }
+
+    /// What operators and the configuration say of the node.
+    #[must_use]
+    pub fn metadata(&self) -> Told {
+        self.0.shared.known().metadata.told()
+    }
+
+    /// An operator says more of it. Waits for the disk.
+    ///
+    /// # Errors
+    /// When it cannot be said, or not be kept; then nothing is changed.
+    pub fn apply_metadata(&self, changes: Changes) -> Result<Told, Refused> {
+        self.0.shared.change(|known| {
+            known.metadata.apply(changes)?;
+            Ok(known.metadata.told())
+        })
+    }
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Metadata(#[from] metadata::Failure),
+    #[error("the machine cannot be watched: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Shared {
+    /// The loop is told while nobody else can change anything.
+    fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known();
+        let outcome = change(&mut known);
+        let now = laid_together(&known.fixed, &known.found, &known.metadata);
+        if now == *known.told {
+            return outcome;
+        }
+        tracing::info!("this node has changed: {}", differences(&known.told, &now));
+        known.told = Arc::new(now);
+        let event = Event::Fingerprinted(Arc::clone(&known.told));
+        self.core.tell_blocking(Inbox::Event(event));
+        outcome
+    }
+
+    /// It is whole between any two statements, also of one that panicked.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +167,6 @@ fn fixed(resolved: &Resolved, client: &Client, id: NodeId) -> NodeSpec {
         name: resolved.name.clone(),
         datacenter: resolved.datacenter.clone(),
         class: client.node_class.clone(),
-        meta: client.meta.clone(),
         reserved: Capacity {
             cpu_mhz: reserved.cpu_mhz,
             memory_mib: reserved.memory_mib,
@@ -108,8 +180,9 @@ fn fixed(resolved: &Resolved, client: &Client, id: NodeId) -> NodeSpec {
     }
 }
 
-fn laid_together(fixed: &NodeSpec, found: &Fingerprint) -> NodeSpec {
+fn laid_together(fixed: &NodeSpec, found: &Fingerprint, metadata: &Metadata) -> NodeSpec {
     NodeSpec {
+        meta: metadata.told().all,
         attributes: found.attributes.clone(),
         capacity: found.capacity,
         reserved: Capacity { cpu_mhz: found.reserved_mhz, ..fixed.reserved },

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, Resolved};
 use crate::drivers::DriversConfig;
 use crate::identity::{self, Identity};
-use crate::node::OwnNode;
+use crate::node::{self, OwnNode};
 use crate::open_files;
 use crate::recorder::{InputLog, Recorder, Start};
 use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
@@ -56,6 +56,8 @@ pub enum Failure {
     Identity(#[from] identity::Failure),
     #[error(transparent)]
     Transport(#[from] transport::Failure),
+    #[error(transparent)]
+    Node(#[from] node::Failure),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error(
@@ -317,9 +319,7 @@ fn start_node(
     core: &Core,
 ) -> Result<Option<(OwnNode, Arc<NodeSpec>)>, Failure> {
     let Some(client) = &resolved.client else { return Ok(None) };
-    let watched = OwnNode::watch(resolved, client, identity.node(), core.clone());
-    let failure = |source| Failure::Io { what: "the machine cannot be watched".into(), source };
-    watched.map(Some).map_err(failure)
+    Ok(Some(OwnNode::watch(resolved, client, identity.node(), core.clone())?))
 }
 
 fn start_recorder(

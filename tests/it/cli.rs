@@ -11,6 +11,8 @@ mod done;
 mod explained;
 #[path = "cli/launches.rs"]
 mod launches;
+#[path = "cli/machine.rs"]
+mod machine;
 #[path = "cli/operator.rs"]
 mod operator;
 #[path = "cli/pools.rs"]

@@ -1,6 +1,7 @@
 //! The HTTP API of a real agent, asked over real connections.
 mod browser;
 mod gates;
+mod metadata;
 mod pools;
 mod rebalance;
 
@@ -53,6 +54,7 @@ async fn agent(data_dir: &Path) -> (Running, Browser) {
             http_address,
             config: Json::Null,
         },
+        node: running.node.clone(),
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
         unsafe_open: false,
@@ -72,6 +74,7 @@ async fn client_only(servers: impl FnOnce(String) -> Servers) -> Browser {
         core: Core::channel().0,
         shadow: None,
         me: Me { region: "global".into(), http_address: http_address.clone(), ..Me::default() },
+        node: None,
         logs: LogTap::new().0,
         servers: servers(http_address),
         unsafe_open: false,

@@ -9,9 +9,11 @@ use crate::failure::{Exit, Failure, error};
 use crate::table::table;
 
 mod drain;
+mod meta;
 mod pool;
 mod show;
 
+pub(crate) use meta::MetaCommand;
 pub(crate) use pool::PoolCommand;
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +24,8 @@ pub(crate) enum NodeCommand {
     Eligibility(EligibilityArgs),
     #[command(about = "Move everything off a node, and watch it leave")]
     Drain(drain::DrainArgs),
+    #[command(subcommand, about = "Say of a node what constraints can ask for, while it runs")]
+    Meta(MetaCommand),
     #[command(subcommand, about = "Look at node pools, make and delete them")]
     Pool(PoolCommand),
 }
@@ -57,6 +61,7 @@ pub(crate) fn run(command: &NodeCommand, session: &mut Session) -> Ended {
         NodeCommand::Status(args) => status(args, session),
         NodeCommand::Eligibility(args) => eligibility(args, session),
         NodeCommand::Drain(args) => drain::drain(args, session),
+        NodeCommand::Meta(command) => meta::run(command, session),
         NodeCommand::Pool(command) => pool::run(command, session),
     }
 }

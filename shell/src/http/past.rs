@@ -75,6 +75,7 @@ impl Past {
             core,
             shadow: Some(self.shadow),
             me: self.me,
+            node: None,
             logs,
             servers: Arc::new(Vec::new),
             unsafe_open: false,

@@ -124,6 +124,20 @@ impl Http {
         Ok(Place::At(row.spec.http_address.clone()))
     }
 
+    /// The answer of another node to a request that names it in its body; `None`: it is this one.
+    pub(super) async fn ask_node(
+        &self,
+        node: NodeId,
+        request: Request,
+    ) -> Result<Option<Response>, Failure> {
+        let addresses = match self.place_of_node(node)? {
+            Place::Here => return Ok(None),
+            Place::At(address) => vec![address],
+            Place::Server => (self.api.servers)(),
+        };
+        self.forward(addresses, request).await.map(Some)
+    }
+
     /// The agent that the query names, if it names one.
     async fn place_of_agent(&self, text: &str) -> Result<Place, Failure> {
         let named = |names: &[&str]| {

@@ -93,6 +93,7 @@ fn damaged(failure: &Failure) -> Option<Damaged> {
         | Failure::Identity(_)
         | Failure::Transport(_)
         | Failure::Io { .. }
+        | Failure::Node(_)
         | Failure::Snapshot { .. } => None,
     }
 }

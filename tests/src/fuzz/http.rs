@@ -101,6 +101,7 @@ async fn ask(request: Request<Body>) {
         core,
         shadow: Some(Shadow::still(state)),
         me,
+        node: None,
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
         unsafe_open: true,

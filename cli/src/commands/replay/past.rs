@@ -96,6 +96,10 @@ fn check(command: &Command) -> Result<(), Failure> {
             Remote::Node(command) => match command {
                 node::NodeCommand::Status(_) => return Ok(()),
                 node::NodeCommand::Eligibility(_) | node::NodeCommand::Drain(_) => WRITES,
+                node::NodeCommand::Meta(command) => match command {
+                    node::MetaCommand::Apply(_) => WRITES,
+                    node::MetaCommand::Read(_) => ELSEWHERE,
+                },
                 node::NodeCommand::Pool(command) => match command {
                     node::PoolCommand::List(_)
                     | node::PoolCommand::Info(_)

@@ -1,0 +1,52 @@
+//! What `drover node meta` asks and prints.
+use serde_json::{Value, json};
+
+use crate::server::{NODE, Server};
+
+const PATH: &str = "/v1/client/metadata";
+
+fn server(node: &Value) -> Server {
+    let list = json!([{ "ID": NODE }]).to_string();
+    let node = node.to_string();
+    let (nodes, one) = ("GET /v1/nodes", format!("GET /v1/node/{NODE}"));
+    Server::with(&[(nodes, 200, &list), (&one, 200, &node)])
+}
+
+#[test]
+fn metadata_is_said_with_what_is_to_go_and_shown_by_who_says_it() {
+    let server = server(&json!({ "ID": NODE }));
+    let told = json!({
+        "Meta": { "rack": "r2" }, "Dynamic": { "rack": "r2", "row": null }, "Static": {},
+    });
+    server.add(&format!("PUT {PATH}"), 200, &told.to_string());
+    server.add(&format!("GET {PATH}"), 200, &told.to_string());
+    let words = ["node", "meta", "apply", "-node-id", &NODE[..8], "-unset", "row,old", "rack=a=b"];
+    let ran = server.drover(&words);
+    let expected = format!("Metadata of node \"{NODE}\" updated\n");
+    assert_eq!((ran.out, ran.code), (expected, 0), "{}", ran.err);
+    let (route, body) = server.asked().pop().expect("it was asked");
+    assert_eq!(route, format!("PUT {PATH}?node_id={NODE}"));
+    let body: Value = serde_json::from_str(&body).expect("it is JSON");
+    let meta = json!({ "rack": "a=b", "row": null, "old": null });
+    assert_eq!(body, json!({ "NodeID": NODE, "Meta": meta }));
+    let ran = server.drover(&["node", "meta", "read", "-node-id", NODE]);
+    let expected = "\
+All Meta
+rack = r2
+
+Dynamic Meta
+rack = r2
+row  = <unset>
+
+Static Meta
+<none>
+";
+    assert_eq!((ran.out.as_str(), ran.code), (expected, 0), "{}", ran.err);
+}
+
+#[test]
+fn an_agent_that_is_no_client_has_no_metadata() {
+    let server = Server::with(&[("GET /v1/agent/self", 200, "{\"stats\": {\"nomad\": {}}}")]);
+    let ran = server.drover(&["node", "meta", "read"]);
+    assert_eq!((ran.code, ran.err.contains("is not a client")), (1, true), "{}", ran.err);
+}
