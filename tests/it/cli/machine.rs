@@ -1,4 +1,4 @@
-//! What `drover node meta` asks and prints.
+//! What `drover node meta` asks and prints, and what `drover node status` shows of a machine.
 use serde_json::{Value, json};
 
 use crate::server::{NODE, Server};
@@ -49,4 +49,27 @@ fn an_agent_that_is_no_client_has_no_metadata() {
     let server = Server::with(&[("GET /v1/agent/self", 200, "{\"stats\": {\"nomad\": {}}}")]);
     let ran = server.drover(&["node", "meta", "read"]);
     assert_eq!((ran.code, ran.err.contains("is not a client")), (1, true), "{}", ran.err);
+}
+
+#[test]
+fn the_networks_of_a_machine_are_shown_with_their_addresses() {
+    let address = |alias: &str, ip: &str| json!({ "Alias": alias, "Address": ip });
+    let networks = json!([
+        { "Device": "eth0", "Speed": 25_000,
+          "Addresses": [address("default", "10.0.0.5"), address("default", "fd00::5")] },
+        { "Device": "eth1", "Speed": 1_000, "Addresses": [address("", "192.168.1.5")] },
+    ]);
+    let node = json!({ "ID": NODE, "NodeResources": { "NodeNetworks": networks } });
+    let server = server(&node);
+    server.add(&format!("GET /v1/node/{NODE}/allocations"), 200, "[]");
+    let ran = server.drover(&["node", "status", "-verbose", NODE]);
+    let expected = "\
+Host Networks
+Device  Alias    Speed         Addresses
+eth0    default  25000 Mbit/s  10.0.0.5, fd00::5
+eth1    <none>   1000 Mbit/s   192.168.1.5
+";
+    assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
+    let ran = server.drover(&["node", "status", NODE]);
+    assert!(!ran.out.contains("Host Networks"), "{}", ran.out);
 }

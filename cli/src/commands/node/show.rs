@@ -31,6 +31,10 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     terminal.line(&basics(&node, stats.as_ref()));
     if format.verbose {
         terminal.section("Drivers", &drivers(&node));
+        let networks = networks(&node);
+        if !networks.is_empty() {
+            terminal.section("Host Networks", &networks);
+        }
     }
     let events = events(&node, format.verbose);
     if !events.is_empty() {
@@ -127,6 +131,26 @@ fn drivers(node: &Value) -> String {
     };
     let rows: Vec<_> = node.entries("Drivers").into_iter().map(row).collect();
     table(&["Driver", "Detected", "Healthy", "Message", "Time"], &rows)
+}
+
+/// Each interface that leads elsewhere; empty where none is known.
+fn networks(node: &Value) -> String {
+    let row = |network: &Value| {
+        let addresses = network.list("Addresses").iter();
+        let alias = addresses.clone().map(|address| address.text("Alias")).next();
+        let addresses: Vec<_> = addresses.map(|address| address.text("Address")).collect();
+        vec![
+            network.text("Device").to_owned(),
+            alias.unwrap_or_default().to_owned(),
+            format!("{} Mbit/s", network.int("Speed")),
+            addresses.join(", "),
+        ]
+    };
+    let rows: Vec<_> = node.at("NodeResources").list("NodeNetworks").iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    table(&["Device", "Alias", "Speed", "Addresses"], &rows)
 }
 
 fn events(node: &Value, verbose: bool) -> String {
