@@ -73,6 +73,35 @@ fn a_plugin_that_is_installed_later_is_found_and_what_waited_for_it_runs() {
     let after = own_node(&server, "c1");
     let entered = registrations(&after) - registrations(&before);
     assert_eq!(entered, 2, "only what changes is entered: {after:#}");
+    assert_eq!(client.log().matches("this node has changed").count(), 2, "and only that is told");
+}
+
+#[test]
+fn a_node_whose_tasks_have_nowhere_to_write_gets_none_until_they_have() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    server.start();
+    leader_of(&[&server]);
+    let mut client = site.agent("c1", Part::Client, &[server.rpc_port]);
+    client.configure_more("client {\n  fingerprint_interval = \"50ms\"\n}\n");
+    client.start();
+    let ready = || server.node_status("c1").as_deref() == Some("ready");
+    wait_until("the node is ready", ready);
+    let (place, away) = (client.data_dir().join("alloc"), client.data_dir().join("away"));
+    fs::rename(&place, &away).expect("it is there");
+    let driver = || own_node(&server, "c1")["Drivers"]["raw_exec"].clone();
+    wait_until("the driver is ill", || ready() && driver()["Healthy"] == false);
+    let why = text_of(&driver(), "HealthDescription");
+    assert!(why.starts_with("tasks have nowhere to write: "), "{why}");
+    server.run(&site.write("late.hcl", &job("late", "service", 1, "exec sleep 600")));
+    wait_until("it finds no node", || {
+        let evals = server.get("/v1/job/late/evaluations");
+        let blocked = |eval: &Value| text_of(eval, "Status") == "blocked";
+        evals.as_array().is_some_and(|evals| evals.iter().any(blocked))
+    });
+    fs::rename(&away, &place).expect("it is away");
+    wait_until("it runs", || server.count("late", "running") == 1);
+    assert_eq!(driver()["Healthy"], true);
 }
 
 /// The program's words to an agent; it must do as it is told.
