@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `nodes count=` | ready nodes n1, n2, .. of 4,000 MHz |
 //! | `node id= dc= pool= gpu=yes driver=no` | a node registers, or registers again, and is heard from |
+//! | `node … heard=no` | the same, and it is not heard from yet |
 //! | `lose`, `return`, `bar`, `admit` `id=` | it falls silent, is heard again, takes nothing new, does again |
 //! | `register type= count= max_parallel= stagger_s= program= cpu= port= dc= pool= gpu=yes restarts= groups=` | the job, or a new version; what is not given stays |
 //! | `fill id= cpu=`, `empty id=` | something else takes room of a node, and gives it back |
@@ -84,7 +85,7 @@ impl Bench {
         let mut spec = node(id);
         for (key, value) in command.pairs() {
             match key {
-                "id" => (),
+                "id" | "heard" => (),
                 "dc" => value.clone_into(&mut spec.datacenter),
                 "pool" => spec.pool = PoolName::of(value),
                 "gpu" => {
@@ -97,7 +98,11 @@ impl Bench {
                 other => panic!("node: no such key: {other}"),
             }
         }
-        self.cluster.add_node(spec);
+        if command.value("heard") == Some("no") {
+            self.cluster.run(Entry::RegisterNode { spec: spec.into() });
+        } else {
+            self.cluster.add_node(spec);
+        }
     }
 
     fn register(&mut self, command: &Command<'_>) -> Option<String> {

@@ -99,16 +99,17 @@ fn jobs_at_risk(txn: &Txn<'_>, node: NodeId, evaluated: &BTreeSet<JobId>) -> BTr
     allocs.map(|alloc| alloc.job).filter(|job| !evaluated.contains(job)).collect()
 }
 
-/// The node may have become one that takes new allocs. Jobs that run on every node and have an evaluation
-/// of this command already need no other.
+/// The node may have become one that takes new allocs, or one of which it can be said what is not meant to be
+/// there: that is so for a node that takes no new ones, too. Jobs that run on every node and have an
+/// evaluation of this command already need no other.
 pub(super) fn wake_everywhere(
     txn: &mut Txn<'_>,
     id: NodeId,
     evaluated: &mut BTreeSet<JobId>,
 ) -> Option<EvalId> {
     let state = txn.state();
-    let is_open = state.slot_of(id).is_some_and(|slot| state.fleet().is_placeable(slot));
-    if !is_open || planted!(SystemNodeForgotten) {
+    let is_there = state.node(id).is_some_and(|node| node.status == NodeStatus::Ready);
+    if !is_there || planted!(SystemNodeForgotten) {
         return None;
     }
     let awaiting = state
