@@ -9,6 +9,7 @@
 //! | `wait s=` | time passes |
 //! | `complete JOB group= ordinal=`, `fail`, `sicken` | an alloc ends well or badly, or is found unhealthy |
 //! | `scale JOB group= count=`, `stop JOB`, `purge JOB`, `evaluate JOB` | as users ask |
+//! | `evaluate JOB returns=` | and a node is heard again after that is planned, before the plan is entered |
 //! | `lead-anew` | another server leads, from a snapshot |
 //! | `show JOB` | its groups with what they wait for, its evaluations, its deployment |
 //!
@@ -77,6 +78,12 @@ impl Bench {
             "evaluate" => {
                 let entry = Entry::EvaluateJob { namespace, job: name.to_owned() };
                 said.extend(refusal(&self.cluster.run(entry)));
+                if command.value("returns").is_some() {
+                    let id = u128::from(command.number("returns"));
+                    let job =
+                        self.cluster.state.job_named("default", name).expect("a known job").id;
+                    self.cluster.plan_before(job, |cluster| cluster.mark(id, NodeStatus::Ready));
+                }
             }
             "lead-anew" => self.cluster.lead_anew(),
             "show" => return self.show(name),

@@ -459,10 +459,12 @@ fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
     outlook
 }
 
-/// Whether the group has to wait, and an evaluation does so for it. None does if no node was open to it.
+/// Whether the group has to wait, and an evaluation does so for it. None does if no node was open to it, or
+/// if one that may be planned already takes its place.
 fn waits_already(state: &State, job: &Job, group: &Group) -> bool {
     let waits = state.blocked_eval_of_job(job.id).and_then(|eval| eval.failures.get(&group.name));
-    !job.is_let_in(group) && waits.is_some_and(|failure| !failure.closed.is_empty())
+    let stays = state.pending_evals_of_job(job.id).all(|eval| eval.wait_until.is_some());
+    !job.is_let_in(group) && stays && waits.is_some_and(|failure| !failure.closed.is_empty())
 }
 
 /// Whether a scheduling of the job, which runs on every node, would change anything on this one, room
