@@ -23,13 +23,19 @@ pub(crate) enum MetaCommand {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ApplyArgs {
+pub(crate) struct OfNode {
     #[arg(
         long,
         value_name = "NODE",
         help = "The node, or the beginning of its id [default: the node of the agent that is asked]"
     )]
     node_id: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    of: OfNode,
     #[arg(
         long,
         value_name = "KEY,...",
@@ -43,12 +49,8 @@ pub(crate) struct ApplyArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
-    #[arg(
-        long,
-        value_name = "NODE",
-        help = "The node, or the beginning of its id [default: the node of the agent that is asked]"
-    )]
-    node_id: Option<String>,
+    #[command(flatten)]
+    of: OfNode,
     #[command(flatten)]
     format: Format,
 }
@@ -62,7 +64,7 @@ pub(super) fn run(command: &MetaCommand, session: &mut Session) -> Ended {
 
 fn apply(args: &ApplyArgs, session: &mut Session) -> Ended {
     let changes = changes(args)?;
-    let id = node(args.node_id.as_deref(), session)?;
+    let id = node(args.of.node_id.as_deref(), session)?;
     let body = json!({ "NodeID": id, "Meta": changes });
     session
         .client
@@ -95,7 +97,7 @@ fn changes(args: &ApplyArgs) -> Result<BTreeMap<&str, Option<&str>>, Failure> {
 
 fn read(args: &ReadArgs, session: &mut Session) -> Ended {
     args.format.check()?;
-    let id = node(args.node_id.as_deref(), session)?;
+    let id = node(args.of.node_id.as_deref(), session)?;
     let told = session.client.get(PATH, &[("node_id", &id)]);
     let told = told.map_err(error("reading dynamic node metadata"))?;
     if args.format.json {
