@@ -10,6 +10,7 @@
 //! | `agent/lead.rs` | all that exists only while this server leads |
 //! | `agent/serve.rs` | requests of callers and client nodes |
 //! | `agent/roster.rs`, `agent/operate.rs` | who votes and who leads: the leader's care, operators' orders |
+//! | `agent/depart.rs` | a server that goes with grace |
 //! | `agent/journal.rs` | one disk log for two writers |
 //! | `agent/view.rs` | what people may look at |
 //! | `agent/recording.rs`, `agent/sum.rs` | the input log: what is in it, and what came of each input |
@@ -30,6 +31,7 @@ use crate::assign::{self, Assign};
 use crate::broker;
 use crate::client::{self, Client};
 use crate::cuts::Cuts;
+use crate::departure::{self, Departure};
 use crate::digest::Digest;
 use crate::emit::Emit;
 use crate::gossip::{self, Gossip};
@@ -48,6 +50,7 @@ use crate::wire::{Message, PeerId};
 mod apply;
 mod boot;
 mod deliver;
+mod depart;
 mod effect;
 mod event;
 mod journal;
@@ -160,6 +163,7 @@ struct Server {
     prober: Prober,
     cuts: Cuts,
     leader: Option<Leader>,
+    departure: Departure,
 }
 
 /// What a machine said, and which one.
@@ -174,6 +178,7 @@ enum Output {
     Requests(requests::Output),
     Sightings(sightings::Output),
     Prober(prober::Output),
+    Departure(departure::Output),
     Client(client::Output),
     /// A message of this agent to itself: server and client in one process.
     Local {
@@ -245,6 +250,8 @@ impl Agent {
         self.advance_time();
         self.route_until_quiet(effects);
         self.lead_on(effects);
+        self.look_for_goodbye();
+        self.route_until_quiet(effects);
         effects.wake = self.next_wake();
         assert!(self.pending.is_empty(), "`pending` is empty between two steps");
     }
@@ -315,6 +322,7 @@ impl Agent {
             server.requests.on_time(now, out);
             server.prober.on_time(now, out);
             server.sightings.on_time(now, out);
+            server.departure.on_time(now, out);
             let takes_writes = !server.raft.is_transferring();
             if let Some(leader) = server.leader.as_mut().filter(|_| takes_writes) {
                 leader.look_for_silence(now, (server.id, &server.raft), out);
@@ -348,6 +356,7 @@ impl Agent {
             ("requests", server.and_then(|server| server.requests.next_deadline())),
             ("prober", server.and_then(|server| server.prober.next_deadline())),
             ("sightings", follower.and_then(|server| server.sightings.next_deadline())),
+            ("departure", server.and_then(|server| server.departure.next_deadline())),
             ("heartbeat", writer.and_then(Leader::silence_deadline)),
             ("broker", leader.and_then(|leader| leader.next_deadline(self.now))),
             ("client", self.client.as_ref().and_then(|client| client.next_deadline())),
@@ -377,6 +386,7 @@ output!(
     Requests(requests),
     Sightings(sightings),
     Prober(prober),
+    Departure(departure),
     Client(client)
 );
 

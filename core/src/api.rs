@@ -155,6 +155,12 @@ pub enum Request {
         moves: Vec<AllocId>,
         gain_permille_min: u32,
     },
+    /// A server that failed is not expected back, says an operator. Asked of the server that is to say so.
+    ForceOut {
+        server: ServerId,
+        /// Nobody shall remember it either.
+        prune: bool,
+    },
 }
 
 /// What a read that sees every earlier write may rest on.
@@ -168,13 +174,15 @@ pub enum Consistency {
     Consistent,
 }
 
-/// What an operator wants of the consensus. Asked twice, it is done once: whoever leads finds it done.
+/// What an operator, or a server that goes, wants of the consensus. Asked twice, it is done once: whoever leads finds it done.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Order {
     /// A server that is gone for good is no part of the configuration any more.
     RemoveServer { server: ServerId },
     /// Another server leads.
     TransferLead { heir: Heir },
+    /// The server that asks goes, and is no part of the configuration any more. If it leads, another does.
+    Leave,
 }
 
 /// Who is to lead.

@@ -23,8 +23,10 @@ use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, ServerId};
 
 mod bootstrap;
+mod farewell;
 pub mod swim;
 
+pub use farewell::Memory;
 pub use swim::Timings;
 use swim::{Description, Matter, Packet, Record, State, Swim};
 
@@ -38,9 +40,11 @@ const MEETING_MS: u64 = 5_000;
 pub enum Status {
     /// It answers, or has not been silent for long enough to say otherwise.
     Alive,
+    /// It answers, and has been told to go.
+    Leaving,
     /// Enough servers could not reach it.
     Failed,
-    /// It said that it goes.
+    /// It said that it goes, or an operator said it of one who had failed.
     Left,
 }
 
@@ -62,6 +66,8 @@ pub struct Member {
     /// `bootstrap_expect`; zero: it founds no cluster.
     pub expect: u32,
     pub build: String,
+    /// It has been told to go: nobody should count on it any more.
+    pub is_leaving: bool,
     /// The judgement of whoever holds this value. Not part of the description.
     pub status: Status,
 }
@@ -124,6 +130,8 @@ pub enum Message {
     Datagram(Packet<Said>),
     /// Of the membership; in order.
     Stream(Packet<Said>),
+    /// An operator wants this member, who is not there, forgotten.
+    Forget { id: ServerId, incarnation: Incarnation },
 }
 
 /// What the rest must learn or do.
@@ -257,6 +265,7 @@ impl Gossip {
                 out.emit(Output::Send(from, Message::Pull(Box::new(self.word()))));
             }
             Message::Pull(word) => self.learn(now, from, *word, out),
+            Message::Forget { id, incarnation } => self.forget(id, incarnation),
             Message::Datagram(packet) | Message::Stream(packet) => {
                 self.hear(now, from, packet, out);
             }
@@ -293,10 +302,12 @@ impl Gossip {
     /// Everyone who is known, this server first.
     pub fn members(&self) -> impl Iterator<Item = Member> {
         let judged = |(outline, said): (swim::Outline, &Said)| {
-            let status = status_of(outline.state);
+            let status = status_of(outline.state, said);
             Member { status, ..said.as_ref().clone() }
         };
-        core::iter::once(self.own.clone()).chain(self.swim.others().map(judged))
+        let own =
+            Member { status: status_of(self.swim.own().state, &self.own), ..self.own.clone() };
+        core::iter::once(own).chain(self.swim.others().map(judged))
     }
 
     /// The same for people to look at. A server that is cut off calls nobody failed, and decides nothing
@@ -304,7 +315,8 @@ impl Gossip {
     pub fn members_to_show(&self) -> impl Iterator<Item = Member> {
         let is_cut_off = self.swim.is_cut_off();
         self.members().map(move |mut member| {
-            if is_cut_off && member.id != self.own.id && member.status == Status::Alive {
+            let is_there = matches!(member.status, Status::Alive | Status::Leaving);
+            if is_cut_off && member.id != self.own.id && is_there {
                 member.status = Status::Failed;
             }
             member
@@ -315,6 +327,12 @@ impl Gossip {
     #[must_use]
     pub fn verdict(&self, id: ServerId) -> Option<&swim::Verdict> {
         self.swim.verdict(id)
+    }
+
+    /// Whether there is a connection to `id`.
+    #[must_use]
+    pub fn is_linked(&self, id: ServerId) -> bool {
+        self.links.contains(&id)
     }
 
     /// Checks what holds between any two calls.
@@ -447,14 +465,23 @@ impl Gossip {
         }
     }
 
+    /// What this server says of itself, to everybody whom it can.
+    fn speak_to_all(&self, out: &mut impl Emit<Output>) {
+        let word = Box::new(self.word());
+        for &peer in &self.links {
+            out.emit(Output::Send(peer, Message::Pull(word.clone())));
+        }
+    }
+
     fn word(&self) -> Word {
         let own = Record { said: Some(Box::new(self.own.clone())), ..self.swim.introduction() };
         Word { own, met: self.met(), stage: self.stage }
     }
 }
 
-const fn status_of(state: State) -> Status {
+const fn status_of(state: State, said: &Member) -> Status {
     match state {
+        State::Alive | State::Suspect if said.is_leaving => Status::Leaving,
         State::Alive | State::Suspect => Status::Alive,
         State::Failed => Status::Failed,
         State::Left => Status::Left,

@@ -7,6 +7,7 @@
 //! | `wal` | the log on disk: operations out, completions in |
 //! | `gossip` | which servers exist and live |
 //! | `roster` | which servers should vote |
+//! | `departure` | a server that goes with grace |
 //! | `heartbeat`, `prober` | which client nodes live; who looks for the silent |
 //! | `state`, `fsm` | the replicated tables, and the commands that change them |
 //! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
@@ -56,6 +57,7 @@ mod bytes;
 pub mod client;
 pub mod cron;
 pub mod cuts;
+pub mod departure;
 pub mod digest;
 pub mod emit;
 pub mod fsm;

@@ -111,6 +111,11 @@ pub const ROSTER_REVIEW_MS: u64 = 500;
 /// A voter of whom gossip has never heard has failed after so long in office: whoever lives says so
 /// within moments of a connection, and whoever is not even remembered will hardly come back.
 pub const ROSTER_STRANGER_MS: u64 = 15_000;
+/// How long a server that leaves waits for a leader to take it out of the configuration: some elections,
+/// and less than those who stop processes by force give them. Then it goes all the same.
+pub const LEAVE_MS_MAX: u64 = 10_000;
+/// How long it stays to say that it has gone: whoever is there has heard it in less.
+pub const LEAVE_GOODBYE_MS: u64 = 1_000;
 /// A write-ahead log to which nothing was added for so long confirms its last records: below what a
 /// person notices, above the pauses within one burst of writes.
 pub const WAL_QUIET_MS: u64 = 100;
@@ -191,6 +196,7 @@ const _: () = assert!(
     RESTORE_PART_BYTES < FRAME_BYTES_MAX,
     "a part fits into a frame, with what stands around it"
 );
+const _: () = assert!(LEAVE_MS_MAX < REQUEST_PATIENCE_MS, "who leaves asks until it gives up");
 const _: () = assert!(
     RESTORE_KEPT_MS > 10 * REQUEST_PATIENCE_MS,
     "parts are kept while somebody may still send the next"

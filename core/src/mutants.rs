@@ -260,6 +260,14 @@ mutants!(
     OpenedForgotten,
     /// An alloc whose move has become pointless waits for it all the same.
     RebalanceNotGivenUp,
+    /// A server that asked to go, and whose news is late, is taken in again.
+    LeaverTakenIn,
+    /// A server goes without asking whether it may.
+    LeavesUnasked,
+    /// A server that is not answered stays.
+    LeaverWaits,
+    /// A server is let go though those who stay cannot decide.
+    LeaverLetGoBlindly,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -40,6 +40,8 @@ pub enum Caller {
     Outside(RequestId),
     /// A client node that is connected here, and its own number for the report; zero: registration.
     Node { node: NodeId, report: u64 },
+    /// This server.
+    Itself,
 }
 
 /// What the rest of the core must do.

@@ -3,17 +3,20 @@
 //!
 //! ```text
 //!   new ── alive ──▶ learner ── holds the log ──▶ voter ── failed, and a learner waits ──▶ gone
+//!                                                       ── left ─────────────────────────▶
 //! ```
 //!
 //! A pure function of what the leader sees. A failed voter goes only when somebody takes its place, or
 //! has taken it: what a cluster can bear never shrinks below what it was founded with, and a server
 //! that is away for a while comes back as the voter it was. Whoever was promoted before the failure of
 //! the one it replaces was noticed leaves one voter too many; that one goes as soon as it is noticed.
+//! Whoever left goes at once, and is new when it starts again.
 //!
 //! Invariants
 //! - one server is promoted at a time, and only one that holds the log;
 //! - of its own accord the leader never leaves fewer voters than before, or than the cluster was
-//!   founded with; an operator may, and removes nobody who lives.
+//!   founded with, but for those who left; an operator may, and removes nobody who lives;
+//! - whoever is leaving is not taken in.
 //!
 //! It does not know Raft: the change is made there, or refused and tried again.
 use alloc::vec::Vec;
@@ -21,11 +24,15 @@ use alloc::vec::Vec;
 use crate::limits::SERVERS_MAX;
 use crate::types::ServerId;
 
-/// Whether a server answers.
+/// Whether a server answers, and will.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Life {
     Alive,
+    /// It answers, and is about to go.
+    Leaving,
     Failed,
+    /// It has gone because somebody wanted that.
+    Left,
 }
 
 /// Whether a server holds what was committed.
@@ -54,8 +61,11 @@ pub struct Roster {
 #[must_use]
 pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Roster> {
     let found = |id: ServerId| candidates.iter().find(|candidate| candidate.id == id);
-    let has_failed = |id: ServerId| found(id).is_some_and(|one| one.life == Life::Failed);
-    let is_ready = |id: ServerId| found(id).is_some_and(|one| one.log == Log::Whole);
+    let has_failed =
+        |id: ServerId| found(id).is_some_and(|one| matches!(one.life, Life::Failed | Life::Left));
+    let is_ready = |id: ServerId| {
+        found(id).is_some_and(|one| one.life == Life::Alive && one.log == Log::Whole)
+    };
     let mut next = now.clone();
     next.learners.retain(|&id| !has_failed(id));
     let ready = next.learners.iter().copied().find(|&id| is_ready(id));
@@ -84,29 +94,48 @@ pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Ro
     (next != *now).then_some(next)
 }
 
-/// The roster without `gone`, because its operator says that it is gone for good.
+/// Whether `gone` may be removed, because its operator says that it is gone for good.
 ///
 /// Whoever lives is taken in again at the next look at the roster, so it cannot be removed: it must be
 /// stopped first. A removed server that comes back is a new one to the others, and learns again.
 ///
 /// # Errors
 /// Why it stays, and what to do.
-pub fn without(now: &Roster, gone: ServerId, life: Life) -> Result<Roster, &'static str> {
+pub fn may_remove(now: &Roster, gone: ServerId, life: Life) -> Result<(), &'static str> {
     if now.voters == [gone] {
         return Err("it is the only voter: without it nobody could decide anything");
     }
     match life {
-        Life::Alive => {
+        Life::Alive | Life::Leaving => {
             Err("it is alive and would be taken in again at once: stop its agent, and ask \
              again when it is listed as failed")
         }
-        Life::Failed => {
-            let mut next = now.clone();
-            next.voters.retain(|&id| id != gone);
-            next.learners.retain(|&id| id != gone);
-            assert!(!next.voters.is_empty(), "a cluster has at least one voter");
-            Ok(next)
+        Life::Failed | Life::Left => Ok(()),
+    }
+}
+
+/// The roster without `leaver`, which goes or has gone. Those who answer must be a majority of those who
+/// count then: whoever has failed goes with it where it would be in the way.
+///
+/// `None`: it is the only voter, or somebody who is needed does not answer, and has not failed either.
+/// Without the leaver nobody could decide, maybe for ever; with it they can once it is back.
+#[must_use]
+pub fn after_departure(
+    now: &Roster,
+    leaver: ServerId,
+    answers: impl Fn(ServerId) -> bool,
+    has_failed: impl Fn(ServerId) -> bool,
+) -> Option<Roster> {
+    let mut next = now.clone();
+    next.voters.retain(|&id| id != leaver);
+    next.learners.retain(|&id| id != leaver);
+    loop {
+        let answering = next.voters.iter().filter(|&&id| answers(id)).count();
+        if next.voters.len() < 2 * answering || planted!(LeaverLetGoBlindly) {
+            return Some(next);
         }
+        let in_the_way = next.voters.iter().position(|&id| has_failed(id) && !answers(id))?;
+        next.voters.remove(in_the_way);
     }
 }
 
@@ -165,13 +194,47 @@ mod tests {
     }
 
     #[test]
+    fn who_left_or_is_leaving_is_not_taken_in() {
+        let left = [candidate(2, Life::Left, Log::Behind)];
+        assert_eq!(next(&roster(&[1, 3], &[2]), &left, 3), Some(roster(&[1, 3], &[])));
+        assert_eq!(next(&roster(&[1, 3], &[]), &left, 3), None, "it is not taken in again");
+        let leaving = [candidate(2, Life::Leaving, Log::Whole)];
+        assert_eq!(next(&roster(&[1, 3], &[]), &leaving, 3), None);
+        assert_eq!(next(&roster(&[1, 3], &[2]), &leaving, 3), None, "nor made a voter");
+        assert_eq!(next(&roster(&[1, 2, 3], &[]), &leaving, 3), None, "it asks when it goes");
+    }
+
+    #[test]
+    fn those_who_stay_can_decide() {
+        let leaves = |voters: &[u64], silent: &[u64], failed: &[u64]| {
+            let (silent, failed) = (ids(silent), ids(failed));
+            let answers = |id: ServerId| !silent.contains(&id);
+            after_departure(&roster(voters, &[9]), ServerId(1), answers, |id| failed.contains(&id))
+        };
+        assert_eq!(leaves(&[1, 2, 3], &[], &[]), Some(roster(&[2, 3], &[9])));
+        assert_eq!(leaves(&[1, 2], &[], &[]), Some(roster(&[2], &[9])));
+        assert_eq!(
+            leaves(&[1], &[], &[]),
+            None,
+            "a leader that does not count any more waits for its heir"
+        );
+        assert_eq!(leaves(&[1, 2, 3], &[3], &[]), None, "with two, both must answer");
+        assert_eq!(leaves(&[1, 2, 3], &[3], &[3]), Some(roster(&[2], &[9])));
+        assert_eq!(leaves(&[1, 2, 3], &[], &[3]), Some(roster(&[2, 3], &[9])), "it answers again");
+        let five = [1, 2, 3, 4, 5];
+        assert_eq!(leaves(&five, &[5], &[5]), Some(roster(&[2, 3, 4, 5], &[9])), "three decide");
+        assert_eq!(leaves(&five, &[4, 5], &[4, 5]), Some(roster(&[2, 3, 5], &[9])));
+    }
+
+    #[test]
     fn an_operator_removes_who_has_failed_and_nobody_else() {
         let now = roster(&[1, 2, 3], &[4]);
-        assert_eq!(without(&now, ServerId(2), Life::Failed), Ok(roster(&[1, 3], &[4])));
-        assert_eq!(without(&now, ServerId(4), Life::Failed), Ok(roster(&[1, 2, 3], &[])));
-        let refused = without(&now, ServerId(2), Life::Alive).expect_err("it lives");
+        assert_eq!(may_remove(&now, ServerId(2), Life::Failed), Ok(()));
+        assert_eq!(may_remove(&now, ServerId(4), Life::Failed), Ok(()));
+        let refused = may_remove(&now, ServerId(2), Life::Alive).expect_err("it lives");
         assert!(refused.contains("stop its agent"), "{refused}");
-        let refused = without(&roster(&[1], &[4]), ServerId(1), Life::Failed).expect_err("alone");
+        let alone = roster(&[1], &[4]);
+        let refused = may_remove(&alone, ServerId(1), Life::Failed).expect_err("alone");
         assert!(refused.contains("only voter"), "{refused}");
     }
 }

@@ -12,6 +12,7 @@ pub mod resolved;
 mod syntax;
 pub mod written;
 
+pub(crate) use address::host_port;
 pub use resolved::{
     Certificates, Client, Join, Mode, RawExec, Recorder, Reserved, Resolved, Server, Surroundings,
     Unusable,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use drover_core::agent::Event;
 use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{Mode, Resolved, Surroundings, Written};
 use crate::http::{self, Api, LogTap, Me};
-use crate::run::{AtStop, End};
+use crate::run::{AtStop, End, Inbox};
 use crate::start::{self, IdentityView, Running};
 
 /// How long open HTTP requests may take after the agent was told to end.
@@ -122,13 +123,21 @@ async fn serve(resolved: &Resolved, tap: LogTap) -> Result<(), String> {
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let end = wait(&mut running).await?;
+    let end = wait(resolved, &mut running).await?;
     drop(close);
     let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
     match end {
         Some(End::Halted(why)) => {
             tracing::error!("the agent halted: {why}");
             Err(format!("the agent halted: {why}"))
+        }
+        Some(End::Left { unfinished: None }) => {
+            tracing::info!("the agent has left");
+            Ok(())
+        }
+        Some(End::Left { unfinished: Some(why) }) => {
+            tracing::warn!("the agent goes, and not everything is as it should be: {why}");
+            Ok(())
         }
         Some(End::Asked) | None => {
             let tasks = match resolved.mode {
@@ -152,22 +161,31 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// Until a signal comes (`None`) or the agent ends by itself.
-async fn wait(running: &mut Running) -> Result<Option<End>, String> {
+/// Until the agent is to stop at once (`None`) or has ended by itself.
+async fn wait(resolved: &Resolved, running: &mut Running) -> Result<Option<End>, String> {
     let failed = |fault: io::Error| format!("cannot listen for signals: {fault}");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        biased;
-        end = running.ended() => Ok(Some(end)),
-        _ = interrupt.recv() => {
-            tracing::info!("interrupted: stopping");
-            Ok(None)
+    let mut is_leaving = false;
+    loop {
+        let (what, may_leave) = tokio::select! {
+            biased;
+            end = running.ended() => return Ok(Some(end)),
+            _ = interrupt.recv() => ("interrupted", resolved.leave_on_interrupt),
+            _ = terminate.recv() => ("told to terminate", resolved.leave_on_terminate),
+        };
+        if is_leaving {
+            tracing::warn!("{what} again: stopping at once, without having left");
+            return Ok(None);
         }
-        _ = terminate.recv() => {
-            tracing::info!("told to terminate: stopping");
-            Ok(None)
+        // What was started for a try leaves nothing behind: there is nothing to hand over.
+        if !may_leave || resolved.mode == Mode::Dev {
+            tracing::info!("{what}: stopping");
+            return Ok(None);
         }
+        tracing::info!("{what}: leaving with grace; a second signal stops at once");
+        running.core.tell(Inbox::Event(Event::LeaveAsked)).await;
+        is_leaving = true;
     }
 }
 
@@ -192,6 +210,10 @@ fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
         logs,
         servers: Arc::new(move || {
             transport.peers().into_iter().map(|peer| peer.hello.http_address).collect()
+        }),
+        joins: Some(http::Joins {
+            transport: running.transport.clone(),
+            port: resolved.rpc_bind.port(),
         }),
         unsafe_open: resolved.unsafe_open,
     }

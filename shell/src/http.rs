@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use crate::node::OwnNode;
 use crate::run::Core;
 use crate::shadow::Shadow;
+use crate::transport::Transport;
 
 mod agent;
 mod allocs;
@@ -41,6 +42,7 @@ mod host;
 mod job;
 mod jobs;
 mod launch;
+mod membership;
 mod metadata;
 mod metrics;
 mod misc;
@@ -86,8 +88,18 @@ pub struct Api {
     pub logs: LogTap,
     /// HTTP addresses of servers, best first; asked where there is no shadow.
     pub servers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// `None` where nobody can be dialled.
+    pub joins: Option<Joins>,
     /// The operator wants everyone on the network to be answered, without any check of who it is.
     pub unsafe_open: bool,
+}
+
+/// How other servers are reached.
+#[derive(Clone)]
+pub struct Joins {
+    pub transport: Transport,
+    /// Where none is named.
+    pub port: u16,
 }
 
 /// What the agent says of itself.
@@ -245,6 +257,8 @@ fn agent_routes() -> Router<Shared> {
         .route("/v1/agent/members", get(agent::members))
         .route("/v1/agent/health", get(agent::health))
         .route("/v1/agent/servers", get(agent::servers))
+        .route("/v1/agent/join", write(membership::join))
+        .route("/v1/agent/force-leave", write(membership::force_leave))
         .route("/v1/agent/monitor", get(monitor::monitor))
         .route("/v1/metrics", get(metrics::metrics))
 }

@@ -84,6 +84,10 @@ pub enum End {
     Asked,
     /// The agent stopped itself; the reason says what to do.
     Halted(String),
+    /// It was asked to go with grace, and has. `unfinished`: what is not as it should be.
+    Left {
+        unfinished: Option<String>,
+    },
 }
 
 /// The callers' end of the loop.
@@ -403,6 +407,9 @@ impl Loop {
                 self.carry_out_snapshot(effect);
             }
             Effect::Halt { reason } => return ControlFlow::Break(End::Halted(reason)),
+            Effect::Departed { unfinished } => {
+                return ControlFlow::Break(End::Left { unfinished });
+            }
         }
         ControlFlow::Continue(())
     }

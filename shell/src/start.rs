@@ -356,6 +356,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
             http_address: resolved.http_advertise.to_string(),
             expect: server.bootstrap_expect,
             build: env!("CARGO_PKG_VERSION").into(),
+            is_leaving: false,
             status: gossip::Status::Alive,
         };
         let join = [server.join.start.clone(), server.join.retry.clone()].concat();

@@ -325,6 +325,14 @@ impl Transport {
         self.peers.dial(addr);
     }
 
+    /// As `dial`, but says who has answered. If nobody does at once, it is not tried again.
+    ///
+    /// # Errors
+    /// Why nobody answered, in words.
+    pub async fn reach(&self, addr: &str) -> Result<PeerId, String> {
+        self.peers.reach(addr).await
+    }
+
     /// Ends the connection to `peer` and stops dialling the addresses that led to it.
     pub fn hang_up(&self, peer: PeerId) {
         self.peers.hang_up(peer);

@@ -10,6 +10,7 @@
 //! | `state_machine_safety` | equal index, equal entry and state |
 //! | `terms_and_indexes_grow` | nothing goes back |
 //! | `vote_is_kept` | one vote a term, on disk before it is said |
+//! | `left_is_out` | who left with grace does not count, until it starts again |
 //! | `alloc_runs_once` | no task runs twice at once |
 //! | `node_not_oversubscribed` | no node is given more than it has |
 //! | `stopped_for_a_reason` | nothing is stopped that nobody asked for |
@@ -33,7 +34,7 @@
 //! | `rebalances_end` | whoever was to move to a better node has, or stays |
 //! | `desired_is_running`, `eval_is_settled`, `deployments_end` | and what is wanted runs, nothing waits |
 //!
-//! Beside them a run fails when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
+//! Beside them a run fails when an agent that is told to go does not (`leaves_end`), when some server does not become a voter (`everyone_votes`) or client ready (`everyone_is_ready`), or when an agent panics (`panic`), stops without a broken disk (`halt`), cannot
 //! read its own log (`recovery`), or says something that its peers refuse (`wire`).
 //!
 //! Invariants
@@ -68,6 +69,7 @@ pub mod gates_are_kept;
 pub mod leader_commits_own_term;
 pub mod leader_completeness;
 pub mod leanings_counted;
+pub mod left_is_out;
 pub mod linearizable;
 pub mod log_matching;
 pub mod max_parallel;
@@ -156,6 +158,7 @@ pub struct Checkers {
     pub down_only_if_sought: down_only_if_sought::DownOnlyIfSought,
     pub stopped_for_a_reason: stopped_for_a_reason::StoppedForAReason,
     pub drains_end: drains_end::DrainsEnd,
+    pub left_is_out: left_is_out::LeftIsOut,
     /// How each server was last seen.
     seen: BTreeMap<ServerId, LastSeen>,
     /// How long a node may be silent.
@@ -257,6 +260,7 @@ impl Checkers {
             safe.map_err(|message| Violation { checker: "state_machine_safety", message })?;
         if seen == Seen::First {
             self.leader_completeness.on_committed(frame.position(), term);
+            named("left_is_out", self.left_is_out.on_committed(frame))?;
         }
         Ok(seen)
     }

@@ -67,6 +67,8 @@ pub struct Host {
     /// A snapshot that is being received.
     pub incoming: Option<(SnapshotMark, Vec<u8>)>,
     pub cluster: ClusterId,
+    /// It was told to go, and starts again so long after it has.
+    pub leaving_for_ms: Option<u64>,
     pub paused_until: Moment,
     /// Until here its last step takes.
     pub busy_until: Moment,
@@ -111,6 +113,7 @@ impl Host {
             snapshots: BTreeMap::new(),
             incoming: None,
             cluster: ClusterId::default(),
+            leaving_for_ms: None,
             paused_until: Moment::default(),
             busy_until: Moment::default(),
             wake_wanted: None,
@@ -166,6 +169,7 @@ impl Host {
     pub fn forget_agent(&mut self) {
         self.agent = None;
         self.incoming = None;
+        self.leaving_for_ms = None;
         self.paused_until = Moment::default();
         self.busy_until = Moment::default();
         self.wake_wanted = None;
@@ -314,6 +318,7 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
             0
         },
         build: String::new(),
+        is_leaving: false,
         status: gossip::Status::Alive,
     };
     ServerConfig {

@@ -61,6 +61,10 @@ marks!(
     JointConfiguration,
     /// there was a learner
     Learner,
+    /// a server left, and nothing was left undone
+    LeftWithGrace,
+    /// a server left, and could not be taken out
+    LeftUnfinished,
     /// the lead changed while the configuration was joint
     LeaderChangedWhileJoint,
     /// a follower asked the leader for a read point on a lease

@@ -55,6 +55,11 @@ pub enum Act {
         who: Who,
         for_ms: u64,
     },
+    /// The agent is told to go with grace, and starts again after it has.
+    Leave {
+        who: Who,
+        for_ms: u64,
+    },
     /// The machine dies.
     Power {
         who: Who,
@@ -247,6 +252,7 @@ impl Act {
     pub fn whom(&self) -> Vec<Who> {
         match self {
             Self::Crash { who, .. }
+            | Self::Leave { who, .. }
             | Self::Power { who, .. }
             | Self::Pause { who, .. }
             | Self::Isolate { who, .. }

@@ -270,6 +270,7 @@ pub fn request_of(
             Request::ReadPoint { consistency: Consistency::Consistent }
         }
         Act::Crash { .. }
+        | Act::Leave { .. }
         | Act::Power { .. }
         | Act::Pause { .. }
         | Act::Isolate { .. }

@@ -63,8 +63,9 @@ impl Standing {
         self.is_open = agent.is_open();
     }
 
-    /// Whether the disk of `lost` can be lost and nothing with it, where `self` leads: every voter is there,
-    /// knows the same committed configuration, and holds on its disk all that is committed. `find` knows
+    /// Whether the disk of `lost` can be lost and nothing with it, where `self` leads: everybody who votes,
+    /// or might from the next moment on, is there, knows the same committed configuration, and holds on
+    /// its disk all that is committed. `find` knows
     /// of each how it stands, if it is up, and the last entry on its disk.
     pub fn can_spare(
         &self,
@@ -81,6 +82,6 @@ impl Standing {
         self.is_settled
             && !voted.is_joint()
             && VOTERS_TO_SPARE_ONE <= voted.voters.len()
-            && voted.voters.iter().all(|&voter| holds(voter))
+            && voted.members().into_iter().all(holds)
     }
 }

@@ -28,6 +28,7 @@ pub const fn kind_of(event: &Event) -> u8 {
         Event::SnapshotLoaded { .. } => 14,
         Event::SnapshotRefused { .. } => 15,
         Event::Woken => 16,
+        Event::LeaveAsked => 17,
     }
 }
 

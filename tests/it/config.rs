@@ -129,7 +129,7 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!(client.reserved.ports, [22, 8500, 8501, 8502]);
     assert_eq!((client.cpu_total_mhz, client.memory_total_mib), (Some(4000), Some(2048)));
     assert_eq!(client.kill_timeout_ms_max, 60_000);
-    assert!(agent.notes.iter().any(|note| note == "leave_on_interrupt has no effect yet"));
+    assert!(!agent.notes.iter().any(|note| note.starts_with("leave_on_")), "{:?}", agent.notes);
     assert!(
         agent.notes.iter().any(|note| note.starts_with("ports.serf has no effect")),
         "{:?}",

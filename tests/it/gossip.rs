@@ -23,6 +23,7 @@ fn member(id: u64, expect: u32) -> Member {
         http_address: format!("s{id}:4646"),
         expect,
         build: "0.1.0".to_owned(),
+        is_leaving: false,
         status: Status::Alive,
     }
 }

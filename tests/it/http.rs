@@ -57,6 +57,7 @@ async fn agent(data_dir: &Path) -> (Running, Browser) {
         node: running.node.clone(),
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
+        joins: None,
         unsafe_open: false,
     })
     .await;
@@ -77,6 +78,7 @@ async fn client_only(servers: impl FnOnce(String) -> Servers) -> Browser {
         node: None,
         logs: LogTap::new().0,
         servers: servers(http_address),
+        joins: None,
         unsafe_open: false,
     })
     .await

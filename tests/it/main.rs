@@ -15,6 +15,7 @@ mod http;
 mod jobspec;
 mod ladder;
 mod launch_scripts;
+mod leaving;
 mod membership;
 mod orders;
 mod properties;

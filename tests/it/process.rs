@@ -19,6 +19,8 @@ mod deployments;
 mod drains;
 #[path = "process/launches.rs"]
 mod launches;
+#[path = "process/leaving.rs"]
+mod leaving;
 #[path = "process/machine.rs"]
 mod machine;
 #[path = "process/node.rs"]

@@ -65,6 +65,7 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("prober", &[]),
     ("cuts", &[]),
     ("requests", &["api"]),
+    ("departure", &["api"]),
     ("proposals", &[]),
     ("state", &[]),
     ("fsm", &["state", "api", "scheduler"]),

@@ -1,17 +1,35 @@
-//! `drover server`: the servers as gossip knows them.
+//! `drover server`: the servers as gossip knows them, and what operators change of that.
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::api::Fields as _;
 use crate::args::Format;
 use crate::commands::{Ended, Session};
-use crate::failure::{Exit, error};
+use crate::failure::{Exit, Failure, error};
 use crate::table::table;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
     #[command(about = "List the servers")]
     Members(MembersArgs),
+    #[command(about = "Let a server meet others")]
+    Join(JoinArgs),
+    #[command(about = "Say that a failed server is not expected back")]
+    ForceLeave(ForceLeaveArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JoinArgs {
+    #[arg(required = true, value_name = "ADDRESS", help = "HOST or HOST:PORT of a server")]
+    addresses: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForceLeaveArgs {
+    #[arg(long, help = "Forget the server, rather than list it as left")]
+    prune: bool,
+    #[arg(value_name = "NODE", help = "The server's name, as `server members` lists it")]
+    node: String,
 }
 
 #[derive(Args, Debug)]
@@ -25,7 +43,36 @@ pub(crate) struct MembersArgs {
 pub(crate) fn run(command: &ServerCommand, session: &mut Session) -> Ended {
     match command {
         ServerCommand::Members(args) => members(args, session),
+        ServerCommand::Join(args) => join(args, session),
+        ServerCommand::ForceLeave(args) => force_leave(args, session),
     }
+}
+
+fn join(args: &JoinArgs, session: &mut Session) -> Ended {
+    let query: Vec<_> =
+        args.addresses.iter().map(|address| ("address", address.as_str())).collect();
+    let answer = session.client.put("/v1/agent/join", &query, &Value::Null);
+    let answer = answer.map_err(error("joining"))?;
+    let (joined, fault) = (answer.int("num_joined"), answer.text("error"));
+    if joined != 0 {
+        session.terminal.line(&format!("Joined {joined} servers successfully"));
+    }
+    if fault.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::new(format!("Error joining: {fault}")))
+}
+
+fn force_leave(args: &ForceLeaveArgs, session: &mut Session) -> Ended {
+    let mut query = vec![("node", args.node.as_str())];
+    if args.prune {
+        query.push(("prune", "true"));
+    }
+    let answer = session.client.put("/v1/agent/force-leave", &query, &Value::Null);
+    answer.map_err(error("force-leaving server"))?;
+    let what = if args.prune { "is forgotten" } else { "is listed as left, and will not vote" };
+    session.terminal.line(&format!("{} {what}", args.node));
+    Ok(Exit::Done)
 }
 
 fn members(args: &MembersArgs, session: &mut Session) -> Ended {

@@ -14,6 +14,7 @@ use super::{Agent, Disk, Effect, Effects, Recovered, Server, ServerConfig, snaps
 use crate::assign::{self, Assign};
 use crate::client::{self, Client, ClientRecord};
 use crate::cuts::Cuts;
+use crate::departure::Departure;
 use crate::gossip::Gossip;
 use crate::limits::WAL_QUIET_MS;
 use crate::prober::Prober;
@@ -106,6 +107,7 @@ impl Agent {
             prober: Prober::new(),
             cuts: Cuts::default(),
             leader: None,
+            departure: Departure::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! - an event for a part that this agent does not have changes nothing.
 
 use super::{Agent, Effect, Effects, Event, TaskAsk};
-use crate::api::{Consistency, Rejection, Request};
+use crate::api::{Consistency, Rejection, Request, Response};
 use crate::client::{self, Moment};
 use crate::raft::Proof;
 use crate::requests::Caller;
@@ -73,6 +73,7 @@ impl Agent {
                     server.raft.on_snapshot_refused(self.now, &mark);
                 }
             }
+            Event::LeaveAsked => self.leave(effects),
             Event::Woken => (),
         }
     }
@@ -154,6 +155,16 @@ impl Agent {
             let answer = Err(Rejection::NotLeader { leader: None });
             return effects.list.push(Effect::Reply { id, answer });
         };
+        if let Request::ForceOut { server: gone, prune } = request {
+            let memory = if prune { gossip::Memory::Gone } else { gossip::Memory::Kept };
+            let done = server.gossip.on_forced_out(self.now, (gone, memory), &mut self.pending);
+            let index = server.state.index();
+            let answer = match done {
+                Ok(()) => Ok(Response::Applied { index, eval: None, job: None }),
+                Err(why) => Err(Rejection::Invalid { field: "node".into(), why: why.into() }),
+            };
+            return effects.list.push(Effect::Reply { id, answer });
+        }
         if let Request::ReadPoint { consistency } = request {
             let proof = match consistency {
                 Consistency::Default => Proof::Lease,

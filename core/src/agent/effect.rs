@@ -106,6 +106,10 @@ pub enum Effect {
     Halt {
         reason: String,
     },
+    /// It was asked to go, and may stop now. `unfinished`: what is not as it should be, and why.
+    Departed {
+        unfinished: Option<String>,
+    },
 }
 
 /// Where a step puts what it wants done. Owned and emptied by the caller.

@@ -96,6 +96,8 @@ pub enum Event {
     },
     /// The moment asked for in `Wake` has come.
     Woken,
+    /// The agent is to go with grace; `Departed` says when it may stop.
+    LeaveAsked,
 }
 
 /// What an operator may want of a running task.

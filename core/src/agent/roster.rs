@@ -6,9 +6,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Agent;
+use crate::gossip::Status;
 use crate::limits::{ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
 use crate::raft::{Configuration, Payload};
 use crate::roster::{self, Candidate, Life, Log, Roster};
+use crate::time::MonoTime;
 use crate::types::ServerId;
 
 impl Agent {
@@ -20,7 +22,7 @@ impl Agent {
             return;
         }
         leader.roster_at = now.plus_ms(ROSTER_REVIEW_MS);
-        let since = leader.since;
+        let knows_all = leader.since.plus_ms(ROSTER_STRANGER_MS) <= now;
         let committed = server.raft.commit_index();
         let peers = server.raft.peers();
         let holds_log =
@@ -30,10 +32,14 @@ impl Agent {
             life: server.life_of(now, member.id).unwrap_or(Life::Failed),
             log: if holds_log(member.id) { Log::Whole } else { Log::Behind },
         });
-        let mut candidates: Vec<Candidate> = candidates.collect();
-        let Configuration { voters, learners, outgoing: _ } = server.raft.configuration().clone();
+        // Of whom it has only heard, it may have heard late.
+        let configuration = server.raft.configuration();
+        let is_here =
+            |one: &Candidate| configuration.is_member(one.id) || server.gossip.is_linked(one.id);
+        let mut candidates: Vec<Candidate> = candidates.filter(is_here).collect();
+        let Roster { voters, learners } = server.roster();
         // Servers forget in a restart whom gossip called failed; the configuration does not.
-        if since.plus_ms(ROSTER_STRANGER_MS) <= now {
+        if knows_all {
             let is_known = |id: ServerId| server.gossip.members().any(|member| member.id == id);
             let strangers = voters.iter().chain(&learners).filter(|&&id| !is_known(id));
             let failed = |&id| Candidate { id, life: Life::Failed, log: Log::Behind };
@@ -41,11 +47,26 @@ impl Agent {
         }
         let founded = server.gossip.members().map(|member| member.expect).max();
         let founded = founded.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
-        let next = roster::next(&Roster { voters, learners }, &candidates, founded);
+        let has_left =
+            |id: ServerId| candidates.iter().any(|one| one.id == id && one.life == Life::Left);
+        let left = voters.iter().copied().find(|&id| id != server.id && has_left(id));
+        let next = left.and_then(|left| server.after_departure(now, left, MonoTime::default()));
+        let next =
+            next.or_else(|| roster::next(&Roster { voters, learners }, &candidates, founded));
         if let Some(Roster { voters, learners }) = next {
             let payload = Payload::Configuration(Box::new(Configuration::new(&voters, &learners)));
             // Refused while the last change is not committed: the next review tries again.
             let _taken = server.raft.on_propose(now, payload, &mut self.pending);
         }
+    }
+}
+
+/// What gossip says of a server, to whoever decides who votes.
+pub(super) const fn life_of(status: Status) -> Life {
+    match status {
+        Status::Alive => Life::Alive,
+        Status::Leaving => Life::Leaving,
+        Status::Failed => Life::Failed,
+        Status::Left => Life::Left,
     }
 }

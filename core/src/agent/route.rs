@@ -21,6 +21,7 @@ impl Agent {
             Output::Requests(output) => self.route_requests(output, effects),
             Output::Sightings(output) => self.route_sightings(output, effects),
             Output::Prober(output) => self.route_prober(output, effects),
+            Output::Departure(output) => self.route_departure(output, effects),
             Output::Client(output) => self.route_client(output, effects),
             Output::Local { from, message } => self.receive(from, message),
             Output::ToNode { node, message } => {

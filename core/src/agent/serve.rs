@@ -233,6 +233,7 @@ impl Agent {
     ) {
         let (node, report) = match caller {
             Caller::Outside(id) => return effects.list.push(Effect::Reply { id, answer }),
+            Caller::Itself => return self.hear_of_departure(answer),
             Caller::Node { node, report } => (node, report),
         };
         let ttl_ms = self.heartbeat_ttl_ms();
@@ -308,6 +309,7 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
+        Request::ForceOut { .. } => Err(invalid("request", "gossip is not a write")),
     }
 }
 

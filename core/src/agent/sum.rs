@@ -97,6 +97,7 @@ fn of_other(effect: &Effect) -> [u64; 4] {
         Effect::StoreChunk { mark, offset, .. } => [17, mark.index.0, *offset, 0],
         Effect::LoadSnapshot { mark } => [18, mark.index.0, 0, 0],
         Effect::Halt { .. } => [19, 0, 0, 0],
+        Effect::Departed { unfinished } => [20, u64::from(unfinished.is_some()), 0, 0],
     }
 }
 
@@ -107,6 +108,7 @@ fn of_message(message: &Message) -> [u64; 4] {
             gossip::Message::Push(word) => [32, word.met.len() as u64, 0, 0],
             gossip::Message::Pull(word) => [33, word.met.len() as u64, 0, 0],
             gossip::Message::Datagram(packet) => [34, packet.news.len() as u64, 0, 0],
+            gossip::Message::Forget { id, incarnation } => [51, id.0, incarnation.0, 0],
             gossip::Message::Stream(packet) => [35, packet.news.len() as u64, 0, 0],
         },
         Message::Ask { seq, .. } => [36, *seq, 0, 0],

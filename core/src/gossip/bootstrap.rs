@@ -44,10 +44,7 @@ impl Gossip {
             return;
         }
         self.told_met = met;
-        let word = Box::new(self.word());
-        for &peer in &self.links {
-            out.emit(Output::Send(peer, Message::Pull(word.clone())));
-        }
+        self.speak_to_all(out);
     }
 
     pub(super) fn try_bootstrap(&mut self, out: &mut impl Emit<Output>) {
@@ -78,15 +75,15 @@ impl Gossip {
             let meeting = self.meetings.get(&outline.id);
             let has_none = said.cluster == nobody
                 && meeting.is_none_or(|meeting| meeting.stage == Stage::Waiting);
-            match status_of(outline.state) {
+            match status_of(outline.state, said) {
                 // It joins whatever is founded, and must not keep the others from it.
                 Status::Alive if said.expect == 0 => has_none,
                 Status::Alive => {
                     let met = meeting.is_some_and(|meeting| meeting.met == voters);
                     has_none && met && said.expect == expect
                 }
-                // It may have founded a cluster and died before anyone heard of it.
-                Status::Failed | Status::Left => has_none,
+                // It may have founded a cluster and gone before anyone heard of it.
+                Status::Failed | Status::Left | Status::Leaving => has_none,
             }
         };
         is_lowest && enough && voters.len() <= SERVERS_MAX && self.swim.others().all(may_found_with)

@@ -39,6 +39,7 @@ use crate::rng::Rng;
 use crate::time::MonoTime;
 use crate::types::{Incarnation, ServerId};
 
+mod farewell;
 mod health;
 mod index;
 mod merge;
@@ -381,16 +382,6 @@ impl<D: Description> Swim<D> {
         }
     }
 
-    /// This member goes, and says so. It still answers.
-    pub fn on_leave(&mut self, now: MonoTime, out: &mut impl Emit<Output<D>>) {
-        self.table.set_state(now, table::OWN, State::Left);
-        self.is_leaving = true;
-        self.probe = None;
-        self.queue.push(&mut self.table, table::OWN);
-        self.gossip(out);
-        self.gossip_at = now.plus_ms(self.timings.gossip_ms);
-    }
-
     /// When `on_time` must next be called.
     #[must_use]
     pub fn next_deadline(&self) -> Option<MonoTime> {
@@ -411,6 +402,12 @@ impl<D: Description> Swim<D> {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether there is something that others may not have been told.
+    #[must_use]
+    pub const fn has_news(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Everyone but this member, as far as it is known: also who failed or left.

@@ -349,6 +349,11 @@ impl Raft {
         self.arm_election(now);
     }
 
+    /// It should lead as soon as this says, from its next patience on.
+    pub const fn on_priority(&mut self, priority: Priority) {
+        self.config.priority = priority;
+    }
+
     /// A voter that needs nobody else's vote has nobody to wait for.
     pub(super) fn hasten_lone_voter(&mut self, now: MonoTime) {
         let configuration = self.membership.current();

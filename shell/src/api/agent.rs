@@ -59,6 +59,7 @@ impl Member {
             tags,
             status: match member.status {
                 gossip::Status::Alive => "alive",
+                gossip::Status::Leaving => "leaving",
                 gossip::Status::Failed => "failed",
                 gossip::Status::Left => "left",
             },

@@ -129,6 +129,7 @@ impl RaftPeer {
             address: member.map(|member| member.address.clone()).unwrap_or_default(),
             status: match member.map(|member| member.status) {
                 Some(Status::Alive) => "alive",
+                Some(Status::Leaving) => "leaving",
                 Some(Status::Failed) => "failed",
                 Some(Status::Left) => "left",
                 None => "unknown",

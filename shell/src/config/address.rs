@@ -15,7 +15,7 @@ pub(super) fn with_port(text: &str, port: u16) -> Option<SocketAddr> {
 }
 
 /// A host's name or address with or without a port, as `host:port`.
-pub(super) fn host_port(text: &str, port: u16) -> Option<String> {
+pub(crate) fn host_port(text: &str, port: u16) -> Option<String> {
     if let Some(address) = with_port(text, port) {
         return Some(address.to_string());
     }

@@ -321,8 +321,6 @@ impl Resolution<'_> {
         }
         let join = [&written.server.join, &written.client.join];
         let without_effect = [
-            ("leave_on_interrupt", written.leave_on_interrupt == Some(true)),
-            ("leave_on_terminate", written.leave_on_terminate == Some(true)),
             ("retry_interval", join.iter().any(|join| join.retry_interval_ms.is_some())),
             ("retry_max", join.iter().any(|join| join.retry_max.is_some())),
             ("client.network_interface", written.client.network_interface.is_some()),

@@ -78,6 +78,7 @@ impl Past {
             node: None,
             logs,
             servers: Arc::new(Vec::new),
+            joins: None,
             unsafe_open: false,
         };
         let served = super::serve(listener, router(api), shutdown).await;

@@ -24,47 +24,63 @@ pub(super) enum Dialled {
     Ourselves,
 }
 
+/// Told who answered first, or why nobody did.
+pub(super) type Told = oneshot::Sender<Result<PeerId, String>>;
+
 /// An address to dial until nobody wants it.
 pub(super) struct Wanted {
     pub(super) addr: String,
     /// Resolves when the address was forgotten.
     pub(super) forgotten: oneshot::Receiver<()>,
+    /// Whoever waits for the first dial, and does not want a second if it fails.
+    pub(super) tell: Option<Told>,
 }
 
 /// Starts a task for every address that is wanted. The core's thread, which wants them, is outside
 /// the runtime and cannot start tasks itself.
 pub(super) async fn dial_all(peers: Arc<Peers>, mut wanted: mpsc::Receiver<Wanted>) {
-    while let Some(Wanted { addr, forgotten }) = wanted.recv().await {
+    while let Some(Wanted { addr, forgotten, tell }) = wanted.recv().await {
         let peers_of_task = Arc::clone(&peers);
         peers.env.runtime.spawn(Box::pin(async move {
             tokio::select! {
                 biased;
                 _ = forgotten => (),
-                () = dial_for_ever(&peers_of_task, &addr) => (),
+                () = dial_for_ever(&peers_of_task, &addr, tell) => (),
             }
         }));
     }
 }
 
-async fn dial_for_ever(peers: &Arc<Peers>, addr: &str) {
+async fn dial_for_ever(peers: &Arc<Peers>, addr: &str, mut tell: Option<Told>) {
     let timings = peers.config.timings;
     let mut pause_ms = timings.redial_ms_min;
     loop {
         let began = peers.env.runtime.now();
-        match dial_once(peers, addr).await {
-            Dialled::Answered(peer) => {
+        match (dial_once(peers, addr).await, tell.take()) {
+            (Dialled::Failed(why), Some(tell)) => {
+                peers.forget(addr);
+                let _asker_may_be_gone = tell.send(Err(why));
+                return;
+            }
+            (Dialled::Answered(peer), tell) => {
                 peers.name_target(addr, peer);
+                if let Some(tell) = tell {
+                    let _asker_may_be_gone = tell.send(Ok(peer));
+                }
                 peers.link_gone(peer).await;
             }
-            Dialled::Failed(why) => {
+            (Dialled::Failed(why), None) => {
                 peers.grumble_about_dial(addr, &why);
                 let failed = TransportEvent::DialFailed { addr: addr.to_owned(), why };
                 if peers.events.send(failed).await.is_err() {
                     return;
                 }
             }
-            Dialled::Ourselves => {
+            (Dialled::Ourselves, tell) => {
                 let why = "it is our own address".to_owned();
+                if let Some(tell) = tell {
+                    let _asker_may_be_gone = tell.send(Err(why.clone()));
+                }
                 let failed = TransportEvent::DialFailed { addr: addr.to_owned(), why };
                 peers.events.send(failed).await.ok();
                 peers.forget(addr);

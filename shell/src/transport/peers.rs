@@ -19,7 +19,7 @@ use quinn::{Connection, Endpoint};
 use tokio::sync::{mpsc, oneshot};
 
 use super::close::Close;
-use super::dial::{self, Wanted};
+use super::dial::{self, Told, Wanted};
 use super::queue::{Admission, Queue};
 use super::quic::{self, Env, Failure};
 use super::tls::Certificates;
@@ -292,12 +292,29 @@ impl Peers {
 
     /// Has `addr` dialled, unless it is already or there are too many.
     pub(super) fn dial(&self, addr: &str) {
+        self.want(addr, None);
+    }
+
+    /// The same, and waits for what comes of it.
+    pub(super) async fn reach(&self, addr: &str) -> Result<PeerId, String> {
+        let (tell, told) = oneshot::channel();
+        self.want(addr, Some(tell));
+        let known = |table: &Table| table.targets.get(addr).and_then(|target| target.peer);
+        match told.await {
+            Ok(answer) => answer,
+            // It is dialled already.
+            Err(_) => known(&lock(&self.table))
+                .ok_or_else(|| "it is dialled already, and has not answered yet".to_owned()),
+        }
+    }
+
+    fn want(&self, addr: &str, tell: Option<Told>) {
         let mut table = lock(&self.table);
         if table.targets.contains_key(addr) {
             return;
         }
         let (wanted, forgotten) = oneshot::channel();
-        let order = Wanted { addr: addr.to_owned(), forgotten };
+        let order = Wanted { addr: addr.to_owned(), forgotten, tell };
         let has_room = table.targets.len() < self.config.bounds.dialled_max;
         if has_room && self.wanted.try_send(order).is_ok() {
             table.targets.insert(addr.to_owned(), Target { peer: None, _wanted: wanted });

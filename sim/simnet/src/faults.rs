@@ -45,6 +45,12 @@ impl Scenario {
                     self.take_down(host, for_ms);
                 }
             }
+            Act::Leave { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.stage.machine(host).host.leaving_for_ms = Some(for_ms);
+                    self.tell(host, Event::LeaveAsked);
+                }
+            }
             Act::Power { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.stage.book().counters.power_failures += 1;

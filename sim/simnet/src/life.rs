@@ -225,5 +225,6 @@ pub fn words(end: &End) -> String {
     match end {
         End::Asked => "it was asked to".into(),
         End::Halted(why) => why.clone(),
+        End::Left { .. } => "it has left".into(),
     }
 }

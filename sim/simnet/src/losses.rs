@@ -47,6 +47,14 @@ impl Scenario {
 
     fn can_spare(&self, host: HostId) -> bool {
         let PeerId::Server(lost) = self.stage.machine(host).host.peer else { return false };
+        // Those who stay may be just enough.
+        let leaves = |host: HostId| {
+            let machine = self.stage.machine(host);
+            machine.host.is_server() && machine.host.leaving_for_ms.is_some()
+        };
+        if self.stage.hosts().any(leaves) {
+            return false;
+        }
         let book = self.stage.book();
         let leader = book.leader().and_then(|leader| book.standings[leader.0].as_ref());
         leader.is_some_and(|leader| {

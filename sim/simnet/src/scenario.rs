@@ -10,8 +10,9 @@ use std::sync::Arc;
 use drover_core::digest::Digest;
 use drover_core::rng::Rng;
 use drover_core::types::{Incarnation, TaskKey};
+use drover_core::wire::PeerId;
 use drover_shell::run::End as AgentEnd;
-use drover_sim::checkers::Violation;
+use drover_sim::checkers::{Violation, named};
 use drover_sim::clock::Moment;
 use drover_sim::counters::Counters;
 use drover_sim::drivers::Turn;
@@ -225,6 +226,9 @@ impl Scenario {
     }
 
     fn on_ended(&mut self, host: HostId, end: &AgentEnd) -> Result<(), Violation> {
+        if let AgentEnd::Left { unfinished } = end {
+            return self.on_left(host, unfinished.is_some());
+        }
         let may_halt = self.stage.machine(host).host.may_halt;
         if !may_halt {
             let name = self.stage.machine(host).host.name.clone();
@@ -237,6 +241,24 @@ impl Scenario {
         Ok(())
     }
 
+    /// The agent has gone with grace, as it was told to.
+    fn on_left(&mut self, host: HostId, is_unfinished: bool) -> Result<(), Violation> {
+        let (peer, for_ms) = {
+            let host = &self.stage.machine(host).host;
+            (host.peer, host.leaving_for_ms.unwrap_or_default())
+        };
+        let mut book = self.stage.book();
+        book.counters.departures += 1;
+        if let PeerId::Server(server) = peer
+            && !is_unfinished
+        {
+            named("left_is_out", book.checkers.left_is_out.on_left(server))?;
+        }
+        drop(book);
+        self.take_down(host, for_ms);
+        Ok(())
+    }
+
     /// Start, unless it did since `after`.
     pub(crate) fn start(&mut self, host: HostId, after: Incarnation) {
         let mut machine = self.stage.machine(host);
@@ -244,8 +266,12 @@ impl Scenario {
             return;
         }
         machine.is_up = true;
+        let peer = machine.host.peer;
         drop(machine);
         let mut book = self.stage.book();
+        if let PeerId::Server(server) = peer {
+            book.checkers.left_is_out.on_start(server);
+        }
         book.counters.restarts += u64::from(after != Incarnation(0));
         if let Some(ladder) = &mut book.ladder {
             ladder.on_up(self.todo.now(), host);

@@ -51,6 +51,16 @@ pub fn check_servers<'a>(
     Ok(leader)
 }
 
+/// Agents that were told to go, and are there.
+///
+/// # Errors
+/// There are some.
+pub fn check_leaving<'a>(leaving: impl Iterator<Item = &'a str>) -> Result<(), Violation> {
+    let names: Vec<&str> = leaving.collect();
+    let told = (!names.is_empty()).then(|| format!("{} should have gone", names.join(", ")));
+    named("leaves_end", told.map_or(Ok(()), Err))
+}
+
 /// Requests that wait.
 ///
 /// # Errors

@@ -49,6 +49,7 @@ pub(crate) fn of_event(event: &Event, names: &Names) -> Option<String> {
         Event::SnapshotRefused { mark } => {
             format!("snapshot {} is not what it should be", mark.index.0)
         }
+        Event::LeaveAsked => "it is told to go with grace".into(),
     })
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn of_effect(effect: &Effect, names: &Names) -> Option<String> {
         }
         Effect::LoadSnapshot { mark } => format!("snapshot {} is whole: load it", mark.index.0),
         Effect::Halt { reason } => format!("STOPS ITSELF: {reason}"),
+        Effect::Departed { unfinished } => words::of_departure(unfinished.as_deref()),
         Effect::Committed { .. } | Effect::ReadChunk { .. } | Effect::StoreChunk { .. } => {
             return None;
         }

@@ -286,9 +286,14 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
         }
         Request::CollectGarbage => "collect garbage".into(),
         Request::ReadPoint { .. } => "read".into(),
+        Request::ForceOut { server, prune: false } => {
+            format!("{} is not expected back", names.server(*server))
+        }
+        Request::ForceOut { server, prune: true } => format!("forget {}", names.server(*server)),
         Request::Order(Order::RemoveServer { server }) => {
             format!("strike off {}", names.server(*server))
         }
+        Request::Order(Order::Leave) => "let it go".into(),
         Request::Order(Order::TransferLead { heir: Heir::Server(heir) }) => {
             format!("let {} lead", names.server(*heir))
         }

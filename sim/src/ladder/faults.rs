@@ -295,6 +295,7 @@ const fn sort_of(act: &Act) -> Sort {
         | Act::HandOver { .. }
         | Act::RemoveServer { .. }
         | Act::RestartAlloc { .. }
+        | Act::Leave { .. }
         | Act::Refit { .. }
         | Act::Save
         | Act::Restore

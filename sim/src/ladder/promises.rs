@@ -86,6 +86,8 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("recovery", "a server can read its own disk after every crash"),
     ("rot_is_noticed", "damage to a log is noticed when it is read"),
     ("wire", "a message is read as it was written, and accepted by whoever it is for"),
+    ("left_is_out", "a server that left with grace does not count until it starts again"),
+    ("leaves_end", "an agent that is told to go goes"),
     ("halt", "an agent stops itself only when its disk fails"),
     ("panic", "no assertion of the program fails"),
     ("replay_agrees", "an agent's inputs, stepped again, make the same agent"),

@@ -69,6 +69,7 @@ impl Ladder {
             | Event::ChunkMissing { .. }
             | Event::SnapshotLoaded { .. }
             | Event::SnapshotRefused { .. }
+            | Event::LeaveAsked
             | Event::Woken => {
                 let said = self.of_event(host.id, event);
                 let cause = self.planned_at(at);
@@ -246,6 +247,10 @@ impl Ladder {
                 let text = format!("STOPS ITSELF: {reason}");
                 self.note(at, id, cause, Said::new(Kind::Fault, "halt", text, Dull::Never));
             }
+            Effect::Departed { unfinished } => {
+                let text = words::of_departure(unfinished.as_deref());
+                self.note(at, id, cause, Said::new(Kind::Fault, "leave", text, Dull::Never));
+            }
             Effect::LoadSnapshot { mark } => {
                 let text = format!("snapshot {} is whole: load it", mark.index.0);
                 self.note(at, id, cause, Said::new(Kind::Snapshot, "load", text, Dull::Never));
@@ -356,6 +361,9 @@ impl Ladder {
                 let clients = hosts.into_iter().flatten().any(|host| self.names.is_client(host));
                 let dull = if clients { Dull::Always } else { Dull::Never };
                 said(Kind::Link, "link", format!("link to {} {word}", self.peer(*peer)), dull)
+            }
+            Event::LeaveAsked => {
+                said(Kind::Fault, "leave", "it is told to go with grace".into(), Dull::Never)
             }
             Event::Woken => {
                 let why = self.wake_of(host);

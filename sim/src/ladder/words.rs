@@ -110,6 +110,9 @@ fn of_gossip(message: &gossip::Message, names: &Names) -> Said {
     match message {
         gossip::Message::Push(told) => said("push", word("push", told), Dull::IfSaid),
         gossip::Message::Pull(told) => said("pull", word("pull", told), Dull::IfSaid),
+        gossip::Message::Forget { id, .. } => {
+            said("forget", format!("forget {}", names.server(*id)), Dull::Never)
+        }
         gossip::Message::Datagram(packet) | gossip::Message::Stream(packet) => {
             let (sort, text) = of_matter(&packet.matter, names);
             let judged = packet.news.iter().filter(|record| record.state != swim::State::Alive);
@@ -219,6 +222,11 @@ fn of_assignment(assignment: &Assignment, names: &Names) -> Said {
     let said = Said::new(Kind::Work, "assign", text, dull);
     let allocs = assignment.runs.iter().map(|run| run.id).chain(assignment.tombstones.clone());
     allocs.fold(said, |said, alloc| said.of_alloc(names, alloc))
+}
+
+/// An end with grace.
+pub(super) fn of_departure(unfinished: Option<&str>) -> String {
+    unfinished.map_or_else(|| "has left".into(), |why| format!("goes, but: {why}"))
 }
 
 /// A start: what the disk gave back.

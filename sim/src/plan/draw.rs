@@ -20,6 +20,7 @@ mod drains;
 mod everywhere;
 mod gates;
 mod launches;
+mod leaves;
 mod pieces;
 mod rebalances;
 mod updates;
@@ -70,6 +71,7 @@ impl Plan {
         draw_reads(&mut rng.fork("reads"), size, &mut lines);
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
+        leaves::draw(&mut rng.fork("leaves"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;

@@ -126,7 +126,10 @@ const fn from(event: &Event) -> &'static str {
     match event {
         Event::Received { .. } | Event::LinkChanged { .. } => "network",
         Event::Booted(_) | Event::DiskDone { .. } | Event::DiskFailed { .. } => "disk",
-        Event::Requested { .. } | Event::Abandoned { .. } | Event::TaskAsked { .. } => "caller",
+        Event::Requested { .. }
+        | Event::Abandoned { .. }
+        | Event::TaskAsked { .. }
+        | Event::LeaveAsked => "caller",
         Event::TaskChanged { .. } => "task",
         Event::Fingerprinted(_) => "machine",
         Event::SnapshotSaved(_)
@@ -150,7 +153,7 @@ const fn to(effect: &Effect) -> &'static str {
         | Effect::SignalTask { .. }
         | Effect::KillTask { .. }
         | Effect::DestroyAlloc { .. } => "task",
-        Effect::Joined { .. } | Effect::Halt { .. } => "agent",
+        Effect::Joined { .. } | Effect::Halt { .. } | Effect::Departed { .. } => "agent",
         Effect::Committed { .. } | Effect::Cut { .. } => "log",
         Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
             "snapshot"

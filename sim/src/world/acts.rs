@@ -7,7 +7,7 @@ use drover_core::types::Incarnation;
 use drover_core::wire::PeerId;
 
 use super::{Happening, World};
-use crate::checkers::Violation;
+use crate::checkers::{Violation, named};
 use crate::drivers::Turn;
 use crate::host::Kept;
 use crate::marks::Mark;
@@ -42,6 +42,7 @@ impl World {
                     return self.take_down(host, for_ms);
                 }
             }
+            Act::Leave { who, for_ms } => self.tell_to_leave(who, for_ms),
             Act::Power { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.counters.power_failures += 1;
@@ -122,6 +123,32 @@ impl World {
         Ok(())
     }
 
+    fn tell_to_leave(&mut self, who: Who, for_ms: u64) {
+        let Some(host) = self.up(who) else { return };
+        let leaving = &mut self.hosts[host.0];
+        leaving.leaving_for_ms = Some(for_ms);
+        let (incarnation, event) = (leaving.incarnation, Box::new(Event::LeaveAsked));
+        self.queue.push(self.queue.now(), Happening::Tell { host, incarnation, event });
+    }
+
+    /// The agent has gone with grace, as it was told to.
+    pub(super) fn depart(&mut self, host: HostId, is_unfinished: bool) -> Result<(), Violation> {
+        let departed = &self.hosts[host.0];
+        let Some(for_ms) = departed.leaving_for_ms else {
+            let message = format!("{} goes, and nobody has told it to", departed.name);
+            return Err(Violation { checker: "halt", message });
+        };
+        self.counters.departures += 1;
+        if let PeerId::Server(server) = departed.peer {
+            self.marks.reach_if(is_unfinished, Mark::LeftUnfinished);
+            self.marks.reach_if(!is_unfinished, Mark::LeftWithGrace);
+            if !is_unfinished {
+                named("left_is_out", self.checkers.left_is_out.on_left(server))?;
+            }
+        }
+        self.take_down(host, for_ms)
+    }
+
     /// Whether the line strikes later, or has struck.
     fn puts_off(&mut self, line: usize, act: &Act) -> bool {
         let (Act::Crash { who, .. } | Act::Power { who, .. }) = act else { return false };
@@ -185,6 +212,9 @@ impl World {
         self.marks.reach_if(torn, Mark::TornWrite);
         self.counters.restarts += u64::from(after != Incarnation(0));
         self.network.on_start(host);
+        if let PeerId::Server(server) = self.hosts[host.0].peer {
+            self.checkers.left_is_out.on_start(server);
+        }
         self.watch_up(host);
         self.step(host, Event::Booted(Box::new(recovered)))?;
         match node {
@@ -195,6 +225,10 @@ impl World {
 
     /// Whether the server's disk can be lost and nothing with it.
     fn can_spare(&self, host: HostId) -> bool {
+        // Those who stay may be just enough.
+        if self.hosts.iter().any(|host| host.is_server() && host.leaving_for_ms.is_some()) {
+            return false;
+        }
         let leader = self.leader().and_then(|leader| self.hosts[leader.0].standing());
         let PeerId::Server(lost) = self.hosts[host.0].peer else { return false };
         leader.is_some_and(|leader| {

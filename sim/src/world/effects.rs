@@ -89,6 +89,7 @@ impl World {
                 self.queue.push(at, Happening::Load { host, incarnation, mark });
             }
             Effect::Halt { reason } => return self.halt(host, reason),
+            Effect::Departed { unfinished } => return self.depart(host, unfinished.is_some()),
         }
         Ok(())
     }
@@ -105,7 +106,7 @@ impl World {
                     named("vote_is_kept", kept)?;
                 }
             }
-            if let Body::Commit { .. } = &said.body
+            if let Body::Commit { .. } | Body::Append { .. } = &said.body
                 && let Some(raft) = sender.agent.as_ref().and_then(|agent| agent.raft())
             {
                 self.told_by = Some((said.term, raft.configuration().clone()));
@@ -154,10 +155,14 @@ impl World {
         self.counters.entries_committed += u64::from(frame.count());
         self.counters.voters_changed +=
             u64::from(matches!(frame.payload, Payload::Configuration(_)));
-        // Which configuration counted depends on when its leader counted.
-        let (then, now) = (raft.configuration_at(frame.first), raft.configuration());
+        // Which configuration counted depends on when its leader counted, and with which entry after it.
         let at = frame.position();
-        let safe = self.check_durable(at, then).or_else(|_| self.check_durable(at, now));
+        let mut counted =
+            (at.index.0..=raft.last_index().0).map(|at| raft.configuration_at(Index(at)));
+        let now = self.check_durable(at, raft.configuration());
+        let safe = now.or_else(|why| {
+            counted.find(|by| self.check_durable(at, by).is_ok()).map_or(Err(why), |_| Ok(()))
+        });
         // A leader counts by a configuration that this server may not have heard of yet.
         let told = self.told_by.as_ref().filter(|(term, _)| *term == raft.term());
         let safe = safe.or_else(|why| told.map_or(Err(why), |(_, by)| self.check_durable(at, by)));

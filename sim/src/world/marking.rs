@@ -61,6 +61,7 @@ impl World {
             | Event::SnapshotRefused { .. }
             | Event::ChunkRead { .. }
             | Event::SnapshotLoaded { .. }
+            | Event::LeaveAsked
             | Event::Woken => (),
         }
     }

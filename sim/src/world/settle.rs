@@ -73,6 +73,8 @@ impl World {
     fn check_settled(&self) -> Result<(), Violation> {
         let servers = self.hosts.iter().filter(|host| host.is_server());
         let leader = at_rest::check_servers(servers.map(|host| (&*host.name, host.standing())))?;
+        let leaving = self.hosts.iter().filter(|host| host.leaving_for_ms.is_some());
+        at_rest::check_leaving(leaving.map(|host| &*host.name))?;
         at_rest::check_waiting(self.requests.waiting())?;
         let leader = self.host_of(PeerId::Server(leader.server));
         let agent = leader.and_then(|leader| self.hosts[leader.0].agent.as_ref());

@@ -56,9 +56,10 @@ const fn event_name(event: &Event) -> &'static str {
         Event::SnapshotLoaded { .. } => "snapshot_loaded",
         Event::SnapshotRefused { .. } => "snapshot_refused",
         Event::Woken => "woken",
+        Event::LeaveAsked => "leave_asked",
     }
 }
-const EVENTS: usize = 16;
+const EVENTS: usize = 17;
 
 /// What the variant inside is called, if events of this kind differ in it.
 fn inner_name(event: &Event) -> &'static str {
@@ -78,7 +79,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 46 + 26 + 4 + 2;
+const INNER: usize = 47 + 27 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -99,6 +100,7 @@ const fn message_name(message: &Message) -> &'static str {
         Message::Gossip(gossip) => match gossip {
             gossip::Message::Push(_) => ".gossip.push",
             gossip::Message::Pull(_) => ".gossip.pull",
+            gossip::Message::Forget { .. } => ".gossip.forget",
             gossip::Message::Datagram(packet) | gossip::Message::Stream(packet) => {
                 membership::matter_name(&packet.matter)
             }
@@ -139,6 +141,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::SetNodeEligible { .. } => ".set_node_eligible",
         Request::UpdateAllocs { .. } => ".update_allocs",
         Request::CollectGarbage => ".collect_garbage",
+        Request::ForceOut { .. } => ".force_out",
         Request::ReadPoint { .. } => ".read_point",
         Request::Order(_) => ".order",
         Request::RestorePart { .. } => ".restore_part",
@@ -344,6 +347,7 @@ fn events() -> Vec<Event> {
         Event::SnapshotLoaded { mark: mark(), snapshot },
         Event::SnapshotRefused { mark: mark() },
         Event::Woken,
+        Event::LeaveAsked,
     ]);
     all
 }

@@ -310,10 +310,15 @@ impl Agent {
         process.wait().expect("it has ended");
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), signal).expect("it can be asked");
+    }
+
     /// As an operator stops it: asked to end, and waited for.
     pub(crate) fn stop(&mut self) {
+        self.signal(Signal::TERM);
         let mut process = self.process.take().expect("it runs");
-        kill_process(Pid::from_child(&process), Signal::TERM).expect("it can be asked");
         let status = process.wait().expect("it has ended");
         assert!(status.success(), "{} ended, {status}:\n{}", self.name, self.log());
     }

@@ -104,6 +104,7 @@ async fn ask(request: Request<Body>) {
         node: None,
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
+        joins: None,
         unsafe_open: true,
     };
     let asked = format!("{} {}", request.method(), request.uri());

@@ -50,6 +50,7 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
         http_address: String::new(),
         expect: 1,
         build: String::new(),
+        is_leaving: false,
         status: gossip::Status::Alive,
     };
     Config {
@@ -72,8 +73,13 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
 
 /// The first start, with an empty disk.
 pub(super) fn first_start() -> Event {
+    nth_start(1)
+}
+
+/// A start, which finds an empty disk.
+pub(super) fn nth_start(nth: u64) -> Event {
     Event::Booted(Box::new(Recovered {
-        incarnation: Incarnation(1),
+        incarnation: Incarnation(nth),
         rebooted: false,
         records: Vec::new(),
         tail: Tail::fresh(),
@@ -284,6 +290,7 @@ impl DevAgent {
                 if was_there { vec![Event::TaskChanged { key, change }] } else { Vec::new() }
             }
             Effect::Halt { reason } => panic!("halted: {reason}"),
+            Effect::Departed { .. } => panic!("nobody has told it to go"),
             Effect::Send { to, message } => {
                 self.sent.push((to, message));
                 Vec::new()

@@ -3,7 +3,7 @@
 //! For stories about what operators order; faults are the simulator's business, except for servers
 //! that are stopped for good. And for benches: whoever stands beside sees each step, and may speak for
 //! client nodes.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use drover_core::agent::{Agent, Config, Effect, Effects, Event, Input, View};
 use drover_core::api::{Rejection, Request, Response};
@@ -14,7 +14,7 @@ use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{NodeId, RequestId, ServerId};
 use drover_core::wire::{Message, PeerId};
 
-use super::agent::{dev_config, first_start};
+use super::agent::{dev_config, nth_start};
 
 /// Who stands beside the servers.
 pub trait Beside {
@@ -46,8 +46,11 @@ pub struct Cluster<B = Nobody> {
     under_way: VecDeque<(ServerId, Event)>,
     now: MonoTime,
     requests: u64,
+    cut: BTreeSet<ServerId>,
     /// Answers by request.
     pub answers: BTreeMap<RequestId, Result<Response, Rejection>>,
+    /// Who has gone with grace, and what was left undone.
+    pub departed: BTreeMap<ServerId, Option<String>>,
 }
 
 struct Server {
@@ -92,7 +95,9 @@ impl<B: Beside> Cluster<B> {
             under_way: VecDeque::new(),
             now: MonoTime::default(),
             requests: 0,
+            cut: BTreeSet::new(),
             answers: BTreeMap::new(),
+            departed: BTreeMap::new(),
         };
         for &id in &ids {
             this.boot(id, config(id, count, &ids));
@@ -108,9 +113,28 @@ impl<B: Beside> Cluster<B> {
     }
 
     fn boot(&mut self, id: u64, config: Config) {
+        self.start(id, config, 1);
+    }
+
+    fn start(&mut self, id: u64, config: Config, nth: u64) {
         let agent = Agent::new(config, id);
         self.servers.insert(ServerId(id), Server { agent, wake: None });
-        self.tell([(ServerId(id), first_start())]);
+        self.tell([(ServerId(id), nth_start(nth))]);
+    }
+
+    /// The same of a server that was there before, and lost its disk meanwhile: its `nth` start.
+    pub fn join_again(&mut self, id: u64, nth: u64) {
+        self.start(id, config(id, 0, &[1, 2, 3]), nth);
+    }
+
+    /// From now on it is spoken to by nobody, and nobody hears it.
+    pub fn cut(&mut self, id: ServerId) {
+        self.cut.insert(id);
+    }
+
+    /// Everybody hears everybody again.
+    pub fn mend(&mut self) {
+        self.cut.clear();
     }
 
     /// It says nothing any more.
@@ -217,7 +241,9 @@ impl<B: Beside> Cluster<B> {
             Effect::Disk { op, .. } => self.under_way.push_back((own, Event::DiskDone { op })),
             Effect::Send { to: PeerId::Server(to), message } => {
                 let event = Event::Received { from: PeerId::Server(own), message };
-                self.under_way.push_back((to, event));
+                if !self.cut.contains(&own) && !self.cut.contains(&to) {
+                    self.under_way.push_back((to, event));
+                }
             }
             Effect::Send { to: PeerId::Client(node), message: Message::ToNode(said) } => {
                 let answer = self.beside.hear(own, node, &said);
@@ -239,6 +265,10 @@ impl<B: Beside> Cluster<B> {
                 let (index, term, bytes) = (position.index, position.term, 1);
                 let mark = SnapshotMark { index, term, digest, bytes, configuration };
                 self.under_way.push_back((own, Event::SnapshotSaved(mark)));
+            }
+            Effect::Departed { unfinished } => {
+                self.departed.insert(own, unfinished);
+                self.stop(own);
             }
             Effect::Halt { reason } => panic!("server {} halted: {reason}", own.0),
             Effect::Send { .. }

@@ -165,7 +165,7 @@ impl<D: Description> Swim<D> {
         }
     }
 
-    fn note_left(
+    pub(super) fn note_left(
         &mut self,
         now: MonoTime,
         place: u32,

@@ -56,6 +56,7 @@ pub(super) fn samples() -> Vec<Message> {
         stream(Matter::Compare { buckets: buckets.clone() }, vec![]),
         stream(Matter::Outlines { buckets, outlines: vec![outline] }, vec![]),
         stream(Matter::Want(vec![subject]), vec![]),
+        Gossip::Forget { id: subject, incarnation: version.incarnation },
     ]
     .map(Message::Gossip)
     .to_vec()

@@ -16,6 +16,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::CollectGarbage,
         Request::ReadPoint { consistency: Consistency::Consistent },
         Request::Order(Order::TransferLead { heir: Heir::AnyBut(ServerId(1)) }),
+        Request::ForceOut { server: ServerId(3), prune: true },
         Request::RestorePart { of: Digest(5), nth: 1, bytes: [1, 2, 3].into() },
         Request::Restore { of: Digest(5), parts: 2 },
         Request::PromoteDeployment { deployment, groups: vec!["group".into()] },
