@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - what is wrong is said once, on standard error, before anything is started;
-//! - a `-dev` agent leaves nothing behind: no task, no file.
+//! - a `-dev` agent leaves nothing behind: no task, no file;
+//! - a signal stops the agent at once, unless it was configured to leave with grace; a second one does.
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -17,12 +18,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
+use tracing_subscriber::{Layer as _, reload as exchange};
 
 use crate::config::{Mode, Resolved, Surroundings, Written};
 use crate::http::{self, Api, LogTap, Me};
 use crate::run::{AtStop, End, Inbox};
 use crate::start::{self, IdentityView, Running};
+
+mod notify;
+mod reload;
+
+use notify::News;
+use reload::LogLevel;
 
 /// How long open HTTP requests may take after the agent was told to end.
 const HTTP_PATIENCE: Duration = Duration::from_millis(500);
@@ -46,13 +53,13 @@ pub fn run(flags: &Flags) -> Result<(), String> {
     disable_transparent_huge_pages(true).ok();
     let scratch = Scratch::new(flags.mode);
     let resolved = resolve(flags, scratch.path())?;
-    let tap = start_logging(&resolved)?;
+    let (tap, level) = start_logging(&resolved)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|fault| format!("cannot start: {fault}"))?;
-    let ending = runtime.block_on(serve(&resolved, tap));
+    let ending = runtime.block_on(serve(flags, resolved, (tap, level)));
     runtime.shutdown_timeout(HTTP_PATIENCE);
     drop(scratch);
     ending
@@ -94,11 +101,8 @@ impl Drop for Scratch {
     }
 }
 
-fn start_logging(resolved: &Resolved) -> Result<LogTap, String> {
-    let level = resolved.log_level.to_lowercase();
-    let filter =
-        EnvFilter::try_new(format!("{level},quinn=warn,quinn_proto=warn,rustls=warn,hyper=warn"))
-            .map_err(|fault| format!("log_level {:?}: {fault}", resolved.log_level))?;
+fn start_logging(resolved: &Resolved) -> Result<(LogTap, LogLevel), String> {
+    let (filter, level) = exchange::Layer::new(reload::filter(&resolved.log_level)?);
     let (tap, tap_layer) = LogTap::new();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stdout).with_target(false);
     let console = if resolved.log_json {
@@ -111,19 +115,24 @@ fn start_logging(resolved: &Resolved) -> Result<LogTap, String> {
         .with(tap_layer)
         .try_init()
         .map_err(|fault| fault.to_string())?;
-    Ok(tap)
+    Ok((tap, level))
 }
 
-async fn serve(resolved: &Resolved, tap: LogTap) -> Result<(), String> {
+async fn serve(
+    flags: &Flags,
+    mut resolved: Resolved,
+    (tap, level): (LogTap, LogLevel),
+) -> Result<(), String> {
     let listener = listen(resolved.http_bind).await?;
-    let mut running = start::start(resolved, |identity| print_banner(resolved, identity))
+    let mut running = start::start(&resolved, |identity| print_banner(&resolved, identity))
         .map_err(|failure| failure.to_string())?;
-    let api = Arc::new(api_of(resolved, &running, tap));
+    let api = Arc::new(api_of(&resolved, &running, tap));
     let (close, closing) = oneshot::channel::<()>();
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let end = wait(resolved, &mut running).await?;
+    let end = wait(flags, &mut resolved, &mut running, &level).await?;
+    notify::tell(News::Stopping);
     drop(close);
     let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
     match end {
@@ -162,17 +171,30 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Until the agent is to stop at once (`None`) or has ended by itself.
-async fn wait(resolved: &Resolved, running: &mut Running) -> Result<Option<End>, String> {
+async fn wait(
+    flags: &Flags,
+    resolved: &mut Resolved,
+    running: &mut Running,
+    level: &LogLevel,
+) -> Result<Option<End>, String> {
     let failed = |fault: io::Error| format!("cannot listen for signals: {fault}");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let mut is_leaving = false;
+    notify::tell(News::Ready);
     loop {
         let (what, may_leave) = tokio::select! {
             biased;
             end = running.ended() => return Ok(Some(end)),
             _ = interrupt.recv() => ("interrupted", resolved.leave_on_interrupt),
             _ = terminate.recv() => ("told to terminate", resolved.leave_on_terminate),
+            _ = hang_up.recv() => {
+                notify::tell(News::Reloading);
+                reload::reload(flags, resolved, &running.transport, level);
+                notify::tell(News::Ready);
+                continue;
+            }
         };
         if is_leaving {
             tracing::warn!("{what} again: stopping at once, without having left");
@@ -184,6 +206,7 @@ async fn wait(resolved: &Resolved, running: &mut Running) -> Result<Option<End>,
             return Ok(None);
         }
         tracing::info!("{what}: leaving with grace; a second signal stops at once");
+        notify::tell(News::Stopping);
         running.core.tell(Inbox::Event(Event::LeaveAsked)).await;
         is_leaving = true;
     }

@@ -1,4 +1,5 @@
-//! Agents that go with grace, that are forced out, and that are met by hand.
+//! Agents that go with grace, that are forced out, that are met by hand, and that read their
+//! configuration again.
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -120,4 +121,26 @@ fn a_server_meets_others_when_an_operator_says_so() {
     let silent = second.cli(&["server", "join", &address, &silent]);
     assert!(silent.text.contains("Joined 1 servers successfully"), "{}", silent.text);
     assert!(!silent.status.success() && silent.text.contains("Error joining"), "{}", silent.text);
+}
+
+#[test]
+fn a_configuration_is_read_again_at_sighup() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    server.start();
+    server
+        .configure_more("log_level = \"DEBUG\"\ndatacenter = \"dc2\"\nleave_on_terminate = true\n");
+    server.signal(Signal::HUP);
+    server.wait_for_line(&["log_level is DEBUG now"]);
+    server.wait_for_line(&["the certificates were read again"]);
+    server.wait_for_line(&["datacenter has changed", "ignored until the agent is restarted"]);
+    server.configure_more("log_level = \"loud\"\nleave_on_terminate = true\n");
+    server.signal(Signal::HUP);
+    server.wait_for_line(&["there is no log level \"LOUD\""]);
+    server.configure_more("no_such_key = 1\n");
+    server.signal(Signal::HUP);
+    server.wait_for_line(&["no_such_key"]);
+    server.stop();
+    let log = server.log();
+    assert!(log.contains("it is the only voter"), "it left with grace, as it was told to: {log}");
 }
