@@ -17,4 +17,6 @@ pub use resolved::{
     Certificates, Client, Join, Mode, RawExec, Recorder, Reserved, Resolved, Server, Surroundings,
     Unusable,
 };
-pub use written::{Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls};
+pub use written::{
+    DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls,
+};

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,10 +129,11 @@ async fn serve(
         .map_err(|failure| failure.to_string())?;
     let api = Arc::new(api_of(&resolved, &running, tap));
     let (close, closing) = oneshot::channel::<()>();
+    let emptied = emptied_by(&resolved, &running, &api, &listener);
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let end = wait(flags, &mut resolved, &mut running, &level).await?;
+    let end = wait(flags, &mut resolved, &mut running, (&level, emptied)).await?;
     notify::tell(News::Stopping);
     drop(close);
     let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
@@ -170,23 +172,53 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
+/// Resolves when the agent's node has been emptied, if it has one that is to be.
+type Emptied = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn emptied_by(
+    resolved: &Resolved,
+    running: &Running,
+    api: &Arc<Api>,
+    listener: &TcpListener,
+) -> Emptied {
+    let how = resolved.client.as_ref().and_then(|client| client.drain_on_shutdown);
+    let (Some(how), Some(node)) = (how, running.identity.node) else {
+        return Box::pin(async {});
+    };
+    let (api, own) = (Arc::clone(api), listener.local_addr().unwrap_or(resolved.http_bind));
+    Box::pin(async move {
+        tracing::info!("the node is drained before the agent goes");
+        match http::empty_node(api, own, node, how).await {
+            Ok(()) => {
+                tracing::info!("the node is empty, and stays ineligible until it is admitted");
+            }
+            Err(why) => tracing::warn!("the node may not be empty: {why}"),
+        }
+    })
+}
+
 /// Until the agent is to stop at once (`None`) or has ended by itself.
 async fn wait(
     flags: &Flags,
     resolved: &mut Resolved,
     running: &mut Running,
-    level: &LogLevel,
+    (level, mut emptied): (&LogLevel, Emptied),
 ) -> Result<Option<End>, String> {
     let failed = |fault: io::Error| format!("cannot listen for signals: {fault}");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
-    let mut is_leaving = false;
+    let (mut is_leaving, mut is_emptying) = (false, false);
     notify::tell(News::Ready);
     loop {
         let (what, may_leave) = tokio::select! {
             biased;
             end = running.ended() => return Ok(Some(end)),
+            () = &mut emptied, if is_emptying => {
+                is_emptying = false;
+                running.core.tell(Inbox::Event(Event::LeaveAsked)).await;
+                continue;
+            }
             _ = interrupt.recv() => ("interrupted", resolved.leave_on_interrupt),
             _ = terminate.recv() => ("told to terminate", resolved.leave_on_terminate),
             _ = hang_up.recv() => {
@@ -207,8 +239,7 @@ async fn wait(
         }
         tracing::info!("{what}: leaving with grace; a second signal stops at once");
         notify::tell(News::Stopping);
-        running.core.tell(Inbox::Event(Event::LeaveAsked)).await;
-        is_leaving = true;
+        (is_leaving, is_emptying) = (true, true);
     }
 }
 

@@ -34,6 +34,7 @@ mod client;
 mod deployments;
 mod diff;
 mod dress;
+mod emptying;
 mod evals;
 mod explain;
 mod fs;
@@ -62,6 +63,7 @@ mod search;
 mod snapshot;
 mod write;
 
+pub use emptying::empty_node;
 pub use monitor::LogTap;
 
 use self::answer::Answer;
@@ -133,9 +135,8 @@ struct Http {
 
 type Shared = Arc<Http>;
 
-/// All routes.
-pub fn router(api: Arc<Api>) -> Router {
-    let http = Arc::new(Http {
+fn shared(api: Arc<Api>) -> Shared {
+    Arc::new(Http {
         api,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         plans: Semaphore::new(PLANS_MAX),
@@ -144,7 +145,12 @@ pub fn router(api: Arc<Api>) -> Router {
         proxy: proxy::client(),
         host: host::Host::default(),
         metrics: metrics::Counters::default(),
-    });
+    })
+}
+
+/// All routes.
+pub fn router(api: Arc<Api>) -> Router {
+    let http = shared(api);
     state_routes()
         .merge(client_routes())
         .merge(agent_routes())

@@ -14,7 +14,7 @@ use drover_core::raft::Priority;
 use drover_core::types::{CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
-use super::written::{Written, WrittenClient, WrittenJoin, WrittenServer};
+use super::written::{DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer};
 use crate::jobspec::check::Problem;
 
 mod client;
@@ -140,6 +140,7 @@ pub struct Client {
     /// How often the machine is looked at; `None`: once.
     pub look_every: Option<Duration>,
     pub kill_timeout_ms_max: u64,
+    pub drain_on_shutdown: Option<DrainOnShutdown>,
     pub raw_exec: RawExec,
 }
 

@@ -96,6 +96,15 @@ pub struct WrittenClient {
     pub cni_path: Option<String>,
     pub fingerprint_interval_ms: Option<u64>,
     pub max_kill_timeout_ms: Option<u64>,
+    pub drain_on_shutdown: Option<DrainOnShutdown>,
+}
+
+/// The block `drain_on_shutdown`: how a client's node is emptied when its agent leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DrainOnShutdown {
+    pub deadline_ms: u64,
+    pub is_forced: bool,
+    pub ignore_system_jobs: bool,
 }
 
 /// The block `tls`.
@@ -213,6 +222,7 @@ impl WrittenClient {
         self.servers.extend(later.servers);
         self.join.overlay(later.join);
         over(&mut self.node_class, later.node_class);
+        over(&mut self.drain_on_shutdown, later.drain_on_shutdown);
         over(&mut self.node_pool, later.node_pool);
         self.meta.extend(later.meta);
         self.options.extend(later.options);

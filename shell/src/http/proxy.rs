@@ -173,7 +173,11 @@ impl Http {
     }
 
     /// Ask the first of `addresses` that can be reached.
-    async fn forward(&self, addresses: Vec<String>, request: Request) -> Result<Response, Failure> {
+    pub(super) async fn forward(
+        &self,
+        addresses: Vec<String>,
+        request: Request,
+    ) -> Result<Response, Failure> {
         let (parts, body) = request.into_parts();
         let hops = parts.headers.get(&HOPS).and_then(|hops| hops.to_str().ok());
         let hops: u32 = hops.and_then(|hops| hops.parse().ok()).unwrap_or(0);

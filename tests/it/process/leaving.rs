@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::rig::{Agent, Part, Site, leader_of, text_of, wait_until};
+use crate::rig::{Agent, Part, Site, job, leader_of, text_of, wait_until};
 
 const GRACE: &str = "leave_on_terminate = true\n";
 
@@ -143,4 +143,32 @@ fn a_configuration_is_read_again_at_sighup() {
     server.stop();
     let log = server.log();
     assert!(log.contains("it is the only voter"), "it left with grace, as it was told to: {log}");
+}
+
+#[test]
+fn a_client_that_leaves_moves_its_work_away_before() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    server.start();
+    leader_of(&[&server]);
+    let mut first = site.agent("c1", Part::Client, &[server.rpc_port]);
+    let drains = "client {\n  drain_on_shutdown {\n    deadline = \"5m\"\n  }\n}\n";
+    first.configure_more(&format!("{GRACE}{drains}"));
+    first.start();
+    wait_until("the node is ready", || server.node_status("c1").as_deref() == Some("ready"));
+    let quick = "update {\n      min_healthy_time = \"200ms\"\n    }\n    \
+                 migrate {\n      min_healthy_time = \"200ms\"\n    }\n    restart {";
+    let web = job("web", "service", 2, "exec sleep 1000").replacen("restart {", quick, 1);
+    server.run(&site.write("web.hcl", &web));
+    wait_until("it runs", || server.count("web", "running") == 2);
+    let _second = site.client("c2", std::slice::from_ref(&server));
+    wait_until("the other is ready", || server.node_status("c2").as_deref() == Some("ready"));
+
+    first.stop();
+    assert_eq!(server.count("web", "running"), 2, "{:?}", server.allocs("web"));
+    assert_eq!(server.count("web", "complete"), 2, "{:?}", server.allocs("web"));
+    assert!(first.log().contains("the node is empty"), "{}", first.log());
+    let nodes = server.get("/v1/nodes");
+    let node = nodes.as_array().into_iter().flatten().find(|node| node["Name"] == "c1");
+    assert_eq!(node.expect("it is listed")["SchedulingEligibility"], "ineligible");
 }

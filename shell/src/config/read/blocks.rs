@@ -11,7 +11,7 @@ use drover_core::types::{Algorithm, PoolName, Preemption, SchedulerConfig};
 use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
-use crate::config::written::{WrittenClient, WrittenServer, WrittenTls};
+use crate::config::written::{DrainOnShutdown, WrittenClient, WrittenServer, WrittenTls};
 use crate::cores;
 use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
@@ -61,8 +61,10 @@ const SERVER_FOREIGN: [&str; 42] = [
     "start_timeout",
     "license_path",
 ];
+/// How long a node that is emptied because its agent leaves has, unless it says otherwise.
+const DRAIN_DEADLINE_MS: u64 = 3_600_000;
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 37] = [
+const CLIENT_FOREIGN: [&str; 36] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
@@ -96,7 +98,6 @@ const CLIENT_FOREIGN: [&str; 37] = [
     "cgroup_parent",
     "nomad_service_discovery",
     "artifact",
-    "drain_on_shutdown",
     "users",
     "fingerprint",
     "default_ineligible",
@@ -128,6 +129,17 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
         );
     }
     reader.finish(&SERVER_FOREIGN);
+    made
+}
+
+/// What is not set is as Nomad has it.
+fn drain_on_shutdown(reader: Reader<'_>) -> DrainOnShutdown {
+    let made = DrainOnShutdown {
+        deadline_ms: duration_ms(&reader, "deadline").unwrap_or(DRAIN_DEADLINE_MS),
+        is_forced: reader.flag("force").unwrap_or_default(),
+        ignore_system_jobs: reader.flag("ignore_system_jobs").unwrap_or_default(),
+    };
+    reader.finish(&[]);
     made
 }
 
@@ -195,6 +207,7 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         servers: addresses_of(&reader, "servers"),
         join: join(&reader, false),
         node_class: reader.text("node_class"),
+        drain_on_shutdown: reader.one("drain_on_shutdown").map(drain_on_shutdown),
         node_pool: node_pool(&reader),
         meta: reader.map("meta").unwrap_or_default(),
         options,

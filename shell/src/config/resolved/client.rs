@@ -69,6 +69,7 @@ impl Resolution<'_> {
                 .map_or(Some(LOOK_EVERY_MS), |ms| (ms != 0).then_some(ms))
                 .map(Duration::from_millis),
             kill_timeout_ms_max: client.max_kill_timeout_ms.unwrap_or(KILL_TIMEOUT_MS_MAX),
+            drain_on_shutdown: client.drain_on_shutdown,
             raw_exec: if raw_exec { RawExec::On } else { RawExec::Off },
         }
     }
