@@ -25,6 +25,7 @@ impl GatesAreKept {
     pub fn on_applied(&mut self, state: &State, index: Index, changes: &[Change]) -> Verdict {
         if changes.contains(&Change::Restored) {
             self.believe(state);
+            state.waiters().into_iter().for_each(|id| self.follow(state, id));
             return Ok(());
         }
         for change in changes {
@@ -123,6 +124,7 @@ mod tests {
     use drover_core::planner::InFlight;
     use drover_core::scheduler::{View, schedule};
     use drover_core::time::WallTime;
+    use drover_core::types::{AllocHealth, AllocUpdate};
 
     use super::*;
     use crate::workload::{self, NAMESPACE};
@@ -172,8 +174,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn it_fires_when_what_should_wait_is_placed() {
+    /// A job that is placed, and another that comes after it.
+    fn one_after_the_other() -> Rig {
         let mut rig = Rig { state: State::new(), checker: GatesAreKept::default() };
         let spec = workload::node_of(1, &mut drover_core::rng::Rng::from_seed(1));
         let nodes = vec![spec.id];
@@ -184,6 +186,39 @@ mod tests {
         rig.register("first", None);
         assert_eq!(rig.place("first"), Ok(()), "it waits for nobody");
         rig.register("second", Some("first"));
+        rig
+    }
+
+    #[test]
+    fn it_knows_what_a_saved_state_lets_in() {
+        let mut rig = one_after_the_other();
+        let first = rig.state.job_named(NAMESPACE, "first").expect("registered").id;
+        let updates = rig.state.allocs_of_job(first).map(|alloc| AllocUpdate {
+            id: alloc.id,
+            status: ClientStatus::Running,
+            description: String::new(),
+            tasks: BTreeMap::new(),
+            health: Some(AllocHealth {
+                version: alloc.version,
+                healthy: true,
+                at: WallTime { unix_ms: 1 },
+            }),
+        });
+        let updates: Vec<AllocUpdate> = updates.collect();
+        let node = rig.state.nodes().next().expect("registered").spec.id;
+        // Nobody has seen how it came to be so.
+        rig.checker = GatesAreKept::default();
+        let command = Command::UpdateAllocs { node, updates };
+        let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };
+        let index = rig.state.index().next();
+        let _outcome = fsm::apply(&mut rig.state, index, &entry, &mut Vec::new());
+        assert_eq!(rig.checker.on_applied(&rig.state, index, &[Change::Restored]), Ok(()));
+        assert_eq!(rig.place("second"), Ok(()));
+    }
+
+    #[test]
+    fn it_fires_when_what_should_wait_is_placed() {
+        let mut rig = one_after_the_other();
         let fired = rig.place("second").expect_err("the first one is not healthy");
         assert!(fired.contains("group group of second"), "{fired}");
     }
