@@ -159,7 +159,8 @@ pub(crate) fn is_plan(argv: &[OsString]) -> bool {
 const OFF: [(&str, &str); 1] = [("diff", "--no-diff")];
 
 /// Flags that change what is kept: switched off is not the same as not said.
-const SAID: [&str; 7] = [
+const SAID: [&str; 8] = [
+    "cleanup-dead-servers",
     "memory-oversubscription",
     "pause-eval-broker",
     "preempt-batch-scheduler",

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Changes,
     /// `job plan`: there is no answer.
     Unplanned,
-    /// `replay`, `rehearse`: something is not as it was, or as it should be.
+    /// `replay`, `rehearse`, `operator autopilot health`: something is not as it was, or as it should be.
     Found,
 }
 

@@ -43,7 +43,9 @@ use crate::rng::Rng;
 use crate::sightings::{self, Sightings};
 use crate::state::State;
 use crate::time::{MonoTime, WallTime};
-use crate::types::{Incarnation, NodeId, Plan, SchedulerConfig, ServerId, Session};
+use crate::types::{
+    AutopilotConfig, Incarnation, NodeId, Plan, SchedulerConfig, ServerId, Session,
+};
 use crate::wal::{self, Wal};
 use crate::wire::{Message, PeerId};
 
@@ -95,6 +97,8 @@ pub struct ServerConfig {
     pub cut_bytes: u64,
     /// How the cluster that this server founds schedules.
     pub scheduler: SchedulerConfig,
+    /// And how it cares for who votes.
+    pub autopilot: AutopilotConfig,
 }
 
 /// The client's part.

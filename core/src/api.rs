@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::types::{
-    AllocId, AllocUpdate, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec, NodeId, NodeSpec,
-    PoolName, PoolSpec, SchedulerConfig, ServerId,
+    AllocId, AllocUpdate, AutopilotConfig, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
+    NodeId, NodeSpec, PoolName, PoolSpec, SchedulerConfig, ServerId,
 };
 
 /// Something a caller wants.
@@ -160,6 +160,11 @@ pub enum Request {
         server: ServerId,
         /// Nobody shall remember it either.
         prune: bool,
+    },
+    /// How the leader cares for who votes. With `check_index`, only if that is the last entry that set it.
+    SetAutopilotConfig {
+        config: AutopilotConfig,
+        check_index: Option<Index>,
     },
 }
 

@@ -44,8 +44,9 @@ use crate::state::txn::Txn;
 use crate::state::{Change, State};
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, AllocUpdate, ClusterId, DeploymentId, DrainSpec, EvalId, Index, JobId, JobSpec,
-    NodeId, NodeSpec, NodeStatus, Plan, PoolName, PoolSpec, SchedulerConfig, Session,
+    AllocId, AllocUpdate, AutopilotConfig, ClusterId, DeploymentId, DrainSpec, EvalId, Index,
+    JobId, JobSpec, NodeId, NodeSpec, NodeStatus, Plan, PoolName, PoolSpec, SchedulerConfig,
+    Session,
 };
 pub use drain::DRAIN_GIVEN_UP;
 
@@ -239,6 +240,11 @@ pub enum Command {
         moves: Vec<AllocId>,
         gain_permille_min: u32,
     },
+    /// How the leader cares for who votes. With `check_index`, only if that is the last entry that set it.
+    SetAutopilotConfig {
+        config: AutopilotConfig,
+        check_index: Option<Index>,
+    },
 }
 
 /// What an entry came to.
@@ -367,8 +373,7 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
             launch::dispatch(txn, (namespace, job), &asked)
         }
         Command::ScaleJob { namespace, job, group, count, message, error, meta_json } => {
-            let (count, error) = (*count, *error);
-            let asked = scale::Scale { group, count, message, error, meta_json };
+            let asked = scale::Scale { group, count: *count, message, error: *error, meta_json };
             scale::scale(txn, (namespace, job), &asked)
         }
         Command::SetSchedulerConfig { config, check_index } => {
@@ -376,8 +381,9 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Result<Outcome, Rejection> {
         }
         Command::UpsertNodePool { spec } => pool::upsert(txn, spec),
         Command::DeleteNodePool { pool } => pool::delete(txn, pool),
-        Command::Rebalance { moves, gain_permille_min } => {
-            rebalance::choose(txn, moves, *gain_permille_min)
+        Command::Rebalance { moves, gain_permille_min: min } => rebalance::choose(txn, moves, *min),
+        Command::SetAutopilotConfig { config, check_index } => {
+            operator::set_autopilot(txn, *config, *check_index)
         }
     }
 }

@@ -19,6 +19,10 @@ pub const fn lease_ms(election_ms_min: u64) -> u64 {
 }
 /// How often a leader speaks when it has nothing to say: several times per shortest election.
 pub const LEADER_HEARTBEAT_MS: u64 = 100;
+
+/// Of rounds that a quorum has answered, a leader remembers when they were sent: one in so long, and so many.
+pub const PAST_ROUND_MS: u64 = 25;
+pub const PAST_ROUNDS_MAX: usize = 40;
 /// How soon followers hear of a commit when no append carries it: soon for who reads there, late
 /// enough that a busy leader never sends it.
 pub const COMMIT_NOTICE_MS: u64 = 10;

@@ -2,18 +2,19 @@
 //! that failed.
 //!
 //! ```text
-//!   new ── alive ──▶ learner ── holds the log ──▶ voter ── failed, and a learner waits ──▶ gone
-//!                                                       ── left ─────────────────────────▶
+//!   new ── alive ──▶ learner ── proven ──▶ voter ── failed, and a learner waits ──▶ gone
+//!                                                ── left ─────────────────────────▶
 //! ```
 //!
 //! A pure function of what the leader sees. A failed voter goes only when somebody takes its place, or
 //! has taken it: what a cluster can bear never shrinks below what it was founded with, and a server
 //! that is away for a while comes back as the voter it was. Whoever was promoted before the failure of
 //! the one it replaces was noticed leaves one voter too many; that one goes as soon as it is noticed.
-//! Whoever left goes at once, and is new when it starts again.
+//! Whoever left goes at once, and is new when it starts again. Operators may keep those that failed
+//! (`Rules`).
 //!
 //! Invariants
-//! - one server is promoted at a time, and only one that holds the log;
+//! - one server is promoted at a time, and only one that holds the log and has been healthy for a while;
 //! - of its own accord the leader never leaves fewer voters than before, or than the cluster was
 //!   founded with, but for those who left; an operator may, and removes nobody who lives;
 //! - whoever is leaving is not taken in.
@@ -35,11 +36,21 @@ pub enum Life {
     Left,
 }
 
-/// Whether a server holds what was committed.
+/// Whether a server may vote.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Log {
-    Behind,
-    Whole,
+pub enum Trial {
+    Open,
+    /// It holds what was committed, and has been healthy for as long as operators want.
+    Passed,
+}
+
+/// What operators want.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// Fewer voters are never left, but for those who left.
+    pub voters_min: usize,
+    /// Voters that have failed go when others take their place.
+    pub cleans_up: bool,
 }
 
 /// A server of the region, as the leader sees it.
@@ -47,7 +58,7 @@ pub enum Log {
 pub struct Candidate {
     pub id: ServerId,
     pub life: Life,
-    pub log: Log,
+    pub trial: Trial,
 }
 
 /// Voters and learners, each sorted.
@@ -57,25 +68,30 @@ pub struct Roster {
     pub learners: Vec<ServerId>,
 }
 
-/// The roster that should follow `now`, if another should, in a cluster founded with `founded` voters.
+/// The roster that should follow `now`, if another should.
 #[must_use]
-pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Roster> {
+pub fn next(now: &Roster, candidates: &[Candidate], rules: Rules) -> Option<Roster> {
     let found = |id: ServerId| candidates.iter().find(|candidate| candidate.id == id);
     let has_failed =
         |id: ServerId| found(id).is_some_and(|one| matches!(one.life, Life::Failed | Life::Left));
     let is_ready = |id: ServerId| {
-        found(id).is_some_and(|one| one.life == Life::Alive && one.log == Log::Whole)
+        found(id).is_some_and(|one| one.life == Life::Alive && one.trial == Trial::Passed)
+    };
+    let may_go = |id: ServerId| {
+        found(id).is_some_and(|one| {
+            one.life == Life::Left || one.life == Life::Failed && rules.cleans_up
+        })
     };
     let mut next = now.clone();
     next.learners.retain(|&id| !has_failed(id));
     let ready = next.learners.iter().copied().find(|&id| is_ready(id));
     if let Some(ready) = ready {
-        let replaced = next.voters.iter().position(|&id| has_failed(id));
+        let replaced = next.voters.iter().position(|&id| may_go(id));
         replaced.map(|at| next.voters.remove(at));
         next.learners.retain(|&id| id != ready);
         next.voters.push(ready);
-    } else if let Some(surplus) = next.voters.iter().position(|&id| has_failed(id))
-        && founded < next.voters.len()
+    } else if let Some(surplus) = next.voters.iter().position(|&id| may_go(id))
+        && rules.voters_min < next.voters.len()
     {
         next.voters.remove(surplus);
     } else {
@@ -88,7 +104,7 @@ pub fn next(now: &Roster, candidates: &[Candidate], founded: usize) -> Option<Ro
     next.voters.sort_unstable();
     next.learners.sort_unstable();
     assert!(
-        founded.min(now.voters.len()) <= next.voters.len(),
+        rules.voters_min.min(now.voters.len()) <= next.voters.len(),
         "of its own accord the leader never leaves fewer voters than before, or than it was founded with"
     );
     (next != *now).then_some(next)
@@ -151,57 +167,83 @@ mod tests {
         Roster { voters: ids(voters), learners: ids(learners) }
     }
 
-    fn candidate(id: u64, life: Life, log: Log) -> Candidate {
-        Candidate { id: ServerId(id), life, log }
+    fn candidate(id: u64, life: Life, trial: Trial) -> Candidate {
+        Candidate { id: ServerId(id), life, trial }
+    }
+
+    /// What operators want who have said nothing, of a cluster founded with so many.
+    const fn founded(voters_min: usize) -> Rules {
+        Rules { voters_min, cleans_up: true }
     }
 
     #[test]
     fn who_joins_learns_first_and_votes_when_it_holds_the_log() {
         let now = roster(&[1, 2, 3], &[]);
-        let joined = [candidate(4, Life::Alive, Log::Behind)];
-        assert_eq!(next(&now, &joined, 3), Some(roster(&[1, 2, 3], &[4])));
+        let joined = [candidate(4, Life::Alive, Trial::Open)];
+        assert_eq!(next(&now, &joined, founded(3)), Some(roster(&[1, 2, 3], &[4])));
         let now = roster(&[1, 2, 3], &[4]);
-        assert_eq!(next(&now, &joined, 3), None);
-        let ready = [candidate(4, Life::Alive, Log::Whole)];
-        assert_eq!(next(&now, &ready, 3), Some(roster(&[1, 2, 3, 4], &[])));
+        assert_eq!(next(&now, &joined, founded(3)), None);
+        let ready = [candidate(4, Life::Alive, Trial::Passed)];
+        assert_eq!(next(&now, &ready, founded(3)), Some(roster(&[1, 2, 3, 4], &[])));
     }
 
     #[test]
     fn a_failed_voter_stays_until_somebody_takes_its_place() {
-        let failed = candidate(2, Life::Failed, Log::Behind);
-        assert_eq!(next(&roster(&[1, 2, 3], &[]), &[failed], 3), None);
-        let candidates = [failed, candidate(4, Life::Alive, Log::Whole)];
+        let failed = candidate(2, Life::Failed, Trial::Open);
+        assert_eq!(next(&roster(&[1, 2, 3], &[]), &[failed], founded(3)), None);
+        let candidates = [failed, candidate(4, Life::Alive, Trial::Passed)];
         let now = roster(&[1, 2, 3], &[4]);
-        assert_eq!(next(&now, &candidates, 3), Some(roster(&[1, 3, 4], &[])));
+        assert_eq!(next(&now, &candidates, founded(3)), Some(roster(&[1, 3, 4], &[])));
     }
 
     #[test]
     fn a_voter_too_many_goes_once_it_has_failed() {
-        let failed = [candidate(2, Life::Failed, Log::Behind)];
+        let failed = [candidate(2, Life::Failed, Trial::Open)];
         let now = roster(&[1, 2, 3, 4], &[]);
-        assert_eq!(next(&now, &failed, 3), Some(roster(&[1, 3, 4], &[])));
-        assert_eq!(next(&now, &[], 3), None, "whoever lives stays");
-        assert_eq!(next(&now, &failed, 5), None, "five were wanted");
+        assert_eq!(next(&now, &failed, founded(3)), Some(roster(&[1, 3, 4], &[])));
+        assert_eq!(next(&now, &[], founded(3)), None, "whoever lives stays");
+        assert_eq!(next(&now, &failed, founded(5)), None, "five were wanted");
     }
 
     #[test]
     fn a_learner_that_fails_is_let_go_and_a_full_cluster_takes_nobody() {
-        let failed = [candidate(4, Life::Failed, Log::Behind)];
-        assert_eq!(next(&roster(&[1], &[4]), &failed, 3), Some(roster(&[1], &[])));
+        let failed = [candidate(4, Life::Failed, Trial::Open)];
+        assert_eq!(next(&roster(&[1], &[4]), &failed, founded(3)), Some(roster(&[1], &[])));
         let many: Vec<u64> = (1..=SERVERS_MAX as u64).collect();
-        let more = [candidate(99, Life::Alive, Log::Behind)];
-        assert_eq!(next(&roster(&many, &[]), &more, 3), None);
+        let more = [candidate(99, Life::Alive, Trial::Open)];
+        assert_eq!(next(&roster(&many, &[]), &more, founded(3)), None);
+    }
+
+    #[test]
+    fn whoever_failed_stays_where_operators_want_that() {
+        let keeps = Rules { voters_min: 3, cleans_up: false };
+        let candidates =
+            [candidate(2, Life::Failed, Trial::Open), candidate(4, Life::Alive, Trial::Passed)];
+        let now = roster(&[1, 2, 3], &[4]);
+        assert_eq!(next(&now, &candidates, keeps), Some(roster(&[1, 2, 3, 4], &[])));
+        assert_eq!(next(&roster(&[1, 2, 3, 4], &[]), &candidates[..1], keeps), None);
+        let left = [candidate(2, Life::Left, Trial::Open)];
+        let then = Some(roster(&[1, 3, 4], &[]));
+        assert_eq!(next(&roster(&[1, 2, 3, 4], &[]), &left, keeps), then, "it did not fail");
     }
 
     #[test]
     fn who_left_or_is_leaving_is_not_taken_in() {
-        let left = [candidate(2, Life::Left, Log::Behind)];
-        assert_eq!(next(&roster(&[1, 3], &[2]), &left, 3), Some(roster(&[1, 3], &[])));
-        assert_eq!(next(&roster(&[1, 3], &[]), &left, 3), None, "it is not taken in again");
-        let leaving = [candidate(2, Life::Leaving, Log::Whole)];
-        assert_eq!(next(&roster(&[1, 3], &[]), &leaving, 3), None);
-        assert_eq!(next(&roster(&[1, 3], &[2]), &leaving, 3), None, "nor made a voter");
-        assert_eq!(next(&roster(&[1, 2, 3], &[]), &leaving, 3), None, "it asks when it goes");
+        let left = [candidate(2, Life::Left, Trial::Open)];
+        assert_eq!(next(&roster(&[1, 3], &[2]), &left, founded(3)), Some(roster(&[1, 3], &[])));
+        assert_eq!(
+            next(&roster(&[1, 3], &[]), &left, founded(3)),
+            None,
+            "it is not taken in again"
+        );
+        let leaving = [candidate(2, Life::Leaving, Trial::Passed)];
+        assert_eq!(next(&roster(&[1, 3], &[]), &leaving, founded(3)), None);
+        assert_eq!(next(&roster(&[1, 3], &[2]), &leaving, founded(3)), None, "nor made a voter");
+        assert_eq!(
+            next(&roster(&[1, 2, 3], &[]), &leaving, founded(3)),
+            None,
+            "it asks when it goes"
+        );
     }
 
     #[test]

@@ -65,8 +65,9 @@ use crate::limits::CUT_BYTES;
 use crate::rng::mix;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClusterId, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
-    JobId, Node, NodeId, NodePool, NodeSlot, PoolName, SchedulerRow, ServerId, Uuid,
+    AllocId, Allocation, AutopilotConfig, ClusterId, ConfigRow, Deployment, DeploymentId, EvalId,
+    Evaluation, Index, Job, JobId, Node, NodeId, NodePool, NodeSlot, PoolName, SchedulerConfig,
+    ServerId, Uuid,
 };
 
 /// All that the log says.
@@ -102,7 +103,8 @@ struct Header {
     cut_bytes: u64,
     /// The last entry that changed a table, in the order of `TableKind`.
     table_indexes: [Index; TABLES],
-    scheduler: SchedulerRow,
+    scheduler: ConfigRow<SchedulerConfig>,
+    autopilot: ConfigRow<AutopilotConfig>,
 }
 
 /// A node with what only the servers know of it.
@@ -185,8 +187,14 @@ impl State {
 
     /// How the servers schedule.
     #[must_use]
-    pub const fn scheduler(&self) -> &SchedulerRow {
+    pub const fn scheduler(&self) -> &ConfigRow<SchedulerConfig> {
         &self.header.scheduler
+    }
+
+    /// How the leader cares for who votes.
+    #[must_use]
+    pub const fn autopilot(&self) -> &ConfigRow<AutopilotConfig> {
+        &self.header.autopilot
     }
 
     /// The key under which this cluster's ids become UUIDs.

@@ -5,6 +5,7 @@
 //! - a key that Nomad's clients look for is there, null where Drover has nothing to say.
 pub mod agent;
 pub mod alloc;
+pub mod autopilot;
 pub mod deployment;
 pub mod devices;
 pub mod eval;

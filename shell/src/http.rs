@@ -30,6 +30,7 @@ use crate::transport::Transport;
 mod agent;
 mod allocs;
 mod answer;
+mod autopilot;
 mod client;
 mod deployments;
 mod diff;
@@ -236,7 +237,11 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/operator/rebalance", get(rebalance::under_way).merge(delete(rebalance::stop)))
         .route("/v1/operator/rebalance/plan", write(rebalance::plan))
         .route("/v1/operator/rebalance/apply", write(rebalance::apply))
-        .route("/v1/operator/autopilot/configuration", get(operator::autopilot))
+        .route(
+            "/v1/operator/autopilot/configuration",
+            get(autopilot::read).merge(write(autopilot::set)),
+        )
+        .route("/v1/operator/autopilot/health", get(autopilot::health))
         .route("/v1/system/gc", write(operator::collect))
         .route("/v1/system/reconcile/summaries", write(misc::nothing_to_do))
 }

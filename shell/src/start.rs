@@ -373,6 +373,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
             lead: LeadConfig::default(),
             cut_bytes: limits::CUT_BYTES,
             scheduler: server.scheduler,
+            autopilot: server.autopilot,
         }
     });
     let client = resolved.client.as_ref().map(|client| {

@@ -345,6 +345,13 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
             memory_oversubscription: true,
             ..drover_core::types::SchedulerConfig::default()
         },
+        autopilot: drover_core::types::AutopilotConfig {
+            // Disks and links may be slow for good.
+            last_contact_ms_max: 1_000,
+            trailing_logs_max: plan.knobs.trailing_logs,
+            stabilization_ms: plan.knobs.stabilization_ms,
+            ..drover_core::types::AutopilotConfig::default()
+        },
     }
 }
 

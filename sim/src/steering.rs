@@ -5,7 +5,7 @@
 use drover_core::api::Request;
 use drover_core::fsm::Command;
 use drover_core::state::State;
-use drover_core::types::{Algorithm, PoolSpec, SchedulerConfig};
+use drover_core::types::{Algorithm, AutopilotConfig, PoolSpec, SchedulerConfig};
 
 use crate::plan::Steering;
 use crate::workload::NAMESPACE;
@@ -37,6 +37,14 @@ pub fn scheduling(config: &SchedulerConfig) -> String {
         words.push_str("; lets evaluations wait");
     }
     words
+}
+
+/// Who is to vote, as operators want it.
+#[must_use]
+pub fn caring(config: &AutopilotConfig) -> String {
+    let seconds = config.stabilization_ms / 1_000;
+    let failed = if config.cleanup_dead_servers { "goes" } else { "stays" };
+    format!("new servers vote after {seconds} s of health, and whoever failed {failed}")
 }
 
 /// A pool, and what operators say of it.

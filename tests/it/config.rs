@@ -226,7 +226,6 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "acl {\n enabled = true\n}",
         "consul {\n address = \"x\"\n}",
         "vault {\n enabled = true\n}",
-        "autopilot {\n cleanup_dead_servers = true\n}",
     ] {
         let name = text.split(' ').next().unwrap();
         says(
@@ -236,6 +235,11 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
+    says(
+        "autopilot {\n enable_custom_upgrades = true\n}",
+        "`enable_custom_upgrades` is a part of Nomad",
+    );
+    says("autopilot {\n min_quorum = 16\n}", "a region has at most 15 servers");
     says("plugin_dir = \"/x\"", "`plugin_dir` is a part of Nomad's");
     says(
         "client {\n host_volume \"x\" {\n path = \"/x\"\n}\n}",

@@ -1,4 +1,5 @@
 //! The HTTP API of a real agent, asked over real connections.
+mod autopilot;
 mod browser;
 mod gates;
 mod metadata;

@@ -8,6 +8,9 @@ use drover_tests::rig::cluster::Cluster;
 /// As long as a departure takes when nothing stands in its way.
 const DEPARTED_MS: u64 = 2_000;
 
+/// Longer than a new server takes to be made a voter.
+const PROVEN_MS: u64 = 15_000;
+
 fn leave(cluster: &mut Cluster, servers: &[ServerId]) {
     cluster.tell(servers.iter().map(|&server| (server, Event::LeaveAsked)));
 }
@@ -112,7 +115,7 @@ fn a_server_that_left_learns_like_a_new_one_when_it_starts_again() {
     cluster.pass_ms(DEPARTED_MS);
     assert_eq!(cluster.voters().len(), 2);
     cluster.join_again(others[0].0, 2);
-    cluster.pass_ms(10_000);
+    cluster.pass_ms(PROVEN_MS);
     assert_eq!(status(&cluster, leader, others[0]), Some(Status::Alive));
     assert_eq!(cluster.voters().len(), 3);
 }

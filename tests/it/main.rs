@@ -1,5 +1,6 @@
 //! One binary for every integration test.
 mod agent;
+mod autopilot;
 mod client;
 mod config;
 mod deployment_scripts;

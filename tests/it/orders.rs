@@ -15,6 +15,8 @@ use drover_tests::rig::cluster::Cluster;
 
 /// Longer than gossip needs to call a server failed.
 const FAILED_MS: u64 = 10_000;
+/// Longer than a new server takes to be made a voter.
+const PROVEN_MS: u64 = 15_000;
 
 fn order(cluster: &mut Cluster, at: ServerId, order: Order) -> RequestId {
     cluster.ask(at, Request::Order(order))
@@ -180,7 +182,7 @@ fn a_removed_server_that_comes_back_learns_like_a_new_one() {
     assert!(ordered(&mut cluster, leader, Order::RemoveServer { server: others[0] }).is_ok());
     assert_eq!(cluster.voters().len(), 2);
     cluster.join(others[0].0);
-    cluster.pass_ms(FAILED_MS);
+    cluster.pass_ms(PROVEN_MS);
     assert_eq!(cluster.voters().len(), 3);
 }
 

@@ -8,6 +8,7 @@
 //! - one evaluation's quantum is scheduled per step, so that nothing else waits long;
 //! - every plan in flight is proposed, and so will be settled.
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -37,7 +38,8 @@ use crate::stamp::Stamper;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
 use crate::types::{
-    ClusterId, EvalId, NodeId, NodeStatus, Plan, SchedulerConfig, ServerId, Session, Term,
+    AutopilotConfig, ClusterId, EvalId, NodeId, NodeStatus, Plan, SchedulerConfig, ServerId,
+    Session, Term,
 };
 
 /// A leader's machines.
@@ -59,6 +61,8 @@ pub(super) struct Leader {
     pub(super) since: MonoTime,
     /// When it is next looked at who should vote.
     pub(super) roster_at: MonoTime,
+    /// Who was healthy when that was last looked at, and since when.
+    pub(super) healthy: BTreeMap<ServerId, MonoTime>,
     /// When it is next looked for what can be forgotten.
     garbage_at: MonoTime,
     /// What an entry would be stamped with at this step.
@@ -105,6 +109,7 @@ impl Leader {
             orders: Orders::default(),
             since: now,
             roster_at: now,
+            healthy: BTreeMap::new(),
             garbage_at: now.plus_ms(config.garbage_collect_ms),
             clock: state.clock(),
             moments: Moments::new(now),
@@ -241,9 +246,14 @@ impl Agent {
             // First the habits, then the name: a cluster with a name has its habits too.
             let bytes = self.config.server.as_ref().map_or(CUT_BYTES, |config| config.cut_bytes);
             self.propose(Command::SetCutBytes { bytes }, None, Origin::Housekeeping);
-            let config = self.config.server.as_ref().map(|server| server.scheduler);
-            if let Some(config) = config.filter(|&config| config != SchedulerConfig::default()) {
-                let command = Command::SetSchedulerConfig { config, check_index: None };
+            let config = self.config.server.as_ref().map(|own| (own.scheduler, own.autopilot));
+            let (scheduler, autopilot) = config.expect("invariant: a server leads");
+            if scheduler != SchedulerConfig::default() {
+                let command = Command::SetSchedulerConfig { config: scheduler, check_index: None };
+                self.propose(command, None, Origin::Housekeeping);
+            }
+            if autopilot != AutopilotConfig::default() {
+                let command = Command::SetAutopilotConfig { config: autopilot, check_index: None };
                 self.propose(command, None, Origin::Housekeeping);
             }
             self.propose(Command::Bootstrap { cluster }, None, Origin::Housekeeping);

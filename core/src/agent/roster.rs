@@ -5,11 +5,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::Agent;
+use super::{Agent, Server};
 use crate::gossip::Status;
 use crate::limits::{ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
-use crate::raft::{Configuration, Payload};
-use crate::roster::{self, Candidate, Life, Log, Roster};
+use crate::raft::{Configuration, Payload, PeerView};
+use crate::roster::{self, Candidate, Life, Roster, Rules, Trial};
 use crate::time::MonoTime;
 use crate::types::ServerId;
 
@@ -23,14 +23,25 @@ impl Agent {
         }
         leader.roster_at = now.plus_ms(ROSTER_REVIEW_MS);
         let knows_all = leader.since.plus_ms(ROSTER_STRANGER_MS) <= now;
+        server.look_at_health(now);
+        let wanted = server.state.autopilot().config;
         let committed = server.raft.commit_index();
         let peers = server.raft.peers();
         let holds_log =
             |id: ServerId| peers.iter().any(|peer| peer.id == id && committed <= peer.match_index);
+        let leader = server.leader.as_ref().expect("invariant: it leads");
+        let is_stable = |id: ServerId| {
+            let since = leader.healthy.get(&id);
+            since.is_some_and(|since| since.plus_ms(wanted.stabilization_ms) <= now)
+        };
         let candidates = server.gossip.members().map(|member| Candidate {
             id: member.id,
             life: server.life_of(now, member.id).unwrap_or(Life::Failed),
-            log: if holds_log(member.id) { Log::Whole } else { Log::Behind },
+            trial: if holds_log(member.id) && is_stable(member.id) {
+                Trial::Passed
+            } else {
+                Trial::Open
+            },
         });
         // Of whom it has only heard, it may have heard late.
         let configuration = server.raft.configuration();
@@ -42,21 +53,44 @@ impl Agent {
         if knows_all {
             let is_known = |id: ServerId| server.gossip.members().any(|member| member.id == id);
             let strangers = voters.iter().chain(&learners).filter(|&&id| !is_known(id));
-            let failed = |&id| Candidate { id, life: Life::Failed, log: Log::Behind };
+            let failed = |&id| Candidate { id, life: Life::Failed, trial: Trial::Open };
             candidates.extend(strangers.map(failed));
         }
         let founded = server.gossip.members().map(|member| member.expect).max();
         let founded = founded.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+        let least = usize::try_from(wanted.min_quorum).unwrap_or(usize::MAX).max(founded);
+        let rules = Rules { voters_min: least, cleans_up: wanted.cleanup_dead_servers };
         let has_left =
             |id: ServerId| candidates.iter().any(|one| one.id == id && one.life == Life::Left);
         let left = voters.iter().copied().find(|&id| id != server.id && has_left(id));
         let next = left.and_then(|left| server.after_departure(now, left, MonoTime::default()));
-        let next =
-            next.or_else(|| roster::next(&Roster { voters, learners }, &candidates, founded));
+        let next = next.or_else(|| roster::next(&Roster { voters, learners }, &candidates, rules));
         if let Some(Roster { voters, learners }) = next {
             let payload = Payload::Configuration(Box::new(Configuration::new(&voters, &learners)));
             // Refused while the last change is not committed: the next review tries again.
             let _taken = server.raft.on_propose(now, payload, &mut self.pending);
+        }
+    }
+}
+
+impl Server {
+    /// Notes who is healthy: it lives, has answered lately, and is not far behind.
+    fn look_at_health(&mut self, now: MonoTime) {
+        let wanted = self.state.autopilot().config;
+        let (peers, last) = (self.raft.peers(), self.raft.last_index());
+        let is_near = |peer: &PeerView| {
+            let is_fresh = |at: MonoTime| now <= at.plus_ms(wanted.last_contact_ms_max);
+            let is_level = last.0 <= peer.match_index.0.saturating_add(wanted.trailing_logs_max);
+            is_level && peer.heard_at.is_some_and(is_fresh)
+        };
+        let is_healthy = |peer: &&PeerView| {
+            self.life_of(now, peer.id) == Some(Life::Alive) && (peer.id == self.id || is_near(peer))
+        };
+        let healthy: Vec<ServerId> = peers.iter().filter(is_healthy).map(|peer| peer.id).collect();
+        let Some(leader) = &mut self.leader else { return };
+        leader.healthy.retain(|id, _| healthy.contains(id));
+        for id in healthy {
+            leader.healthy.entry(id).or_insert(now);
         }
     }
 }

@@ -307,6 +307,9 @@ fn command_of(request: Request, clock: WallTime) -> Result<Command, Rejection> {
         Request::Rebalance { moves, gain_permille_min } => {
             Ok(Command::Rebalance { moves, gain_permille_min })
         }
+        Request::SetAutopilotConfig { config, check_index } => {
+            Ok(Command::SetAutopilotConfig { config, check_index })
+        }
         Request::ReadPoint { .. } => Err(invalid("request", "a read point is not a write")),
         Request::Order(_) => Err(invalid("request", "an order is not a write")),
         Request::ForceOut { .. } => Err(invalid("request", "gossip is not a write")),

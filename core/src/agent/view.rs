@@ -4,7 +4,7 @@
 //! - looking changes nothing.
 use alloc::vec::Vec;
 
-use super::Agent;
+use super::{Agent, Server};
 use crate::gossip::Member;
 use crate::raft::{Configuration, Feed, PeerView, Raft, Role};
 use crate::time::MonoTime;
@@ -54,13 +54,17 @@ pub struct PeerStanding {
     pub feed: Feed,
     /// How long ago the latest message that it answered was sent.
     pub heard_ms_ago: Option<u64>,
+    /// For how long it has been healthy; none: it was not when that was last looked at.
+    pub healthy_ms: Option<u64>,
 }
 
 impl PeerStanding {
-    fn of(peer: &PeerView, now: MonoTime) -> Self {
+    fn of(peer: &PeerView, server: &Server, now: MonoTime) -> Self {
         let PeerView { id, match_index, next_index, feed, heard_at } = *peer;
         let heard_ms_ago = heard_at.map(|at| now.ms_since(at));
-        Self { id, match_index, next_index, feed, heard_ms_ago }
+        let healthy = server.leader.as_ref().and_then(|leader| leader.healthy.get(&id));
+        let healthy_ms = healthy.map(|&since| now.ms_since(since));
+        Self { id, match_index, next_index, feed, heard_ms_ago, healthy_ms }
     }
 }
 
@@ -112,7 +116,7 @@ impl Agent {
                 .raft
                 .peers()
                 .iter()
-                .map(|peer| PeerStanding::of(peer, self.now))
+                .map(|peer| PeerStanding::of(peer, server, self.now))
                 .collect(),
         });
         let log_written = self.disk.as_ref().map(|disk| disk.wal.written()).unwrap_or_default();

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use crate::limits::TASK_EVENT_BYTES_MAX;
-use crate::time::WallTime;
+use crate::time::{WallTime, go_duration};
 use crate::types::{TaskEvent, TaskEventKind};
 
 pub(super) const RECEIVED: &str = "Task received by client";
@@ -37,7 +37,7 @@ pub(super) fn exited(exit_code: i32, signal: i32) -> String {
 }
 
 pub(super) fn restarting(delay_ms: u64, reason: Option<&str>) -> String {
-    let delay = duration(delay_ms);
+    let delay = go_duration(delay_ms);
     match reason {
         Some(reason) => format!("{reason} - Task restarting in {delay}"),
         None => format!("Task restarting in {delay}"),
@@ -48,7 +48,7 @@ pub(super) fn killing(timeout_ms: u64) -> String {
     if timeout_ms == 0 {
         return "Sent interrupt".to_string();
     }
-    format!("Sent interrupt. Waiting {} before force killing", duration(timeout_ms))
+    format!("Sent interrupt. Waiting {} before force killing", go_duration(timeout_ms))
 }
 
 pub(super) fn sibling_failed(task: &str) -> String {
@@ -56,26 +56,6 @@ pub(super) fn sibling_failed(task: &str) -> String {
 }
 
 pub(super) fn attempts_exceeded(attempts: u32, interval_ms: u64) -> String {
-    let interval = duration(interval_ms);
+    let interval = go_duration(interval_ms);
     format!("Exceeded allowed attempts {attempts} in interval {interval} and mode is \"fail\"")
-}
-
-/// As Go writes durations: `0s`, `250ms`, `15.5s`, `30m0s`, `24h0m0s`.
-pub(super) fn duration(ms: u64) -> String {
-    if ms == 0 {
-        return "0s".to_string();
-    }
-    if ms < 1_000 {
-        return format!("{ms}ms");
-    }
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    let seconds = match ms % 1_000 {
-        0 => format!("{seconds}s"),
-        rest => format!("{seconds}.{}s", format!("{rest:03}").trim_end_matches('0')),
-    };
-    match (hours, minutes) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes}m{seconds}"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
-    }
 }

@@ -5,8 +5,9 @@
 //! - the feature level only rises.
 use super::{Outcome, invalid};
 use crate::api::Rejection;
+use crate::limits::SERVERS_MAX;
 use crate::state::txn::Txn;
-use crate::types::{ClusterId, Index, SchedulerConfig};
+use crate::types::{AutopilotConfig, ClusterId, ConfigRow, Index, SchedulerConfig};
 
 pub(super) fn bootstrap(txn: &mut Txn<'_>, cluster: ClusterId) -> Result<Outcome, Rejection> {
     let known = txn.state().cluster();
@@ -39,12 +40,32 @@ pub(super) fn set_scheduler(
     config: SchedulerConfig,
     check_index: Option<Index>,
 ) -> Result<Outcome, Rejection> {
-    let found = txn.state().scheduler().modify_index;
+    check_unchanged(txn.state().scheduler(), check_index)?;
+    txn.set_scheduler(config);
+    Ok(Outcome::DONE)
+}
+
+/// With `check_index`, only if that is the last entry that set it.
+pub(super) fn set_autopilot(
+    txn: &mut Txn<'_>,
+    config: AutopilotConfig,
+    check_index: Option<Index>,
+) -> Result<Outcome, Rejection> {
+    check_unchanged(txn.state().autopilot(), check_index)?;
+    let voters_max = u32::try_from(SERVERS_MAX).unwrap_or(u32::MAX);
+    if voters_max < config.min_quorum {
+        return Err(invalid("MinQuorum", "a cluster has at most fifteen servers"));
+    }
+    txn.set_autopilot(config);
+    Ok(Outcome::DONE)
+}
+
+fn check_unchanged<C>(row: &ConfigRow<C>, check_index: Option<Index>) -> Result<(), Rejection> {
+    let found = row.modify_index;
     if check_index.is_some_and(|expected| expected != found) {
         return Err(Rejection::Conflict { index: found });
     }
-    txn.set_scheduler(config);
-    Ok(Outcome::DONE)
+    Ok(())
 }
 
 /// Refuse to register anything while an operator wants that.

@@ -49,6 +49,8 @@ pub(super) struct Progress {
     pub(super) next_index: Index,
     /// The latest round it answered.
     pub(super) round: u64,
+    /// When that was sent, or somewhat earlier; none if it answered none.
+    pub(super) heard_at: Option<MonoTime>,
     /// The commit index it was last told.
     pub(super) commit_sent: Index,
     pub(super) stream: Stream,
@@ -57,7 +59,15 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) const fn new(id: ServerId, next_index: Index) -> Self {
         let stream = Stream::Probe { sent: false };
-        Self { id, match_index: Index(0), next_index, round: 0, commit_sent: Index(0), stream }
+        Self {
+            id,
+            match_index: Index(0),
+            next_index,
+            round: 0,
+            heard_at: None,
+            commit_sent: Index(0),
+            stream,
+        }
     }
 
     /// What was sent last, or what is tried: everything before `next_index`.
@@ -83,7 +93,8 @@ pub struct PeerView {
     pub next_index: Index,
     /// How it is fed.
     pub feed: Feed,
-    /// When the latest round that it answered was sent; none if it answered none, or long ago.
+    /// When the latest round that it answered was sent, or up to `PAST_ROUND_MS` earlier; none if it
+    /// answered none.
     pub heard_at: Option<MonoTime>,
 }
 

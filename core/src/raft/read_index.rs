@@ -157,6 +157,7 @@ impl Raft {
         leader.heartbeat_at = now.plus_ms(self.config.leader_heartbeat_ms);
         let progress = leader.peers.find(own).expect("invariant: a leader knows itself");
         progress.round = leader.round;
+        progress.heard_at = Some(now);
     }
 
     /// `from` heard the leader's `round`.
@@ -172,6 +173,16 @@ impl Raft {
         if peer.round < round && round <= leader.round {
             peer.round = round;
             self.confirm_rounds(now, out);
+            self.note_heard(from, round);
+        }
+    }
+
+    /// Whoever answers a round late was there when it was sent.
+    fn note_heard(&mut self, from: ServerId, round: u64) {
+        let Standing::Leader(leader) = &mut self.standing else { return };
+        let sent_at = leader.sent_at(round);
+        if let Some(peer) = leader.peers.find(from) {
+            peer.heard_at = peer.heard_at.max(sent_at);
         }
     }
 
@@ -188,7 +199,7 @@ impl Raft {
             if confirmed < round {
                 break;
             }
-            leader.quorum_heard_at = if planted!(LeaseFromAnswer) { now } else { sent_at };
+            leader.pass_round(round, if planted!(LeaseFromAnswer) { now } else { sent_at });
             leader.rounds.pop_front();
         }
         let is_asked_again = leader.reads.back().is_some_and(|read| leader.round < read.round);

@@ -36,6 +36,8 @@ pub(super) struct Leader {
     pub(super) round: u64,
     /// Rounds that no quorum has answered yet, and when they were sent.
     pub(super) rounds: VecDeque<(u64, MonoTime)>,
+    /// Some of those that one has, for the answers of others that are slower.
+    past: VecDeque<(u64, MonoTime)>,
     /// The latest round that a quorum has answered.
     pub(super) confirmed: u64,
     /// When that round was sent.
@@ -63,6 +65,7 @@ impl Leader {
             is_ready: false,
             round: 0,
             rounds: VecDeque::new(),
+            past: VecDeque::new(),
             confirmed: 0,
             quorum_heard_at: now,
             heartbeat_at: now,
@@ -93,8 +96,28 @@ impl Leader {
         own.into_iter().flatten().min()
     }
 
+    /// A quorum has answered `round`, which was sent at `at`.
+    pub(super) fn pass_round(&mut self, round: u64, at: MonoTime) {
+        self.quorum_heard_at = at;
+        if self.past.back().is_none_or(|&(_, before)| before.plus_ms(limits::PAST_ROUND_MS) <= at) {
+            self.past.push_back((round, at));
+            if limits::PAST_ROUNDS_MAX < self.past.len() {
+                self.past.pop_front();
+            }
+        }
+    }
+
+    /// When `round` was sent, or at the latest one that was sent before it and is remembered.
+    pub(super) fn sent_at(&self, round: u64) -> Option<MonoTime> {
+        if round == self.confirmed {
+            return Some(self.quorum_heard_at);
+        }
+        let open = self.rounds.iter().find(|&&(sent, _)| sent == round);
+        let past = || self.past.iter().rfind(|&&(sent, _)| sent <= round);
+        open.or_else(past).map(|&(_, at)| at)
+    }
+
     pub(super) fn view(&self) -> Vec<PeerView> {
-        let sent_at = |round| self.rounds.iter().find(|&&(sent, _)| sent == round);
         let view = |peer: &Progress| PeerView {
             id: peer.id,
             match_index: peer.match_index,
@@ -104,11 +127,7 @@ impl Leader {
                 Stream::Replicate => Feed::Replicate,
                 Stream::Snapshot(_) => Feed::Snapshot,
             },
-            heard_at: if peer.round == self.confirmed {
-                Some(self.quorum_heard_at)
-            } else {
-                sent_at(peer.round).map(|&(_, at)| at)
-            },
+            heard_at: peer.heard_at,
         };
         self.peers.iter().map(view).collect()
     }
@@ -117,6 +136,10 @@ impl Leader {
         self.peers.iter().for_each(|peer| peer.check_invariants(last));
         assert!(self.confirmed <= self.round, "only what was sent is answered");
         assert!(self.rounds.iter().all(|&(round, _)| self.confirmed < round));
+        assert!(
+            self.past.len() <= limits::PAST_ROUNDS_MAX,
+            "what is remembered of rounds is bounded"
+        );
         assert!(self.reads.iter().all(|read| self.confirmed < read.round || !self.is_ready));
     }
 }

@@ -20,10 +20,10 @@ use super::change::TABLES;
 use super::children::next_launch;
 use super::table::{Table, Tag};
 use super::txn::Txn;
-use super::{JobRow, NodeRow, SnapshotFault, State};
+use super::{Header, JobRow, NodeRow, SnapshotFault, State};
 use crate::types::{
-    AllocId, Allocation, ClientStatus, ClusterId, Deployment, DeploymentId, DesiredStatus, EvalId,
-    EvalStatus, Evaluation, Index, JobId, Node, NodeId, NodePool, PoolName, SchedulerRow,
+    AllocId, Allocation, ClientStatus, ClusterId, ConfigRow, Deployment, DeploymentId,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, JobId, Node, NodeId, NodePool, PoolName,
 };
 
 /// A state that was saved, read and found sound.
@@ -93,7 +93,7 @@ impl Txn<'_> {
         let level = state.header.feature_level.max(saved.header.feature_level);
         state.header.feature_level = level;
         state.header.table_indexes = [state.header.index; TABLES];
-        state.take_scheduler(saved.header.scheduler);
+        state.take_configs(&saved.header);
         state.bury_what_is_unknown(&saved);
         state.take_eligibility(&saved.nodes);
         state.take_allocs(&saved.allocs);
@@ -147,9 +147,13 @@ impl State {
         }
     }
 
-    fn take_scheduler(&mut self, saved: SchedulerRow) {
-        if self.header.scheduler.config != saved.config {
-            self.header.scheduler = SchedulerRow { modify_index: self.header.index, ..saved };
+    fn take_configs(&mut self, saved: &Header) {
+        let index = self.header.index;
+        if self.header.scheduler.config != saved.scheduler.config {
+            self.header.scheduler = ConfigRow { modify_index: index, ..saved.scheduler };
+        }
+        if self.header.autopilot.config != saved.autopilot.config {
+            self.header.autopilot = ConfigRow { modify_index: index, ..saved.autopilot };
         }
     }
 

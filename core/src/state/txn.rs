@@ -18,9 +18,9 @@ use super::{Change, JobRow, NodeRow, State, TableKind};
 use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::time::WallTime;
 use crate::types::{
-    AllocId, Allocation, ClusterId, Deployment, DeploymentGroup, DeploymentId, EvalId, Evaluation,
-    Index, Job, JobId, Node, NodeId, NodePool, NodeSlot, NodeStatus, PoolName, SchedulerConfig,
-    SchedulerRow, ServerId, object_id,
+    AllocId, Allocation, AutopilotConfig, ClusterId, Deployment, DeploymentGroup, DeploymentId,
+    EvalId, Evaluation, Index, Job, JobId, Node, NodeId, NodePool, NodeSlot, NodeStatus, PoolName,
+    SchedulerConfig, ServerId, object_id,
 };
 
 /// The writes of one entry.
@@ -98,11 +98,12 @@ impl<'a> Txn<'a> {
 
     /// Cut after so many bytes of log from now on.
     pub(crate) fn set_scheduler(&mut self, config: SchedulerConfig) {
-        let index = self.state.header.index;
-        let row = &mut self.state.header.scheduler;
-        let is_new = row.modify_index == Index(0);
-        let create_index = if is_new { index } else { row.create_index };
-        *row = SchedulerRow { config, create_index, modify_index: index };
+        self.state.header.scheduler.set(config, self.state.header.index);
+        self.changes.push(Change::Operator);
+    }
+
+    pub(crate) fn set_autopilot(&mut self, config: AutopilotConfig) {
+        self.state.header.autopilot.set(config, self.state.header.index);
         self.changes.push(Change::Operator);
     }
 

@@ -61,11 +61,50 @@ impl Preemption {
     }
 }
 
-/// A row of its own: the configuration and when it was set.
+/// How the leader cares for who votes: Nomad's autopilot.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AutopilotConfig {
+    /// A voter that has failed goes when another takes its place; otherwise operators remove it.
+    pub cleanup_dead_servers: bool,
+    /// Nobody is healthy whose last answer is older.
+    pub last_contact_ms_max: u64,
+    /// Nor anybody whose log is so many entries behind the leader's.
+    pub trailing_logs_max: u64,
+    /// Fewer voters are never left by cleaning up.
+    pub min_quorum: u32,
+    /// A server that is new votes when it has been healthy for so long.
+    pub stabilization_ms: u64,
+}
+
+impl Default for AutopilotConfig {
+    /// Nomad's.
+    fn default() -> Self {
+        Self {
+            cleanup_dead_servers: true,
+            last_contact_ms_max: 200,
+            trailing_logs_max: 250,
+            min_quorum: 0,
+            stabilization_ms: 10_000,
+        }
+    }
+}
+
+/// A row of its own: a configuration and when it was set.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SchedulerRow {
-    pub config: SchedulerConfig,
+pub struct ConfigRow<C> {
+    pub config: C,
     pub create_index: Index,
     /// Zero: never set.
     pub modify_index: Index,
+}
+
+impl<C> ConfigRow<C> {
+    /// Set by the entry at `index`.
+    pub(crate) fn set(&mut self, config: C, index: Index) {
+        if self.modify_index == Index(0) {
+            self.create_index = index;
+        }
+        self.config = config;
+        self.modify_index = index;
+    }
 }

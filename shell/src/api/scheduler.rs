@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - what is not written is as Nomad has it.
-use drover_core::types::{Algorithm, Preemption, SchedulerConfig, SchedulerRow};
+use drover_core::types::{Algorithm, ConfigRow, Preemption, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -29,7 +29,7 @@ pub struct Preempting {
 
 impl Configuration {
     #[must_use]
-    pub fn of(row: &SchedulerRow) -> Self {
+    pub fn of(row: &ConfigRow<SchedulerConfig>) -> Self {
         let SchedulerConfig { preemption, .. } = row.config;
         let algorithm = algorithm_word(row.config.algorithm);
         Self {

@@ -15,7 +15,7 @@ use crate::jobspec::value::Value;
 mod blocks;
 mod devices;
 
-use blocks::{client, plugins, server, tls};
+use blocks::{autopilot, client, plugins, server, tls};
 
 const LOG_LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
@@ -40,6 +40,7 @@ pub(super) fn top(root: &Block, findings: &Findings<'_>) -> Written {
         advertise_http,
         advertise_rpc,
         server: reader.one("server").map(server).unwrap_or_default(),
+        autopilot: reader.one("autopilot").map(autopilot),
         client: reader.one("client").map(|one| client(one, &mut notes)).unwrap_or_default(),
         raw_exec: plugins(&reader, findings),
         tls: reader.one("tls").map(|one| tls(one, &mut notes)).unwrap_or_default(),
@@ -76,14 +77,13 @@ pub(super) fn top(root: &Block, findings: &Findings<'_>) -> Written {
 
 /// Blocks of Nomad's that pass as long as they ask for nothing.
 fn refuse_unless_idle(reader: &Reader<'_>) {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 13] = [
         "acl",
         "consul",
         "vault",
         "rpc",
         "ui",
         "sentinel",
-        "autopilot",
         "limits",
         "audit",
         "reporting",

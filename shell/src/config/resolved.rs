@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
 use drover_core::raft::Priority;
-use drover_core::types::{CoreSet, DeviceGroup, PoolName, SchedulerConfig};
+use drover_core::types::{AutopilotConfig, CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
 use super::written::{DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer};
@@ -96,6 +96,7 @@ pub struct Server {
     pub heartbeat_grace_ms: u64,
     /// Of the cluster that this server founds.
     pub scheduler: SchedulerConfig,
+    pub autopilot: AutopilotConfig,
 }
 
 /// Whom to look for at start.
@@ -272,7 +273,7 @@ impl Resolution<'_> {
         let rpc_ip = self.ip("addresses.rpc", written.addresses_rpc.as_ref()).unwrap_or(bind);
         let http_bind = SocketAddr::new(http_ip, written.ports_http.unwrap_or(HTTP_PORT));
         let rpc_bind = SocketAddr::new(rpc_ip, written.ports_rpc.unwrap_or(RPC_PORT));
-        let server = is_server.then(|| self.server(&written.server, &data_dir, rpc_bind.port()));
+        let server = is_server.then(|| self.server(written, &data_dir, rpc_bind.port()));
         let client = is_client.then(|| self.client(written, &data_dir, rpc_bind.port()));
         let resolved = Resolved {
             region: written.region.clone().unwrap_or_else(|| "global".to_owned()),
@@ -393,7 +394,8 @@ impl Resolution<'_> {
         }
     }
 
-    fn server(&mut self, written: &WrittenServer, data_dir: &Path, port: u16) -> Server {
+    fn server(&mut self, all: &Written, data_dir: &Path, port: u16) -> Server {
+        let written = &all.server;
         let bootstrap_expect = written.bootstrap_expect.unwrap_or(0);
         let join = self.join("server", &written.join, &[], port);
         if bootstrap_expect == 0 && join.retry.is_empty() && join.start.is_empty() {
@@ -414,6 +416,7 @@ impl Resolution<'_> {
             heartbeat_ttl_ms: written.min_heartbeat_ttl_ms.unwrap_or(HEARTBEAT_TTL_MS),
             heartbeat_grace_ms: written.heartbeat_grace_ms.unwrap_or(HEARTBEAT_GRACE_MS),
             scheduler: written.scheduler.unwrap_or_default(),
+            autopilot: all.autopilot.unwrap_or_default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drover_core::raft::Priority;
-use drover_core::types::{DeviceGroup, PoolName, SchedulerConfig};
+use drover_core::types::{AutopilotConfig, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
@@ -27,6 +27,8 @@ pub struct Written {
     pub advertise_http: Option<String>,
     pub advertise_rpc: Option<String>,
     pub server: WrittenServer,
+    /// The block `autopilot`.
+    pub autopilot: Option<AutopilotConfig>,
     pub client: WrittenClient,
     /// `plugin "raw_exec" { config { enabled } }`.
     pub raw_exec: Option<bool>,
@@ -176,6 +178,7 @@ impl Written {
         over(&mut self.advertise_http, later.advertise_http);
         over(&mut self.advertise_rpc, later.advertise_rpc);
         self.server.overlay(later.server);
+        over(&mut self.autopilot, later.autopilot);
         self.client.overlay(later.client);
         over(&mut self.raw_exec, later.raw_exec);
         self.tls.overlay(later.tls);

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use drover_core::agent::View;
 use drover_core::api::Request;
-use serde_json::json;
 
 use super::answer::{self, Answer, Failure};
 use super::query::Query;
@@ -43,21 +42,6 @@ pub(super) async fn peers(State(http): State<Shared>, _: Query) -> Answer {
 
 pub(super) async fn regions(State(http): State<Shared>) -> Answer {
     answer::json(&[&http.api.me.region])
-}
-
-pub(super) async fn autopilot(_: Query) -> Answer {
-    answer::json(&json!({
-        "CleanupDeadServers": false,
-        "LastContactThreshold": "200ms",
-        "MaxTrailingLogs": 250,
-        "MinQuorum": 0,
-        "ServerStabilizationTime": "10s",
-        "EnableRedundancyZones": false,
-        "DisableUpgradeMigration": true,
-        "EnableCustomUpgrades": false,
-        "CreateIndex": 1,
-        "ModifyIndex": 1,
-    }))
 }
 
 pub(super) async fn collect(State(http): State<Shared>, _: Query) -> Result<StatusCode, Failure> {

@@ -83,6 +83,11 @@ impl Http {
             ["v1", "operator", "raft", "info"] if is_server => {
                 self.place_of_agent(uri.query().unwrap_or_default()).await
             }
+            // Nobody else knows how far the others are.
+            ["v1", "operator", "autopilot", "health"] if is_server => {
+                let leader = self.place_of_server("leader").await;
+                leader.map_err(|_| Failure::broken("No cluster leader"))
+            }
             ["v1", "agent", "members"] if !is_server => Ok(Place::Server),
             ["v1", "agent", ..] | ["v1", "metrics"] | [""] => Ok(Place::Here),
             _ if is_server => Ok(Place::Here),

@@ -151,6 +151,16 @@ impl Query {
         number.map_err(|_| Failure::bad(format!("{name} must be a whole number")))
     }
 
+    /// `cas`: the entry that must have set last what is to be set now; `known` is the one that did.
+    pub(super) fn check_index(&self, known: Index) -> Result<Option<Index>, Failure> {
+        let Some(index) = self.number("cas")? else { return Ok(None) };
+        let index = u64::try_from(index).map_err(|_| {
+            Failure::bad(format!("cas: {index} is no index: use the ModifyIndex that was read"))
+        })?;
+        // One stands for what was never set.
+        Ok(Some(if known == Index(0) && index == 1 { known } else { Index(index) }))
+    }
+
     fn parse_wait(&self) -> Result<Option<Wait>, Failure> {
         let most = match self.text("wait") {
             None => WAIT_MAX,

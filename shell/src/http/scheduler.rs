@@ -5,7 +5,6 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use drover_core::api::{Rejection, Request};
-use drover_core::types::Index;
 use serde_json::json;
 
 use super::Shared;
@@ -34,17 +33,8 @@ pub(super) async fn read(State(http): State<Shared>, query: Query) -> Answer {
 pub(super) async fn set(State(http): State<Shared>, query: Query, bytes: Bytes) -> Answer {
     let asked: Configuration = body(&bytes)?;
     let config = asked.converted().map_err(Failure::bad)?;
-    let check_index = match query.number("cas")? {
-        None => None,
-        Some(index) => {
-            let index = u64::try_from(index).map_err(|_| {
-                Failure::bad(format!("cas: {index} is no index: use the ModifyIndex that was read"))
-            })?;
-            // One stands for a configuration that was never set.
-            let known = http.shadow()?.read().scheduler().modify_index;
-            Some(if known == Index(0) && index == 1 { known } else { Index(index) })
-        }
-    };
+    let known = http.shadow()?.read().scheduler().modify_index;
+    let check_index = query.check_index(known)?;
     match http.submit(Request::SetSchedulerConfig { config, check_index }).await {
         Ok(applied) => {
             written(applied.index, &json!({ "Updated": true, "Index": applied.index.0 }))

@@ -39,11 +39,10 @@ pub(super) fn of_command(
 ) -> Said {
     let said = |sort, text: String, dull| Said::new(Kind::Commit, sort, text, dull);
     match command {
-        Command::Bootstrap { cluster } => said(
-            "founding",
-            format!("the cluster is founded ({:08x})", cluster.0 >> 96),
-            Dull::Never,
-        ),
+        Command::Bootstrap { cluster } => {
+            let text = format!("the cluster is founded ({:08x})", cluster.0 >> 96);
+            said("founding", text, Dull::Never)
+        }
         Command::RegisterNode { spec } => {
             said("node", format!("node {} is registered", spec.name), Dull::Never)
         }
@@ -92,9 +91,7 @@ pub(super) fn of_command(
             said("eval", format!("{} blocked evals go on: {reason}", evals.len()), Dull::Never)
         }
         Command::UpdateAllocs { node, updates } => of_report(*node, updates, (state, names)),
-        Command::CollectGarbage { .. } => {
-            said("garbage", "garbage is collected".into(), Dull::Never)
-        }
+        Command::CollectGarbage { .. } => said("garbage", "garbage is removed".into(), Dull::Never),
         Command::AcknowledgeAssignment { node, seq } => {
             let text = format!("{} has heard its work up to {}", names.node(*node), seq.0);
             said("heard", text, Dull::Always)
@@ -104,6 +101,9 @@ pub(super) fn of_command(
         }
         Command::SetSchedulerConfig { config, .. } => {
             said("scheduler", steering::scheduling(config), Dull::Never)
+        }
+        Command::SetAutopilotConfig { config, .. } => {
+            said("autopilot", steering::caring(config), Dull::Never)
         }
         Command::UpsertNodePool { spec } => said("pool", steering::pool(spec), Dull::Never),
         Command::DeleteNodePool { pool } => {
@@ -312,6 +312,7 @@ pub(super) fn of_request(request: &Request, names: &Names) -> (String, Option<Ar
             launching::of_request(request).unwrap_or_default()
         }
         Request::SetSchedulerConfig { config, .. } => steering::scheduling(config),
+        Request::SetAutopilotConfig { config, .. } => steering::caring(config),
         Request::UpsertNodePool { spec } => steering::pool(spec),
         Request::DeleteNodePool { pool } => format!("node pool {pool} goes"),
     };

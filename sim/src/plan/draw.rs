@@ -129,6 +129,8 @@ fn draw_knobs(rng: &mut Entropy<'_>) -> Knobs {
         heartbeat_grace_ms: maybe(300, 10_000, calm.heartbeat_grace_ms).max(1_000),
         garbage_collect_ms: maybe(400, 60_000, calm.garbage_collect_ms).max(1_000),
         ended_kept_ms: maybe(600, 900_000, calm.ended_kept_ms).max(5_000),
+        stabilization_ms: maybe(300, 10_000, calm.stabilization_ms),
+        trailing_logs: maybe(300, 250, calm.trailing_logs),
         ..calm
     }
 }

@@ -126,6 +126,7 @@ pub fn of_command(state: &State, command: &Command) -> String {
         }
         Command::RaiseFeatureLevel { level } => format!("raises the feature level to {level}"),
         Command::SetSchedulerConfig { config, .. } => steering::scheduling(config),
+        Command::SetAutopilotConfig { config, .. } => steering::caring(config),
         Command::UpsertNodePool { spec } => steering::pool(spec),
         Command::DeleteNodePool { pool } => format!("node pool {pool} goes"),
         Command::SetCutBytes { bytes } => format!("cuts the log every {bytes} bytes"),

@@ -193,6 +193,48 @@ fn servers_are_made_anew_only_where_that_makes_sense() {
 }
 
 #[test]
+fn the_autopilot_configuration_is_changed_where_it_was_named() {
+    let path = "/v1/operator/autopilot/configuration";
+    let known = r#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,
+        "MinQuorum":0,"ServerStabilizationTime":"10s","ModifyIndex":7}"#;
+    let (get, put) = (format!("GET {path}"), format!("PUT {path}"));
+    let server = Server::with(&[(&get, 200, known), (&put, 200, "true"), (&get, 200, known)]);
+    let args = ["operator", "autopilot", "set-config", "-cleanup-dead-servers=false"];
+    let ran = server.drover(&[&args[..], &["-server-stabilization-time=30s"]].concat());
+    assert_eq!((ran.out.as_str(), ran.code), ("Configuration updated!\n", 0), "{}", ran.err);
+    let asked = server.asked();
+    assert_eq!(asked[1].0, format!("{put}?cas=7"));
+    let body: serde_json::Value = serde_json::from_str(&asked[1].1).expect("JSON");
+    assert_eq!(body["CleanupDeadServers"], false);
+    assert_eq!(body["ServerStabilizationTime"], "30s");
+    assert_eq!(body["LastContactThreshold"], "200ms", "it stays");
+    let ran = server.drover(&["operator", "autopilot", "get-config"]);
+    assert!(ran.out.contains("ServerStabilizationTime = 10s"), "{}", ran.out);
+
+    let ran = server.drover(&["operator", "autopilot", "set-config"]);
+    assert!(ran.code == 1 && ran.err.contains("name what is"), "{}", ran.err);
+    let server = Server::with(&[(&get, 200, known), (&put, 200, "false")]);
+    let ran = server.drover(&["operator", "autopilot", "set-config", "-min-quorum=3"]);
+    assert!(ran.code == 1 && ran.err.contains("set by another meanwhile"), "{}", ran.err);
+}
+
+#[test]
+fn how_well_the_servers_are_is_shown_and_tells_by_its_code() {
+    let health = r#"{"Healthy":false,"FailureTolerance":0,"Servers":[
+        {"ID":"00000000-0000-0000-0000-00000000002a","Name":"s1.global","Address":"10.0.0.1:4647",
+        "SerfStatus":"failed","Version":"0.1.0","Leader":false,"LastContact":"12.5s","LastTerm":2,
+        "LastIndex":46,"Healthy":false,"Voter":true,"StableSince":""}]}"#;
+    let server = Server::with(&[("GET /v1/operator/autopilot/health", 429, health)]);
+    let ran = server.drover(&["operator", "autopilot", "health"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    for text in ["Healthy           = false", "s1.global", "failed", "12.5s"] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.out);
+    }
+    let ran = server.drover(&["operator", "autopilot", "health", "-json"]);
+    assert!(ran.code == 2 && ran.out.contains("\"FailureTolerance\": 0"), "{}", ran.out);
+}
+
+#[test]
 fn the_scheduler_configuration_is_changed_where_it_was_named_and_read_back() {
     let path = "/v1/operator/scheduler/configuration";
     let known = r#"{"SchedulerConfig":{"SchedulerAlgorithm":"binpack","PreemptionConfig":

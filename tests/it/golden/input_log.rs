@@ -79,7 +79,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 47 + 27 + 4 + 2;
+const INNER: usize = 47 + 28 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -160,6 +160,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::UpsertNodePool { .. } => ".upsert_node_pool",
         Request::DeleteNodePool { .. } => ".delete_node_pool",
         Request::Rebalance { .. } => ".rebalance",
+        Request::SetAutopilotConfig { .. } => ".set_autopilot_config",
     }
 }
 

@@ -63,6 +63,31 @@ fn the_lead_is_moved_and_a_lost_server_is_removed() {
     assert_eq!(leader_of(&servers.iter().collect::<Vec<_>>()), heir, "nobody was disturbed");
 }
 
+#[test]
+fn any_server_says_how_well_all_are() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    let leader = leader_of(&servers.iter().collect::<Vec<_>>());
+    let (asked, lost) = ((leader + 1) % 3, (leader + 2) % 3);
+    let health = |at: &Agent| at.cli(&["operator", "autopilot", "health"]);
+    wait_until("all are well", || health(&servers[asked]).status.success());
+    let said = health(&servers[asked]).text;
+    assert!(said.contains("Failure Tolerance = 1"), "{said}");
+
+    servers[lost].kill();
+    wait_until("one is not", || health(&servers[asked]).status.code() == Some(2));
+    let said = health(&servers[asked]).text;
+    assert!(said.contains("Failure Tolerance = 0"), "{said}");
+    let set = ["operator", "autopilot", "set-config", "-min-quorum=3"];
+    assert!(servers[asked].cli(&set).status.success());
+    let said = servers[leader].cli(&["operator", "autopilot", "get-config"]).text;
+    assert!(said.contains("MinQuorum               = 3"), "{said}");
+    assert!(said.contains("ServerStabilizationTime = 1s"), "the file said so: {said}");
+
+    servers[lost].start();
+    wait_until("all are well again", || health(&servers[asked]).status.success());
+}
+
 /// A client that is not told of its server's death takes ten seconds to see it.
 const PATIENT: &str = "server {\n  heartbeat_grace = \"40s\"\n}\n";
 

@@ -235,7 +235,9 @@ impl Agent {
             format!(
                 "server {{\n  enabled = true\n  bootstrap_expect = {expect}\n  \
                  min_heartbeat_ttl = \"1s\"\n  heartbeat_grace = \"1s\"\n  \
-                 server_join {{\n    retry_join = [{join}]\n  }}\n}}\n"
+                 server_join {{\n    retry_join = [{join}]\n  }}\n}}\n\
+                 autopilot {{\n  last_contact_threshold = \"2s\"\n  \
+                 server_stabilization_time = \"1s\"\n}}\n"
             )
         };
         let raw_exec = "plugin \"raw_exec\" {\n  config {\n    enabled = true\n  }\n}\n";

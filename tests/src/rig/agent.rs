@@ -66,6 +66,7 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
             lead: LeadConfig::default(),
             cut_bytes: drover_core::limits::CUT_BYTES,
             scheduler: drover_core::types::SchedulerConfig::default(),
+            autopilot: drover_core::types::AutopilotConfig::default(),
         }),
         client: Some(ClientConfig { client: client::Config::new(node), servers: Vec::new() }),
     }

@@ -15,7 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::files::Files;
 use super::{GUARD, ReplayArgs, quietly};
 use crate::args::{self, Cli, Command, Remote};
-use crate::commands::{self, Ended, Exit, alloc, deployment, job, node, operator, rebalance};
+use crate::commands::{
+    self, Ended, Exit, alloc, deployment, job, node, operator, rebalance, server,
+};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use crate::time;
@@ -66,13 +68,14 @@ fn serve(past: Past) -> Result<(Runtime, String), Failure> {
     Ok((runtime, address))
 }
 
+const WRITES: &str = "changes the cluster, and what is past cannot be changed: run it without \
+                      `drover replay DIR --`";
+const ELSEWHERE: &str = "asks for what is not in an input log (output and files of tasks, logs of \
+                         agents): look at the node itself";
+const APART: &str = "asks no cluster: run it by itself";
+
 /// Whether the past has an answer to the command.
 fn check(command: &Command) -> Result<(), Failure> {
-    const WRITES: &str = "changes the cluster, and what is past cannot be changed: run it without \
-                          `drover replay DIR --`";
-    const ELSEWHERE: &str = "asks for what is not in an input log (output and files of tasks, logs of \
-                             agents): look at the node itself";
-    const APART: &str = "asks no cluster: run it by itself";
     let why = match command {
         Command::Remote(remote) => match remote {
             Remote::Job(command) => match command {
@@ -137,25 +140,14 @@ fn check(command: &Command) -> Result<(), Failure> {
             | Remote::Inspect(_)
             | Remote::Status(_)
             | Remote::Eval(_)
-            | Remote::Server(_) => return Ok(()),
+            | Remote::Server(server::ServerCommand::Members(_)) => return Ok(()),
+            Remote::Server(
+                server::ServerCommand::Join(_) | server::ServerCommand::ForceLeave(_),
+            ) => WRITES,
         },
-        Command::Operator(command) => match command {
-            operator::OperatorCommand::Raft(command) => match command {
-                operator::raft::RaftCommand::ListPeers(_)
-                | operator::raft::RaftCommand::Info(_) => return Ok(()),
-                operator::raft::RaftCommand::RemovePeer(_)
-                | operator::raft::RaftCommand::TransferLeadership(_)
-                | operator::raft::RaftCommand::Recover(_) => WRITES,
-            },
-            operator::OperatorCommand::Scheduler(command) => match command {
-                operator::scheduler::SchedulerCommand::GetConfig(_) => return Ok(()),
-                operator::scheduler::SchedulerCommand::SetConfig(_) => WRITES,
-            },
-            operator::OperatorCommand::Snapshot(command) => match command {
-                operator::snapshot::SnapshotCommand::Save(_) => return Ok(()),
-                operator::snapshot::SnapshotCommand::Inspect(_) => APART,
-                operator::snapshot::SnapshotCommand::Restore(_) => WRITES,
-            },
+        Command::Operator(command) => match of_operator(command) {
+            Some(why) => why,
+            None => return Ok(()),
         },
         Command::Agent(_)
         | Command::Init(_)
@@ -167,4 +159,33 @@ fn check(command: &Command) -> Result<(), Failure> {
         | Command::Replay(_) => APART,
     };
     Err(Failure::new(format!("This command {why}")))
+}
+
+/// Why the past has no answer to it.
+const fn of_operator(command: &operator::OperatorCommand) -> Option<&'static str> {
+    Some(match command {
+        operator::OperatorCommand::Raft(command) => match command {
+            operator::raft::RaftCommand::ListPeers(_) | operator::raft::RaftCommand::Info(_) => {
+                return None;
+            }
+            operator::raft::RaftCommand::RemovePeer(_)
+            | operator::raft::RaftCommand::TransferLeadership(_)
+            | operator::raft::RaftCommand::Recover(_) => WRITES,
+        },
+        operator::OperatorCommand::Autopilot(command) => match command {
+            operator::autopilot::AutopilotCommand::GetConfig(_) => return None,
+            // It is a matter of the moment, not of the tables.
+            operator::autopilot::AutopilotCommand::Health(_) => ELSEWHERE,
+            operator::autopilot::AutopilotCommand::SetConfig(_) => WRITES,
+        },
+        operator::OperatorCommand::Scheduler(command) => match command {
+            operator::scheduler::SchedulerCommand::GetConfig(_) => return None,
+            operator::scheduler::SchedulerCommand::SetConfig(_) => WRITES,
+        },
+        operator::OperatorCommand::Snapshot(command) => match command {
+            operator::snapshot::SnapshotCommand::Save(_) => return None,
+            operator::snapshot::SnapshotCommand::Inspect(_) => APART,
+            operator::snapshot::SnapshotCommand::Restore(_) => WRITES,
+        },
+    })
 }

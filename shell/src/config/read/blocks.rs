@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use drover_core::limits::SERVERS_MAX;
 use drover_core::raft::Priority;
-use drover_core::types::{Algorithm, PoolName, Preemption, SchedulerConfig};
+use drover_core::types::{Algorithm, AutopilotConfig, PoolName, Preemption, SchedulerConfig};
 
 use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
@@ -61,6 +61,9 @@ const SERVER_FOREIGN: [&str; 42] = [
     "start_timeout",
     "license_path",
 ];
+/// Nomad's keys of the block `autopilot` that have no counterpart.
+const AUTOPILOT_FOREIGN: [&str; 3] =
+    ["enable_redundancy_zones", "disable_upgrade_migration", "enable_custom_upgrades"];
 /// How long a node that is emptied because its agent leaves has, unless it says otherwise.
 const DRAIN_DEADLINE_MS: u64 = 3_600_000;
 /// Nomad's keys of the block `client` that have no counterpart yet.
@@ -141,6 +144,30 @@ fn drain_on_shutdown(reader: Reader<'_>) -> DrainOnShutdown {
     };
     reader.finish(&[]);
     made
+}
+
+/// What is not set is as `AutopilotConfig` has it.
+pub(super) fn autopilot(reader: Reader<'_>) -> AutopilotConfig {
+    let usual = AutopilotConfig::default();
+    let config = AutopilotConfig {
+        cleanup_dead_servers: reader
+            .flag("cleanup_dead_servers")
+            .unwrap_or(usual.cleanup_dead_servers),
+        last_contact_ms_max: duration_ms(&reader, "last_contact_threshold")
+            .unwrap_or(usual.last_contact_ms_max),
+        trailing_logs_max: number(&reader, "max_trailing_logs").unwrap_or(usual.trailing_logs_max),
+        min_quorum: number(&reader, "min_quorum").unwrap_or(usual.min_quorum),
+        stabilization_ms: duration_ms(&reader, "server_stabilization_time")
+            .unwrap_or(usual.stabilization_ms),
+    };
+    if SERVERS_MAX < config.min_quorum as usize
+        && let Some(one) = reader.attribute("min_quorum")
+    {
+        let why = format!("a region has at most {SERVERS_MAX} servers");
+        reader.wrong(&one.value_place, why, "zero asks for none");
+    }
+    reader.finish(&AUTOPILOT_FOREIGN);
+    config
 }
 
 /// What is not set is as `SchedulerConfig` has it.

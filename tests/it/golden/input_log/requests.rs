@@ -62,5 +62,9 @@ pub(super) fn requests() -> Vec<Request> {
         Request::UpsertNodePool { spec: PoolSpec::default() },
         Request::DeleteNodePool { pool: PoolName::of("gpu") },
         Request::Rebalance { moves: vec![AllocId(8), AllocId(9)], gain_permille_min: 50 },
+        Request::SetAutopilotConfig {
+            config: AutopilotConfig::default(),
+            check_index: Some(Index(3)),
+        },
     ]
 }

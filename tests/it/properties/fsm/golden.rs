@@ -51,9 +51,10 @@ fn name(command: &Command) -> &'static str {
         Command::UpsertNodePool { .. } => "upsert_node_pool",
         Command::DeleteNodePool { .. } => "delete_node_pool",
         Command::Rebalance { .. } => "rebalance",
+        Command::SetAutopilotConfig { .. } => "set_autopilot_config",
     }
 }
-const VARIANTS: usize = 35;
+const VARIANTS: usize = 36;
 
 fn samples() -> Vec<Command> {
     let (namespace, job) = ("default".to_owned(), "web".to_owned());
@@ -138,6 +139,10 @@ fn samples() -> Vec<Command> {
         Command::UpsertNodePool { spec: gpu_pool() },
         Command::DeleteNodePool { pool: PoolName::of("gpu") },
         Command::Rebalance { moves: vec![AllocId(8), AllocId(9)], gain_permille_min: 50 },
+        Command::SetAutopilotConfig {
+            config: AutopilotConfig { min_quorum: 3, ..AutopilotConfig::default() },
+            check_index: Some(Index(3)),
+        },
     ]
 }
 
