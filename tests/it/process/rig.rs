@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+mod place;
+
+pub(crate) use self::place::Place;
+
 /// Longer than anything here takes on a busy machine; only a hang lasts so long.
 const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -50,6 +54,7 @@ pub(crate) enum Part {
 pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
+    place: Place,
     pub(crate) http_port: u16,
     pub(crate) rpc_port: u16,
     process: Option<Child>,
@@ -99,9 +104,18 @@ fn free_port() -> u16 {
     }
 }
 
+/// Where other agents reach these.
+pub(crate) fn rpc_addresses(agents: &[Agent]) -> Vec<String> {
+    agents.iter().map(|agent| format!("{}:{}", agent.place.address, agent.rpc_port)).collect()
+}
+
 /// One request to whoever listens on the port. `None`: nobody answered, or the answer broke off.
 pub(crate) fn ask(http_port: u16, method: &str, path: &str, body: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", http_port)).ok()?;
+    ask_at(("127.0.0.1", http_port), method, path, body)
+}
+
+fn ask_at(address: (&str, u16), method: &str, path: &str, body: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let length = body.len();
     // Version 1.0: the body ends with the connection, and has no chunks.
@@ -164,10 +178,23 @@ impl Site {
 
     /// As `agent`, with certificates from another folder.
     pub(crate) fn agent_of(&self, tls: &str, name: &str, part: Part, join: &[u16]) -> Agent {
+        let join: Vec<_> = join.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        self.agent_at(Place::here(), tls, name, part, &join)
+    }
+
+    /// As `agent_of`, on any machine.
+    pub(crate) fn agent_at(
+        &self,
+        place: Place,
+        tls: &str,
+        name: &str,
+        part: Part,
+        join: &[String],
+    ) -> Agent {
         let (http_port, rpc_port) = (free_port(), free_port());
         let dir = self.path().join(name);
         fs::create_dir_all(dir.join("config")).expect("the name is new");
-        let agent = Agent { name: name.to_owned(), dir, http_port, rpc_port, process: None };
+        let agent = Agent { name: name.to_owned(), dir, place, http_port, rpc_port, process: None };
         agent.configure(&self.path().join(tls), part, join);
         agent
     }
@@ -177,9 +204,9 @@ impl Site {
         let part = Part::Server { expect: count };
         let mut servers: Vec<Agent> =
             (1..=count).map(|nth| self.agent(&format!("s{nth}"), part, &[])).collect();
-        let ports: Vec<u16> = servers.iter().map(|server| server.rpc_port).collect();
+        let all = rpc_addresses(&servers);
         for server in &mut servers {
-            server.configure(&self.path().join("tls"), part, &ports);
+            server.configure(&self.path().join("tls"), part, &all);
             server.start();
         }
         servers
@@ -187,8 +214,8 @@ impl Site {
 
     /// A started client of these servers.
     pub(crate) fn client(&self, name: &str, servers: &[Agent]) -> Agent {
-        let ports: Vec<u16> = servers.iter().map(|server| server.rpc_port).collect();
-        let mut client = self.agent(name, Part::Client, &ports);
+        let all = rpc_addresses(servers);
+        let mut client = self.agent_at(Place::here(), "tls", name, Part::Client, &all);
         client.start();
         client
     }
@@ -228,8 +255,8 @@ pub(crate) fn processes_with(text: &str) -> Vec<Pid> {
 }
 
 impl Agent {
-    fn configure(&self, tls: &Path, part: Part, join: &[u16]) {
-        let join: Vec<String> = join.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    fn configure(&self, tls: &Path, part: Part, join: &[String]) {
+        let join: Vec<String> = join.iter().map(|address| format!("\"{address}\"")).collect();
         let join = join.join(", ");
         let server = |expect: u32| {
             format!(
@@ -253,13 +280,14 @@ impl Agent {
         };
         let tls = format!("{}/", tls.display());
         let text = format!(
-            "name = \"{}\"\ndata_dir = \"{}\"\nbind_addr = \"127.0.0.1\"\n\
+            "name = \"{}\"\ndata_dir = \"{}\"\nbind_addr = \"{}\"\n\
              ports {{\n  http = {}\n  rpc = {}\n}}\n\
              tls {{\n  ca_file = \"{tls}drover-agent-ca.pem\"\n  \
              cert_file = \"{tls}global-{role}-drover.pem\"\n  \
              key_file = \"{tls}global-{role}-drover-key.pem\"\n}}\n{parts}",
             self.name,
             self.data_dir().display(),
+            self.place.address,
             self.http_port,
             self.rpc_port,
         );
@@ -280,14 +308,14 @@ impl Agent {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.dir.join("log"));
         let log = log.expect("the log can be written");
-        let process = Command::new(env!("CARGO_BIN_EXE_drover"))
+        let mut program = Command::new(env!("CARGO_BIN_EXE_drover"));
+        program
             .args(["agent", "-config", "config"])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
-            .stderr(log)
-            .spawn();
-        self.process = Some(process.expect("the program starts"));
+            .stderr(log);
+        self.process = Some(self.place.act(|| program.spawn()).expect("the program starts"));
     }
 
     /// Starts it, and returns when it answers.
@@ -360,16 +388,17 @@ impl Agent {
 
     /// The program as an operator would use it against this agent.
     pub(crate) fn cli(&self, args: &[&str]) -> Said {
-        let address = format!("-address=http://127.0.0.1:{}", self.http_port);
+        let address = format!("-address=http://{}:{}", self.place.address, self.http_port);
         let words = args.iter().take_while(|arg| arg.chars().all(char::is_alphabetic)).count();
         let (command, rest) = args.split_at(words.min(2));
         let all = [command, &[&address], rest].concat();
-        drover(self.dir.parent().expect("it is in a site"), &all)
+        self.place.act(|| drover(self.dir.parent().expect("it is in a site"), &all))
     }
 
     /// One request. `None`: nobody answered, or the answer broke off.
     pub(crate) fn try_ask(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
-        ask(self.http_port, method, path, body)
+        let address = (&*self.place.address, self.http_port);
+        self.place.act(|| ask_at(address, method, path, body))
     }
 
     /// What the agent says; it must say yes.
