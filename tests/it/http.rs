@@ -362,6 +362,11 @@ async fn an_agent_without_tables_asks_a_server() {
     let answer = lost.get("/v1/jobs").await;
     assert_eq!(answer.status, 502);
     assert!(answer.text().starts_with("no path to the agent"), "{}", answer.text());
+    assert!(answer.text().ends_with("says unsafe_open = true"), "{}", answer.text());
+    let gone = client_only(|_| Arc::new(|| vec!["127.0.0.1:1".to_owned()])).await;
+    let answer = gone.get("/v1/jobs").await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().ends_with("says unsafe_open = true"), "{}", answer.text());
     running.stop(AtStop::KillTasks).await;
 }
 

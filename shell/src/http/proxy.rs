@@ -4,6 +4,7 @@
 //! Invariants
 //! - a request is passed on at most `HOPS_MAX` times, so that agents that disagree do not play ball;
 //! - a request is tried again elsewhere only if it reached nobody.
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub(super) fn client() -> Client {
     connector.set_connect_timeout(Some(CONNECT_PATIENCE));
     Legacy::builder(TokioExecutor::new()).build(connector)
 }
+
+/// Said where a loopback address led nowhere: it is advertised by whoever listens on nothing else.
+const ONLY_THERE: &str = "an agent on another machine answers that machine only, unless its \
+                          configuration says unsafe_open = true";
 
 /// Where a request is answered.
 enum Place {
@@ -187,7 +192,10 @@ impl Http {
         let hops = parts.headers.get(&HOPS).and_then(|hops| hops.to_str().ok());
         let hops: u32 = hops.and_then(|hops| hops.parse().ok()).unwrap_or(0);
         if HOPS_MAX <= hops {
-            let why = "no path to the agent: the agents disagree on who it is";
+            let mut why = "no path to the agent: the agents disagree on who it is".to_owned();
+            if addresses.iter().any(|address| is_loopback(address)) {
+                why = format!("{why}; {ONLY_THERE}");
+            }
             return Err(Failure::new(StatusCode::BAD_GATEWAY, why));
         }
         let is_snapshot = parts.uri.path() == snapshot::PATH;
@@ -204,6 +212,7 @@ impl Http {
         headers.insert(HOPS, HeaderValue::from(hops + 1));
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut unreachable = Vec::new();
+        let remedy = addresses.iter().all(|address| is_loopback(address)).then_some(ONLY_THERE);
         for address in addresses {
             match self.ask_at(&address, path, &parts.method, &headers, body.clone()).await {
                 Ok(response) => return Ok(response),
@@ -214,6 +223,7 @@ impl Http {
         let why = if unreachable.is_empty() {
             "No servers are known".to_owned()
         } else {
+            unreachable.extend(remedy.map(str::to_owned));
             unreachable.join("; ")
         };
         Err(Failure::new(StatusCode::BAD_GATEWAY, format!("no path to the agent: {why}")))
@@ -260,6 +270,10 @@ impl Http {
         let known = answer.headers().get(ALLOC_ID).and_then(|id| id.to_str().ok()?.parse().ok());
         known.map(AllocId).ok_or_else(|| Failure::missing("alloc"))
     }
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback())
 }
 
 /// Why there is no answer.
