@@ -1,11 +1,8 @@
 //! Clients that all servers, or some, cannot hear.
-use std::time::Duration;
-
-use crate::cluster::{Lab, is_alive, running, statuses, watch};
+use crate::cluster::{
+    LONGER_THAN_A_VERDICT, Lab, assert_nodes_are_ready, is_alive, running, watch,
+};
 use crate::rig::{wait_for, wait_until};
-
-/// Longer than it takes to call a silent node down: time-to-live, grace, and a search.
-const LONGER_THAN_A_VERDICT: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_runs_behind_a_pulled_cable_runs_elsewhere_and_stops_when_the_cable_is_back() {
@@ -44,10 +41,7 @@ fn a_client_that_the_leader_cannot_hear_is_heard_by_others() {
         lab.network.cut(from, to);
     }
     let leads = &lab.servers[at];
-    watch(LONGER_THAN_A_VERDICT, || {
-        let nodes = statuses(leads, "/v1/nodes?stale=true");
-        assert!(nodes.values().all(|status| status == "ready"), "{nodes:?}");
-    });
+    watch(LONGER_THAN_A_VERDICT, || assert_nodes_are_ready(leads));
     // What the leader decides reaches them by the others, and so does what they have to say.
     lab.clients[0].run(&lab.service("web", 3));
     wait_until("it runs on all of them", || running(leads, "web").len() == 3);

@@ -15,6 +15,9 @@ use crate::rig::{
 const SERVERS: [&str; 3] = ["s1", "s2", "s3"];
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
 
+/// Longer than it takes to call a silent node down: time-to-live, grace, and a search.
+pub(crate) const LONGER_THAN_A_VERDICT: Duration = Duration::from_secs(20);
+
 /// Agents pass requests on to each other, and this network keeps strangers out.
 const OPEN: &str = "unsafe_open = true\n";
 
@@ -130,6 +133,11 @@ pub(crate) fn statuses(agent: &Agent, path: &str) -> BTreeMap<String, String> {
     let list = agent.look(path).unwrap_or_default();
     let list = list.as_array().or(list["Members"].as_array()).cloned().unwrap_or_default();
     list.iter().map(|item| (text_of(item, "Name"), text_of(item, "Status"))).collect()
+}
+
+pub(crate) fn assert_nodes_are_ready(server: &Agent) {
+    let nodes = statuses(server, "/v1/nodes?stale=true");
+    assert!(nodes.values().all(|status| status == "ready"), "{}: {nodes:?}", server.name);
 }
 
 /// The allocs of a job that run, each with its node and its tasks: when they began, how often.

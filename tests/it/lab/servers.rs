@@ -1,7 +1,9 @@
 //! Servers that cannot hear each other, or only one the other.
 use std::path::Path;
 
-use crate::cluster::{Lab, is_alive, running};
+use crate::cluster::{
+    LONGER_THAN_A_VERDICT, Lab, assert_nodes_are_ready, is_alive, running, watch,
+};
 use crate::rig::{Agent, wait_until};
 
 /// Waits until these have another leader than the one at `old_port`, and have taken and run a job.
@@ -40,6 +42,10 @@ fn a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back() {
     serve_without(old_port, &lab.servers_without(old), "late", &lab.service("late", 1));
     wait_until("the old one knows that it leads no more", || {
         lab.servers[old].leader_port() != Some(old_port)
+    });
+    // Some clients talk to the old one. It hears them, and cannot tell anybody.
+    watch(LONGER_THAN_A_VERDICT, || {
+        lab.servers_without(old).into_iter().for_each(assert_nodes_are_ready);
     });
     lab.network.heal();
     lab.wait_until_settled();
