@@ -45,7 +45,6 @@ fn a_client_that_the_leader_cannot_hear_is_heard_by_others() {
     // What the leader decides reaches them by the others, and so does what they have to say.
     lab.clients[0].run(&lab.service("web", 3));
     wait_until("it runs on all of them", || running(leads, "web").len() == 3);
-    assert_eq!(lab.leader(), at, "the same one leads");
     lab.network.heal();
     lab.wait_until_settled();
     lab.assert_no_node_was_down();

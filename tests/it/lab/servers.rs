@@ -48,9 +48,9 @@ fn a_leader_that_is_cut_off_is_replaced_and_follows_when_it_is_back() {
         lab.servers_without(old).into_iter().for_each(assert_nodes_are_ready);
     });
     lab.network.heal();
-    lab.wait_until_settled();
-    assert_ne!(lab.leader(), old, "it follows");
     let back = &lab.servers[old];
+    wait_until("it follows", || back.leader_port().is_some_and(|port| port != old_port));
+    lab.wait_until_settled();
     wait_until("it knows of what was written without it", || running(back, "late").len() == 1);
     assert_eq!(running(back, "early"), early, "nothing that ran was touched");
     assert_eq!(back.allocs("early").len(), 3, "nothing was placed anew");
