@@ -363,6 +363,19 @@ fn two_halves_are_one_group_again_soon_after_healing() {
 }
 
 #[test]
+fn in_a_small_group_whoever_was_cut_off_counts_again_at_once() {
+    for seed in 1..=10 {
+        let mut world = World::warm(3, 3, seed);
+        world.members[2].side = 1;
+        world.run_until(world.now + 20 * SEC);
+        assert_eq!(world.view(0), 2, "seed {seed}: it counts as failed");
+        world.members[2].side = 0;
+        world.run_until(world.now + 6 * SEC);
+        assert!((0..3).all(|id| world.view(id) == 3), "seed {seed}");
+    }
+}
+
+#[test]
 fn whoever_missed_the_news_is_told_what_differs() {
     let mut world = World::warm(COUNT as usize, COUNT as usize + 1, 4);
     // Datagrams do not reach it for a while: pings go unanswered, and the news go by.

@@ -127,12 +127,13 @@ impl<D: Description> Swim<D> {
         }
     }
 
-    /// Whether this member, which the others count out, may say that it lives.
+    /// Whether this member, which the others count out, may say that it lives. In a small group it may as
+    /// soon as it hears somebody: what it lost while it was cut off would speak against it for as long again.
     pub(super) fn may_return(&self, now: MonoTime) -> bool {
         let is_large = PROBATION_GROUP_MIN <= self.table.others();
         let proven = self.health.fit_since.is_some_and(|at| at.plus_ms(PROBATION_MS) <= now);
         let is_heard = self.health.lost_permille() < RECOVERED_PERMILLE;
-        self.is_fit(now) && (!is_large || (proven && is_heard))
+        if is_large { self.is_fit(now) && proven && is_heard } else { !self.is_deaf(now) }
     }
 
     /// The others have counted this member out, and it is not fit to object.
