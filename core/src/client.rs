@@ -382,7 +382,9 @@ impl Client {
 
     /// The last part of every step: says what can now be said.
     fn finish(&mut self, at: Moment, out: &mut impl Emit<Output>) {
-        self.reports.on_time(at.now);
+        if self.reports.on_time(at.now) {
+            self.servers.on_report_overdue(at.now);
+        }
         self.speak(at, out);
         self.acknowledge(out);
         self.report(at, out);

@@ -140,13 +140,16 @@ impl Reports {
         self.last_report
     }
 
-    pub(super) fn on_time(&mut self, now: MonoTime) {
+    /// Answers whether a report was not acknowledged in its time.
+    pub(super) fn on_time(&mut self, now: MonoTime) -> bool {
         if matches!(self.leaves, Leaves::At(due) if due <= now) {
             self.leaves = Leaves::AtOnce;
         }
-        if self.in_flight.as_ref().is_some_and(|sent| sent.retry_at <= now) {
+        let is_overdue = self.in_flight.as_ref().is_some_and(|sent| sent.retry_at <= now);
+        if is_overdue {
             self.on_server_lost();
         }
+        is_overdue
     }
 
     pub(super) fn forget(&mut self, alloc: AllocId) {

@@ -1,7 +1,7 @@
 //! Which server this node talks to, its registration, and its heartbeats.
 //!
 //! Of the connected servers one is current, drawn by chance so that a fleet spreads. A server that
-//! does not answer in time is left for another. Registration comes first; the first heartbeat follows
+//! does not answer in time, or does not get a report written down, is left for another. Registration comes first; the first heartbeat follows
 //! it at once, the next ones once in a time-to-live, a little early each, so that a fleet that
 //! registered together does not beat together. One that gets lost is sent again within the servers' grace.
 //!
@@ -172,6 +172,14 @@ impl Servers {
         let ttl_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100);
         let early_ms = self.rng.between(0, ttl_ms / EARLY_PART);
         self.due = Some(now.plus_ms(ttl_ms - early_ms));
+    }
+
+    /// The current server hears this node and cannot have a report written down: it may be cut off from
+    /// whoever leads, and would answer heartbeats all the same. Another may be luckier.
+    pub(super) fn on_report_overdue(&mut self, now: MonoTime) {
+        if self.is_registered() {
+            self.choose(now);
+        }
     }
 
     /// What must be said now, if anything. Answers also whether the current server was left.

@@ -195,6 +195,24 @@ fn a_report_is_sent_again_until_it_is_acknowledged_with_what_is_true_by_then() {
     assert!(!node.said().iter().any(|line| line.contains("report")));
 }
 
+/// It may be cut off from the others, and answers heartbeats by itself.
+#[test]
+fn a_server_that_cannot_have_a_report_written_down_is_left_for_another() {
+    let mut node = Node::registered();
+    node.link(S2, Link::Up);
+    node.assign((5, None), &service(), &[5], &[]);
+    node.sync();
+    node.pass(200);
+    assert!(node.said().contains(&"s1 < report a5 Pending".into()));
+    node.pass(5_000);
+    let sent = node.reports();
+    assert_eq!(node.said(), ["s2 < heartbeat 5", "s2 < report a5 Pending"]);
+    node.hear(S2, ACK);
+    node.hear(S2, ServerMessage::ReportAck { report: sent[0] });
+    node.pass(5_000);
+    assert_eq!(node.said(), [""; 0], "the other one is good enough");
+}
+
 #[test]
 fn after_the_agent_restarts_everything_is_reported_once_more() {
     let mut node = Node::running(&service());
