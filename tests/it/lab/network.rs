@@ -2,7 +2,8 @@
 //! cable between them. What the bridge forwards is cut and lost by nftables.
 //!
 //! The namespaces have no names. The kernel removes them, with everything in them, when nobody holds
-//! them or runs in them any more: nothing has to be cleaned up after a test, however it ends.
+//! them or runs in them any more: with the test, however it ends. Agents that a killed test leaves
+//! behind are in networks where nobody else is.
 //!
 //! Invariants
 //! - the network of the machine that the test runs on has nothing of this;
