@@ -176,6 +176,17 @@ pub enum Act {
     RemoveServer {
         who: Who,
     },
+    /// An operator says that a server which failed is not expected back, or wants it forgotten.
+    ForceOut {
+        who: Who,
+        prune: bool,
+    },
+    /// An operator says how the leader cares for who votes.
+    Care {
+        cleanup: bool,
+        min_quorum: u32,
+        stable_ms: u64,
+    },
     /// An operator restarts the tasks of the alloc at this position among those that run.
     RestartAlloc {
         nth: u64,
@@ -286,6 +297,8 @@ impl Act {
             | Self::Read { .. }
             | Self::HandOver { .. }
             | Self::RemoveServer { .. }
+            | Self::ForceOut { .. }
+            | Self::Care { .. }
             | Self::RestartAlloc { .. }
             | Self::Save
             | Self::Restore => Vec::new(),

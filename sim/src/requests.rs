@@ -12,7 +12,9 @@ use drover_core::api::{Consistency, Heir, Order, Rejection, Request, Response};
 use drover_core::digest::Digest;
 use drover_core::raft::Raft;
 use drover_core::state::State;
-use drover_core::types::{AllocId, DesiredStatus, DrainSpec, Index, RequestId, ServerId};
+use drover_core::types::{
+    AllocId, AutopilotConfig, DesiredStatus, DrainSpec, Index, RequestId, ServerId,
+};
 
 use crate::checkers::linearizable::Saved;
 use crate::checkers::{Checkers, Violation, named};
@@ -133,6 +135,11 @@ impl Requests {
             &Ok(Response::Applied { index, .. }) if let Request::Order(order) = *asked.request => {
                 counters.orders_done += 1;
                 Ok(Told::Ordered(order, index))
+            }
+            // It is written nowhere.
+            Ok(_) if matches!(*asked.request, Request::ForceOut { .. }) => {
+                counters.orders_done += 1;
+                Ok(Told::Over)
             }
             &Ok(Response::Applied { index, .. }) => {
                 counters.requests_done += 1;
@@ -263,6 +270,18 @@ pub fn request_of(
             Request::Order(Order::TransferLead { heir: Heir::Server(server(*to)?) })
         }
         Act::RemoveServer { who } => Request::Order(Order::RemoveServer { server: server(*who)? }),
+        Act::ForceOut { who, prune } => Request::ForceOut { server: server(*who)?, prune: *prune },
+        Act::Care { cleanup, min_quorum, stable_ms } => Request::SetAutopilotConfig {
+            config: AutopilotConfig {
+                cleanup_dead_servers: *cleanup,
+                min_quorum: *min_quorum,
+                stabilization_ms: *stable_ms,
+                // Disks and links may be slow for good.
+                last_contact_ms_max: 1_000,
+                ..AutopilotConfig::default()
+            },
+            check_index: None,
+        },
         Act::Read { how: Freshness::Default, .. } => {
             Request::ReadPoint { consistency: Consistency::Default }
         }

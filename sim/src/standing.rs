@@ -2,7 +2,7 @@
 use drover_core::agent::Agent;
 use drover_core::digest::Digest;
 use drover_core::raft::{Configuration, Role};
-use drover_core::types::{Index, ServerId, Term};
+use drover_core::types::{AutopilotConfig, Index, ServerId, Term};
 
 /// With fewer voters the loss of one disk may be the loss of a majority's.
 const VOTERS_TO_SPARE_ONE: usize = 3;
@@ -21,6 +21,8 @@ pub struct Standing {
     pub configuration: Configuration,
     /// The configuration is committed.
     pub is_settled: bool,
+    /// What operators want of whoever leads.
+    pub autopilot: AutopilotConfig,
 }
 
 impl Standing {
@@ -39,6 +41,7 @@ impl Standing {
             is_open: agent.is_open(),
             is_settled: raft.configuration_at(commit) == configuration,
             configuration: configuration.clone(),
+            autopilot: state.autopilot().config,
         })
     }
 
@@ -59,6 +62,7 @@ impl Standing {
         self.commit = commit;
         if self.applied.0 != state.index() {
             self.applied = (state.index(), state.digest());
+            self.autopilot = state.autopilot().config;
         }
         self.is_open = agent.is_open();
     }

@@ -130,7 +130,9 @@ impl Scenario {
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }
-            | Act::RemoveServer { .. } => self.ask(&act),
+            | Act::RemoveServer { .. }
+            | Act::ForceOut { .. }
+            | Act::Care { .. } => self.ask(&act),
             Act::Wipe { who, for_ms } => self.wipe(who, for_ms),
             Act::Rot { who, damage, for_ms } => self.damage_log(who, damage, for_ms),
             Act::Save => self.save(),

@@ -1,5 +1,5 @@
 //! After all faults have ended: ∃ one server that leads and that all follow; ∀ servers a, b: a's state =
-//! b's state; voters = servers; ∀ client c: c's node is ready; no request waits, no eval is open, no
+//! b's state; voters = servers (⊇ where autopilot keeps those that failed); ∀ client c: c's node is ready; no request waits, no eval is open, no
 //! deployment, no drain and no rebalance goes on, and what is wanted runs.
 use std::collections::BTreeSet;
 
@@ -45,7 +45,11 @@ pub fn check_servers<'a>(
         return fail("states_equal", format!("servers have states {states:?}"));
     }
     let voters: BTreeSet<ServerId> = leader.configuration.voters.iter().copied().collect();
-    if leader.configuration.is_joint() || ids != voters {
+    // Operators may want whoever failed to count until they say that it does not.
+    let least = usize::try_from(leader.autopilot.min_quorum).unwrap_or(usize::MAX);
+    let may_keep = !leader.autopilot.cleanup_dead_servers || voters.len() <= least;
+    let is_right = if may_keep { ids.is_subset(&voters) } else { ids == voters };
+    if leader.configuration.is_joint() || !is_right {
         return fail("everyone_votes", format!("{ids:?} are there, {voters:?} vote"));
     }
     Ok(leader)

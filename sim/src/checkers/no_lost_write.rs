@@ -140,6 +140,10 @@ fn is_what_was_asked(request: &Request, command: &Command) -> bool {
         ) => (node, spec, mark_eligible) == (entered, how, admit),
         (Request::CollectGarbage, Command::CollectGarbage { .. }) => true,
         (
+            Request::SetAutopilotConfig { config, .. },
+            Command::SetAutopilotConfig { config: entered, .. },
+        ) => config == entered,
+        (
             Request::Rebalance { moves, gain_permille_min },
             Command::Rebalance { moves: entered, gain_permille_min: least },
         ) => (moves, gain_permille_min) == (entered, least),

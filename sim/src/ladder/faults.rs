@@ -294,6 +294,8 @@ const fn sort_of(act: &Act) -> Sort {
         | Act::Read { .. }
         | Act::HandOver { .. }
         | Act::RemoveServer { .. }
+        | Act::ForceOut { .. }
+        | Act::Care { .. }
         | Act::RestartAlloc { .. }
         | Act::Leave { .. }
         | Act::Refit { .. }

@@ -243,7 +243,18 @@ fn draw_orders(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
             }
             // It takes a while until it counts as failed.
             let at_ms = at_ms + rng.between(0, 10_000);
-            lines.push(Line { at_ms, act: Act::RemoveServer { who } });
+            let act = match rng.between(0, 9) {
+                0..=5 => Act::RemoveServer { who },
+                kind => Act::ForceOut { who, prune: kind == 9 },
+            };
+            lines.push(Line { at_ms, act });
+        }
+        if rng.chance(150) {
+            let cleanup = rng.chance(700);
+            let min_quorum = u32::try_from(rng.between(0, size.servers)).unwrap_or(u32::MAX);
+            let stable_ms = rng.between(0, 10_000);
+            let act = Act::Care { cleanup, min_quorum, stable_ms };
+            lines.push(Line { at_ms, act });
         }
         at_ms += rng.between(gap_ms / 4, 2 * gap_ms);
     }

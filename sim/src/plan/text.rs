@@ -122,6 +122,12 @@ impl fmt::Display for Act {
             }
             Self::HandOver { to } => write!(f, "hand-over {to}"),
             Self::RemoveServer { who } => write!(f, "remove {who}"),
+            Self::ForceOut { who, prune: false } => write!(f, "force-out {who}"),
+            Self::ForceOut { who, prune: true } => write!(f, "forget {who}"),
+            Self::Care { cleanup, min_quorum, stable_ms } => {
+                let failed = if *cleanup { "clean-up" } else { "keep" };
+                write!(f, "care {failed} min={min_quorum} stable={}", Seconds(*stable_ms))
+            }
             Self::RestartAlloc { nth } => write!(f, "restart-alloc {nth}"),
             Self::Refit { client, mark } => write!(f, "refit c{client} mark={mark}"),
             Self::Wipe { who, for_ms } => write!(f, "wipe {who} for {}", Seconds(*for_ms)),
@@ -338,6 +344,13 @@ fn read_act(words: &[&str]) -> Option<Act> {
         }
         ["hand-over", to] => Act::HandOver { to: read_who(to)? },
         ["remove", who] => Act::RemoveServer { who: read_who(who)? },
+        ["force-out", who] => Act::ForceOut { who: read_who(who)?, prune: false },
+        ["forget", who] => Act::ForceOut { who: read_who(who)?, prune: true },
+        ["care", failed @ ("clean-up" | "keep"), min, stable] => Act::Care {
+            cleanup: failed == "clean-up",
+            min_quorum: min.strip_prefix("min=")?.parse().ok()?,
+            stable_ms: read_ms(stable.strip_prefix("stable=")?)?,
+        },
         ["restart-alloc", nth] => Act::RestartAlloc { nth: nth.parse().ok()? },
         ["refit", client, mark] => {
             let mark = mark.strip_prefix("mark=")?.parse().ok()?;

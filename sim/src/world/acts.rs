@@ -118,7 +118,9 @@ impl World {
             | Act::Collect
             | Act::Read { .. }
             | Act::HandOver { .. }
-            | Act::RemoveServer { .. } => return self.ask(&act),
+            | Act::RemoveServer { .. }
+            | Act::ForceOut { .. }
+            | Act::Care { .. } => return self.ask(&act),
         }
         Ok(())
     }
