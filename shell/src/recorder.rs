@@ -28,6 +28,8 @@ use drover_core::time::MonoTime;
 use drover_core::types::Plan;
 use serde::Serialize;
 
+use crate::files;
+
 mod log;
 mod reader;
 
@@ -97,7 +99,7 @@ impl Recorder {
     /// # Errors
     /// When the directory cannot be made or written to.
     pub fn start(dir: &Path, bytes_max: u64) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        files::make_private_dir(dir)?;
         let (writer, work) = mpsc::sync_channel(BUFFERS_WAITING_MAX);
         let dir = dir.to_owned();
         thread::Builder::new()

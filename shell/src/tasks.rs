@@ -4,9 +4,9 @@
 //! - whatever the core asks for, the driver or this module answers with a `TaskChange`;
 //! - a driver that the configuration does not enable starts nothing.
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 use drover_core::client::{Lookup, interpolate, interpolate_json};
 use drover_core::types::{AllocId, AllocSpec, Remedy, Task, TaskChange, TaskKey, TaskStart, Uuid};
@@ -17,6 +17,7 @@ use crate::drivers::dirs::TaskDirs;
 use crate::drivers::{
     self, Driver, DriverEvent, Drivers, DriversConfig, Payload, TaskStats, raw_exec,
 };
+use crate::files;
 
 /// What this node may do.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ impl Tasks {
         drivers: DriversConfig,
         events: mpsc::Sender<DriverEvent>,
     ) -> io::Result<Self> {
-        fs::create_dir_all(&config.alloc_dir)?;
+        files::make_passable_dir(&config.alloc_dir)?;
         Ok(Self::run_by(Box::new(Drivers::new(drivers, events)?), config))
     }
 

@@ -27,6 +27,8 @@ mod machine;
 mod node;
 #[path = "process/operator.rs"]
 mod operator;
+#[path = "process/permissions.rs"]
+mod permissions;
 #[path = "process/rebalances.rs"]
 mod rebalances;
 #[path = "process/refused.rs"]

@@ -7,18 +7,21 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+mod host;
 mod place;
 
+pub(crate) use self::host::processes_with;
+use self::host::{free_port, give_all};
 pub(crate) use self::place::Place;
 
 /// Longer than anything here takes on a busy machine; only a hang lasts so long.
@@ -57,6 +60,8 @@ pub(crate) struct Agent {
     place: Place,
     pub(crate) http_port: u16,
     pub(crate) rpc_port: u16,
+    /// Whom it runs as, and the program where that one can read it; `None`: as the test.
+    user: Option<(u32, PathBuf)>,
     process: Option<Child>,
 }
 
@@ -89,19 +94,6 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// As `wait_for`, where there is nothing to find but the truth.
 pub(crate) fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
     wait_for(what, || look().then_some(()));
-}
-
-/// A port that is free for both protocols, and that no other agent of these tests was given.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = tcp.local_addr().expect("it is bound").port();
-        let is_new = GIVEN.lock().expect("no test panicked here").insert(port);
-        if is_new && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Where other agents reach these.
@@ -194,7 +186,15 @@ impl Site {
         let (http_port, rpc_port) = (free_port(), free_port());
         let dir = self.path().join(name);
         fs::create_dir_all(dir.join("config")).expect("the name is new");
-        let agent = Agent { name: name.to_owned(), dir, place, http_port, rpc_port, process: None };
+        let agent = Agent {
+            name: name.to_owned(),
+            dir,
+            place,
+            http_port,
+            rpc_port,
+            user: None,
+            process: None,
+        };
         agent.configure(&self.path().join(tls), part, join);
         agent
     }
@@ -235,23 +235,6 @@ impl Drop for Site {
             let _it_may_have_ended = kill_process(pid, Signal::KILL);
         }
     }
-}
-
-/// Every process whose command line or environment has `text` in it.
-pub(crate) fn processes_with(text: &str) -> Vec<Pid> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").expect("/proc can be read").flatten() {
-        let number = entry.file_name().to_string_lossy().parse().ok();
-        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
-        let has_text = |file: &str| {
-            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        };
-        if has_text("environ") || has_text("cmdline") {
-            found.push(pid);
-        }
-    }
-    found
 }
 
 impl Agent {
@@ -299,6 +282,14 @@ impl Agent {
         fs::write(self.dir.join("config/more.hcl"), text).expect("the file can be written");
     }
 
+    /// From its next start on it runs as this user, to whom the site belongs then. Only root can do that.
+    pub(crate) fn run_as(&mut self, user: u32, site: &Site) {
+        let program = site.path().join("drover");
+        fs::copy(env!("CARGO_BIN_EXE_drover"), &program).expect("there is room for a copy");
+        give_all(site.path(), user);
+        self.user = Some((user, program));
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
     }
@@ -308,9 +299,14 @@ impl Agent {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(self.dir.join("log"));
         let log = log.expect("the log can be written");
-        let mut program = Command::new(env!("CARGO_BIN_EXE_drover"));
+        let mut program = Command::new("sh");
+        // What it keeps to itself it must not owe to whoever starts it.
+        program.args(["-c", "umask 0; exec \"$0\" agent -config config"]);
+        match &self.user {
+            None => program.arg(env!("CARGO_BIN_EXE_drover")),
+            Some((user, path)) => program.arg(path).uid(*user).gid(*user),
+        };
         program
-            .args(["agent", "-config", "config"])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
