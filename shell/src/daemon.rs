@@ -26,6 +26,7 @@ use crate::http::{self, Api, LogTap, Me};
 use crate::run::{AtStop, End, Inbox};
 use crate::start::{self, IdentityView, Running};
 
+mod join;
 mod notify;
 mod reload;
 
@@ -133,8 +134,16 @@ async fn serve(
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let end = wait(flags, &mut resolved, &mut running, (&level, emptied)).await?;
+    let given_up = Box::pin(join::given_up(join::joins(&resolved), running.transport.clone()));
+    let end = wait(flags, &mut resolved, &mut running, (&level, emptied, given_up)).await;
     notify::tell(News::Stopping);
+    let end = match end {
+        Ok(end) => end,
+        Err(why) => {
+            running.stop(AtStop::LeaveTasks).await;
+            return Err(why);
+        }
+    };
     drop(close);
     let _open_requests_are_cut = tokio::time::timeout(HTTP_PATIENCE, http).await;
     match end {
@@ -197,12 +206,15 @@ fn emptied_by(
     })
 }
 
+/// Resolves when the agent has nobody to work with, with why.
+type GivenUp = Pin<Box<dyn Future<Output = String> + Send>>;
+
 /// Until the agent is to stop at once (`None`) or has ended by itself.
 async fn wait(
     flags: &Flags,
     resolved: &mut Resolved,
     running: &mut Running,
-    (level, mut emptied): (&LogLevel, Emptied),
+    (level, mut emptied, mut given_up): (&LogLevel, Emptied, GivenUp),
 ) -> Result<Option<End>, String> {
     let failed = |fault: io::Error| format!("cannot listen for signals: {fault}");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -214,6 +226,7 @@ async fn wait(
         let (what, may_leave) = tokio::select! {
             biased;
             end = running.ended() => return Ok(Some(end)),
+            why = &mut given_up => return Err(why),
             () = &mut emptied, if is_emptying => {
                 is_emptying = false;
                 running.core.tell(Inbox::Event(Event::LeaveAsked)).await;

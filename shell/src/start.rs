@@ -290,6 +290,14 @@ fn start_transport(
     };
     let mut config = transport::Config::new(resolved.rpc_bind, hello, identity.server().0, wall);
     config.reset_key = Some(identity.reset_key());
+    let joins = [
+        resolved.server.as_ref().map(|server| &server.join),
+        resolved.client.as_ref().map(|client| &client.join),
+    ];
+    for join in joins.into_iter().flatten() {
+        let most = &mut config.timings.redial_ms_max;
+        *most = join.retry_interval_ms.clamp(config.timings.redial_ms_min, *most);
+    }
     Ok(Transport::start(config, &certificates, events)?)
 }
 

@@ -106,6 +106,7 @@ pub struct Join {
     pub start: Vec<String>,
     /// `host:port`; tried again and again.
     pub retry: Vec<String>,
+    /// The longest pause between two tries; shorter ones come first.
     pub retry_interval_ms: u64,
     /// Zero: for ever.
     pub retry_max: u32,
@@ -321,10 +322,7 @@ impl Resolution<'_> {
                  checks its callers before it where others must reach it",
             );
         }
-        let join = [&written.server.join, &written.client.join];
         let without_effect = [
-            ("retry_interval", join.iter().any(|join| join.retry_interval_ms.is_some())),
-            ("retry_max", join.iter().any(|join| join.retry_max.is_some())),
             ("client.network_interface", written.client.network_interface.is_some()),
             ("client.state_dir", written.client.state_dir.is_some()),
         ];

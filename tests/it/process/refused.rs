@@ -1,5 +1,6 @@
 //! What is wrong, said so that a person can act on it: job files, ports, certificates, clusters.
 use std::net::{TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
 
 use crate::rig::{Agent, Part, Said, Site, job, leader_of, text_of, wait_for, wait_until};
 
@@ -112,6 +113,46 @@ fn two_agents_do_not_share_a_data_directory() {
     second.configure_more(&format!("data_dir = \"{}\"\n", first.data_dir().display()));
     let said = failure_of(&mut second);
     assert!(said.contains("in use by another drover agent"), "{said}");
+}
+
+#[test]
+fn an_agent_that_meets_nobody_gives_up_where_it_was_told_to() {
+    let site = Site::new();
+    let silent = site.agent("nobody", Part::Server { expect: 1 }, &[]).rpc_port;
+    let told = [
+        ("retry_max = 2\n    retry_interval = \"500ms\"", "within 1s", "leave retry_max out"),
+        ("retry_max = 1\n    retry_interval = \"200ms\"", "within 200ms", "leave retry_max out"),
+    ];
+    for (at, (limit, within, remedy)) in told.into_iter().enumerate() {
+        let part = Part::Server { expect: 0 };
+        let mut agent = site.agent(&format!("s{at}"), part, &[silent]);
+        agent.configure_more(&format!("server {{\n  server_join {{\n    {limit}\n  }}\n}}\n"));
+        let said = failure_of(&mut agent);
+        for words in [format!("no server was met {within}: 127.0.0.1:{silent}"), remedy.into()] {
+            assert!(said.contains(&words), "{words}: {said}");
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_has_met_somebody_looks_for_it_for_ever() {
+    let site = Site::new();
+    let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    server.start();
+    leader_of(&[&server]);
+    let mut client = site.agent("c1", Part::Client, &[server.rpc_port]);
+    let join = format!("server_join {{\n    retry_join = [\"127.0.0.1:{}\"]\n", server.rpc_port);
+    client.configure_more(&format!(
+        "client {{\n  {join}    retry_max = 4\n    retry_interval = \"500ms\"\n  }}\n}}\n"
+    ));
+    client.start();
+    wait_until("the node is ready", || server.node_status("c1").as_deref() == Some("ready"));
+    server.kill();
+    let lost = Instant::now();
+    wait_until("its patience would be over", || Duration::from_secs(3) < lost.elapsed());
+    server.start();
+    wait_until("the node is ready again", || server.node_status("c1").as_deref() == Some("ready"));
+    assert!(client.ended().is_none());
 }
 
 /// Names of the members that the agent knows.

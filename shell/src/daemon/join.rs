@@ -1,0 +1,88 @@
+//! How long an agent looks for somebody to join before it gives up.
+//!
+//! | what is configured | it gives up |
+//! |---|---|
+//! | `start_join` alone | after one try of each |
+//! | `retry_join` | never |
+//! | `retry_join` with `retry_max` | after so many times `retry_interval` |
+//!
+//! Invariants
+//! - whoever has met a server once does not give up any more, whatever becomes of it.
+use std::future;
+use std::time::Duration;
+
+use drover_core::time::go_duration;
+use drover_core::wire::PeerId;
+use tokio::time::{Instant, sleep};
+
+use crate::config::{Join, Resolved};
+use crate::transport::{PeerView, Transport};
+
+/// As long as one try takes where nobody answers.
+const TRY_MS: u64 = 10_000;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Resolves when nobody was met in time, with what to tell the operator.
+pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
+    let began = Instant::now();
+    let limits = joins.iter().filter_map(|join| Some((join, patience_ms(join)?)));
+    let Some((join, ms)) = limits.min_by_key(|&(_, ms)| ms) else { return future::pending().await };
+    while began.elapsed() < Duration::from_millis(ms) {
+        let met = |peer: PeerView| matches!(peer.peer, PeerId::Server(_));
+        if transport.peers().into_iter().any(met) {
+            return future::pending().await;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    let sought = [&join.start[..], &join.retry].concat().join(", ");
+    let remedy = if join.retry.is_empty() {
+        "start_join tries each once: write retry_join to wait for them"
+    } else {
+        "leave retry_max out to wait for ever"
+    };
+    format!(
+        "no server was met within {}: {sought}. Check the addresses and that agents run there; \
+         the lines above say what became of each; {remedy}",
+        go_duration(ms)
+    )
+}
+
+/// What each part of the agent joins.
+pub(super) fn joins(resolved: &Resolved) -> Vec<Join> {
+    let server = resolved.server.as_ref().map(|server| server.join.clone());
+    let client = resolved.client.as_ref().map(|client| client.join.clone());
+    server.into_iter().chain(client).collect()
+}
+
+/// `None`: for ever.
+fn patience_ms(join: &Join) -> Option<u64> {
+    match (join.start.is_empty(), join.retry.is_empty(), join.retry_max) {
+        (false, true, _) => Some(TRY_MS),
+        (_, false, 1..) => Some(join.retry_interval_ms.saturating_mul(join.retry_max.into())),
+        (true, true, _) | (_, false, 0) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_looks_for_as_long_as_it_was_told_to() {
+        let join = |start: &[&str], retry: &[&str], retry_max| Join {
+            start: start.iter().map(ToString::to_string).collect(),
+            retry: retry.iter().map(ToString::to_string).collect(),
+            retry_interval_ms: 30_000,
+            retry_max,
+        };
+        assert_eq!(patience_ms(&join(&[], &[], 3)), None, "it looks for nobody");
+        assert_eq!(patience_ms(&join(&["a:1"], &[], 0)), Some(TRY_MS));
+        assert_eq!(patience_ms(&join(&[], &["a:1"], 0)), None);
+        assert_eq!(
+            patience_ms(&join(&["b:1"], &["a:1"], 0)),
+            None,
+            "it would wait for one of them"
+        );
+        assert_eq!(patience_ms(&join(&[], &["a:1"], 3)), Some(90_000));
+    }
+}
