@@ -51,6 +51,7 @@ use crate::wire::{Message, PeerId};
 
 mod apply;
 mod boot;
+mod contacts;
 mod deliver;
 mod depart;
 mod effect;
@@ -72,6 +73,7 @@ pub use effect::{Effect, Effects, Wake};
 pub use event::{Event, Input, Recovered, TaskAsk};
 pub use view::{PeerStanding, ServerView, View};
 
+use contacts::Contacts;
 use journal::Journal;
 pub use lead::LeadConfig;
 use lead::Leader;
@@ -168,6 +170,7 @@ struct Server {
     cuts: Cuts,
     leader: Option<Leader>,
     departure: Departure,
+    contacts: Contacts,
 }
 
 /// What a machine said, and which one.

@@ -191,7 +191,8 @@ impl Client {
             ServerMessage::Registered { index, .. } => {
                 self.servers.on_registered(at.now, from, index);
             }
-            ServerMessage::HeartbeatAck { ttl_ms } => {
+            ServerMessage::HeartbeatAck { ttl_ms, servers } => {
+                self.servers.on_told(&servers, out);
                 self.servers.on_heartbeat_ack(at.now, from, ttl_ms);
                 self.ask_what_runs(from, out);
             }

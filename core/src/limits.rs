@@ -112,6 +112,8 @@ pub const WAL_SEGMENT_BYTES_FIRST: u64 = 128 << 10;
 pub const WAL_WRITE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
 /// How often a leader looks whether a server should become a voter: joining is no matter of moments.
 pub const ROSTER_REVIEW_MS: u64 = 500;
+/// Clients are told which servers there are, as of at most so long ago.
+pub const CONTACTS_FRESH_MS: u64 = 1_000;
 /// A voter of whom gossip has never heard has failed after so long in office: whoever lives says so
 /// within moments of a connection, and whoever is not even remembered will hardly come back.
 pub const ROSTER_STRANGER_MS: u64 = 15_000;

@@ -387,6 +387,7 @@ impl Loop {
                 }
             }
             Effect::Dial { address } => self.parts.transport.dial(&address),
+            Effect::Forget { address } => self.parts.transport.forget(&address),
             Effect::HangUp { peer } => self.parts.transport.hang_up(peer),
             Effect::StartTask { .. }
             | Effect::ReattachTask { .. }

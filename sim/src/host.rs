@@ -296,7 +296,11 @@ fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
         PeerId::Client(node) => Config {
             wal,
             server: None,
-            client: Some(ClientConfig { client: client::Config::new(node), servers }),
+            // It was told of one, which tells it of the others.
+            client: Some(ClientConfig {
+                client: client::Config::new(node),
+                servers: vec![address_of(&format!("s{}", 1 + node.0 % u128::from(plan.servers)))],
+            }),
         },
     }
 }

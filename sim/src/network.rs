@@ -186,6 +186,11 @@ impl Network {
         self.plan_dial(queue, from, to, delay_us);
     }
 
+    /// `from` does not dial `to` any more once their link is gone.
+    pub fn forget(&mut self, from: HostId, to: HostId) {
+        self.wanted.remove(&(from, to));
+    }
+
     /// Breaks the link, if there is one.
     pub fn break_link(&mut self, queue: &mut Queue<Happening>, a: HostId, b: HostId) {
         let link = self.link_mut(a, b);

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::contacts::Contacts;
 use super::journal::Journal;
 use super::{Agent, Disk, Effect, Effects, Recovered, Server, ServerConfig, snapshot};
 use crate::assign::{self, Assign};
@@ -108,6 +109,7 @@ impl Agent {
             cuts: Cuts::default(),
             leader: None,
             departure: Departure::default(),
+            contacts: Contacts::default(),
         })
     }
 

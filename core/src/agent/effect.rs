@@ -43,6 +43,10 @@ pub enum Effect {
     HangUp {
         peer: PeerId,
     },
+    /// The link to this address need not be kept any more.
+    Forget {
+        address: String,
+    },
     StartTask {
         key: TaskKey,
         start: Arc<TaskStart>,

@@ -137,6 +137,8 @@ impl Agent {
             client::Output::Send { to, message } => {
                 self.send(PeerId::Server(to), Message::FromNode(message), effects);
             }
+            client::Output::Dial { address } => self.dial_server(address, effects),
+            client::Output::Forget { address } => self.forget_server(address, effects),
             client::Output::Persist { seq, record } => self.persist_client(seq, &record),
             client::Output::Compacted { before } => self.compact_client(before),
             client::Output::StartTask { key, start } => {

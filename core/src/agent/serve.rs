@@ -77,7 +77,7 @@ impl Agent {
         let answer = match status {
             None if !is_behind => ServerMessage::Unregistered,
             None | Some(NodeStatus::Ready | NodeStatus::Init | NodeStatus::Down) => {
-                ServerMessage::HeartbeatAck { ttl_ms }
+                ServerMessage::HeartbeatAck { ttl_ms, servers: server.contacts(now) }
             }
         };
         let is_missed = server.prober.on_heard(node, &mut self.pending);

@@ -83,6 +83,7 @@ fn of_other(effect: &Effect) -> [u64; 4] {
         },
         Effect::Reply { id, answer } => [4, id.0, u64::from(answer.is_ok()), 0],
         Effect::Dial { address } => [5, text(address), 0, 0],
+        Effect::Forget { address } => [21, text(address), 0, 0],
         Effect::HangUp { peer: whom } => [6, peer(*whom), 0, 0],
         Effect::StartTask { key: task, .. } => key(7, task),
         Effect::ReattachTask { key: task, .. } => key(8, task),
@@ -128,7 +129,9 @@ fn of_message(message: &Message) -> [u64; 4] {
         },
         Message::ToNode(said) => match said {
             ServerMessage::Registered { ttl_ms, index } => [45, *ttl_ms, index.0, 0],
-            ServerMessage::HeartbeatAck { ttl_ms } => [46, *ttl_ms, 0, 0],
+            ServerMessage::HeartbeatAck { ttl_ms, servers } => {
+                [46, *ttl_ms, servers.len() as u64, 0]
+            }
             ServerMessage::Unregistered => [47, 0, 0, 0],
             ServerMessage::Unavailable => [48, 0, 0, 0],
             ServerMessage::Assign(work) => {

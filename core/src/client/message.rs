@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - a node acknowledges only what is durable on it.
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -33,9 +34,10 @@ pub enum ServerMessage {
         ttl_ms: u64,
         index: Index,
     },
-    /// The node must be heard from again within `ttl_ms`.
+    /// The node must be heard from again within `ttl_ms`. `servers`: where those are dialled that have not left.
     HeartbeatAck {
         ttl_ms: u64,
+        servers: Arc<[String]>,
     },
     /// The node is not in the tables: register first.
     Unregistered,

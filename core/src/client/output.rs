@@ -38,6 +38,14 @@ pub enum Output {
         to: ServerId,
         message: NodeMessage,
     },
+    /// Keep a link to this server, too.
+    Dial {
+        address: String,
+    },
+    /// It need not be kept any more.
+    Forget {
+        address: String,
+    },
     /// Write `record`; `seq` counts this machine's own writes from 1 since its start, and comes back
     /// in `on_persisted`.
     Persist {

@@ -5,17 +5,22 @@
 //! it at once, the next ones once in a time-to-live, a little early each, so that a fleet that
 //! registered together does not beat together. One that gets lost is sent again within the servers' grace.
 //!
+//! Servers tell which there are, so that a node that was told of one knows all. Of a fleet, such a part
+//! moves to a server that is new as is its share.
+//!
 //! Invariants
 //! - the current server is connected;
 //! - while a server is current, the next word to it has its time;
 //! - heartbeats are sent only while registered;
 //! - whatever servers answer, registrations that no heartbeat confirms are a second apart.
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeMessage;
+use super::{NodeMessage, Output};
+use crate::emit::Emit;
 use crate::limits::{HEARTBEAT_TTL_MS, SERVERS_MAX};
 use crate::rng::Rng;
 use crate::time::MonoTime;
@@ -34,6 +39,10 @@ const EARLY_PART: u64 = 20;
 pub(super) struct Servers {
     up: BTreeSet<ServerId>,
     current: Option<ServerId>,
+    /// Where the next heartbeat goes instead.
+    next: Option<ServerId>,
+    /// Where servers are, as one of them said.
+    told: BTreeSet<String>,
     registration: Registration,
     /// The entry that holds the last registration.
     registered_at: Index,
@@ -69,6 +78,8 @@ impl Servers {
         Self {
             up: BTreeSet::new(),
             current: None,
+            next: None,
+            told: BTreeSet::new(),
             registration: Registration::Unknown,
             registered_at: Index(0),
             due: None,
@@ -100,12 +111,27 @@ impl Servers {
     }
 
     pub(super) fn on_up(&mut self, now: MonoTime, server: ServerId) {
-        if self.up.len() < SERVERS_MAX {
-            self.up.insert(server);
-        }
+        let is_new = self.up.len() < SERVERS_MAX && self.up.insert(server);
         if self.current.is_none() {
             self.choose(now);
+        } else if is_new && self.rng.between(1, self.up.len() as u64) == 1 {
+            self.next = Some(server);
         }
+    }
+
+    /// A server says where servers are.
+    pub(super) fn on_told(&mut self, servers: &[String], out: &mut impl Emit<Output>) {
+        let now: BTreeSet<String> = servers.iter().take(SERVERS_MAX).cloned().collect();
+        if now.is_empty() || now == self.told {
+            return;
+        }
+        for address in now.difference(&self.told).cloned() {
+            out.emit(Output::Dial { address });
+        }
+        for address in self.told.difference(&now).cloned() {
+            out.emit(Output::Forget { address });
+        }
+        self.told = now;
     }
 
     /// Answers whether it was the current one.
@@ -186,8 +212,11 @@ impl Servers {
     pub(super) fn take_due(&mut self, now: MonoTime) -> Option<(Word, Left)> {
         self.due.filter(|&due| due <= now)?;
         let before = self.current;
+        let next = self.next.take().filter(|next| self.up.contains(next));
         if self.is_answer_awaited {
             self.choose(now);
+        } else if self.registration == Registration::Done {
+            self.current = next.or(self.current);
         }
         self.is_answer_awaited = true;
         self.due = Some(now.plus_ms(self.rng.between(ANSWER_MS_MIN, ANSWER_MS_MAX)));

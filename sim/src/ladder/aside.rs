@@ -71,6 +71,7 @@ pub(crate) fn of_effect(effect: &Effect, names: &Names) -> Option<String> {
         }
         Effect::Reply { id, answer } => format!("answers #{}: {}", id.0, of_answer(answer, names)),
         Effect::Dial { address } => format!("dials {address}"),
+        Effect::Forget { address } => format!("does not look for {address} any more"),
         Effect::HangUp { peer: whom } => format!("hangs up on {}", peer(*whom)),
         Effect::StartTask { key, .. } => format!("start {}", names.task(*key)),
         Effect::ReattachTask { key, .. } => format!("reattach {}", names.task(*key)),

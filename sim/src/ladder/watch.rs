@@ -255,7 +255,10 @@ impl Ladder {
                 let text = format!("snapshot {} is whole: load it", mark.index.0);
                 self.note(at, id, cause, Said::new(Kind::Snapshot, "load", text, Dull::Never));
             }
-            Effect::Dial { .. } | Effect::ReadChunk { .. } | Effect::StoreChunk { .. } => (),
+            Effect::Dial { .. }
+            | Effect::Forget { .. }
+            | Effect::ReadChunk { .. }
+            | Effect::StoreChunk { .. } => (),
         }
     }
 

@@ -144,7 +144,10 @@ const fn from(event: &Event) -> &'static str {
 /// Whom an effect is for.
 const fn to(effect: &Effect) -> &'static str {
     match effect {
-        Effect::Send { .. } | Effect::Dial { .. } | Effect::HangUp { .. } => "network",
+        Effect::Send { .. }
+        | Effect::Dial { .. }
+        | Effect::Forget { .. }
+        | Effect::HangUp { .. } => "network",
         Effect::Disk { .. } => "disk",
         Effect::Reply { .. } => "caller",
         Effect::StartTask { .. }

@@ -43,6 +43,11 @@ impl World {
                     self.network.dial(&mut self.queue, host, to);
                 }
             }
+            Effect::Forget { address } => {
+                if let Some(to) = self.host_at(&address) {
+                    self.network.forget(host, to);
+                }
+            }
             Effect::HangUp { peer } => {
                 if let Some(peer) = self.host_of(peer) {
                     self.network.break_link(&mut self.queue, host, peer);

@@ -216,7 +216,7 @@ impl World {
             }
             NodeMessage::Heartbeat { seq, .. } | NodeMessage::Acknowledge { seq } => {
                 self.acknowledged = self.acknowledged.max(seq.0);
-                ServerMessage::HeartbeatAck { ttl_ms: 10_000 }
+                ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() }
             }
             NodeMessage::AskFullSet => ServerMessage::Assign(self.assignment(self.index, None)),
             NodeMessage::Report { report, updates } => {
@@ -389,6 +389,7 @@ impl World {
                 let ended = self.known.get(&alloc).is_some_and(|known| known.status.is_terminal());
                 assert!(ended, "files go when the servers know that the alloc has ended");
             }
+            Output::Dial { .. } | Output::Forget { .. } => (),
             Output::Compacted { before } => self.forget_records(before),
             Output::SignalTask { .. } => {}
         }

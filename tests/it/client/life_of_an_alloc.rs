@@ -265,7 +265,7 @@ fn a_lost_task_starts_again_only_after_the_servers_were_heard() {
         node.assign((4, None), &service(), &[], &[]);
         node.sync();
         assert_eq!(node.did(), [""; 0], "an old word says nothing about now");
-        node.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000 });
+        node.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() });
         assert_eq!(node.said(), ["s1 < ask full set"], "or it might wait for ever");
         node.assign((5, Some(5)), &service(), &[], &[]);
         node.sync();

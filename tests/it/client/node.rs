@@ -64,7 +64,7 @@ impl Node {
         node.fingerprint();
         node.link(S1, Link::Up);
         node.hear(S1, REGISTERED);
-        node.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000 });
+        node.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() });
         node.said();
         node
     }
@@ -200,7 +200,7 @@ impl Node {
         self.fingerprint();
         self.link(S1, Link::Up);
         self.hear(S1, REGISTERED);
-        self.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000 });
+        self.hear(S1, ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() });
     }
 
     /// What the client said since it was last asked, but for words about reports and records.
@@ -270,6 +270,8 @@ impl Node {
     fn line(&mut self, output: Output) -> String {
         match output {
             Output::Send { to, message } => format!("s{} < {}", to.0, self.message(message)),
+            Output::Dial { address } => format!("dial {address}"),
+            Output::Forget { address } => format!("forget {address}"),
             Output::Persist { record, .. } => format!("write {}", written(&record)),
             Output::Compacted { before } => format!("compacted {}", before.0),
             Output::StartTask { key, start } => {

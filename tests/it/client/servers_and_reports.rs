@@ -10,7 +10,9 @@ fn service() -> AllocSpec {
     spec(JobKind::Service, vec![task("main")])
 }
 
-const ACK: ServerMessage = ServerMessage::HeartbeatAck { ttl_ms: 10_000 };
+fn ack() -> ServerMessage {
+    ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() }
+}
 
 #[test]
 fn registration_comes_first_the_heartbeat_at_once_and_then_once_a_ttl() {
@@ -22,7 +24,7 @@ fn registration_comes_first_the_heartbeat_at_once_and_then_once_a_ttl() {
     assert_eq!(node.said(), ["s1 < register"]);
     node.hear(S1, REGISTERED);
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
-    node.hear(S1, ACK);
+    node.hear(S1, ack());
     node.pass(9_499);
     assert_eq!(node.said(), [""; 0]);
     node.pass(501);
@@ -39,7 +41,7 @@ fn a_server_that_does_not_answer_is_left_for_another() {
     assert_eq!(node.said(), ["s1 < heartbeat 0"]);
     node.pass(2_000);
     assert_eq!(node.said(), ["s2 < heartbeat 0"], "two seconds are enough for an answer");
-    node.hear(S1, ACK);
+    node.hear(S1, ack());
     node.pass(2_000);
     assert_eq!(node.said(), ["s1 < heartbeat 0"], "only the current server's answer counts");
 }
@@ -55,7 +57,7 @@ fn a_probe_is_answered_at_once_to_whoever_sent_it() {
     node.link(S2, Link::Up);
     node.hear(S2, ServerMessage::Probe);
     assert_eq!(node.said(), ["s2 < heartbeat 0"]);
-    node.hear(S2, ACK);
+    node.hear(S2, ack());
     node.pass(10_000);
     assert_eq!(node.said(), ["s1 < heartbeat 0"], "it stays with its server");
 }
@@ -100,7 +102,7 @@ fn a_server_that_forgets_whom_it_has_just_registered_is_left_and_nobody_is_asked
     node.pass(2_000);
     assert_eq!(node.said(), ["s2 < register"]);
     node.hear(S2, REGISTERED);
-    node.hear(S2, ACK);
+    node.hear(S2, ack());
     node.said();
     node.hear(S2, ServerMessage::Unregistered);
     assert_eq!(node.said(), ["s2 < register"], "it knew the node, and does not any more");
@@ -183,16 +185,31 @@ fn a_report_is_sent_again_until_it_is_acknowledged_with_what_is_true_by_then() {
     node.link(S2, Link::Up);
     node.link(S1, Link::Down);
     assert_eq!(node.said(), ["s2 < heartbeat 5", "s2 < report a5 Running"]);
-    node.hear(S2, ACK);
+    node.hear(S2, ack());
     node.pass(4_000);
     node.said();
-    node.hear(S2, ACK);
+    node.hear(S2, ack());
     node.pass(1_000);
     let again = node.reports();
     assert!(node.said().contains(&"s2 < report a5 Running".into()));
     node.hear(S2, ServerMessage::ReportAck { report: again[0] });
     node.pass(4_000);
     assert!(!node.said().iter().any(|line| line.contains("report")));
+}
+
+#[test]
+fn a_node_looks_for_the_servers_that_it_is_told_of() {
+    let mut node = Node::registered();
+    let told = |addresses: &[&str]| ServerMessage::HeartbeatAck {
+        ttl_ms: 10_000,
+        servers: addresses.iter().map(ToString::to_string).collect(),
+    };
+    node.hear(S1, told(&["a:1", "b:1", "c:1"]));
+    assert_eq!(node.said(), ["dial a:1", "dial b:1", "dial c:1"]);
+    node.hear(S1, told(&["a:1", "c:1", "d:1"]));
+    assert_eq!(node.said(), ["dial d:1", "forget b:1"]);
+    node.hear(S1, told(&[]));
+    assert_eq!(node.said(), [""; 0], "a server that knows of nobody says nothing");
 }
 
 /// It may be cut off from the others, and answers heartbeats by itself.
@@ -207,7 +224,7 @@ fn a_server_that_cannot_have_a_report_written_down_is_left_for_another() {
     node.pass(5_000);
     let sent = node.reports();
     assert_eq!(node.said(), ["s2 < heartbeat 5", "s2 < report a5 Pending"]);
-    node.hear(S2, ACK);
+    node.hear(S2, ack());
     node.hear(S2, ServerMessage::ReportAck { report: sent[0] });
     node.pass(5_000);
     assert_eq!(node.said(), [""; 0], "the other one is good enough");

@@ -237,7 +237,10 @@ fn from_servers() -> Vec<Message> {
     all.extend(
         [
             ServerMessage::Registered { ttl_ms: 10_000, index: Index(11) },
-            ServerMessage::HeartbeatAck { ttl_ms: 10_000 },
+            ServerMessage::HeartbeatAck {
+                ttl_ms: 10_000,
+                servers: ["10.0.0.1:4647".into()].into(),
+            },
             ServerMessage::Unregistered,
             ServerMessage::Unavailable,
             ServerMessage::Assign(assignment()),

@@ -126,6 +126,27 @@ fn started(folder: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_client_that_was_told_of_one_server_outlives_it() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let mut client = site.client("c1", &servers[..1]);
+    wait_until("the node is ready", || servers[1].node_status("c1").as_deref() == Some("ready"));
+    wait_until("it is linked to all", || {
+        let connected =
+            |of: &Agent| client.log().contains(&format!("addr=127.0.0.1:{}", of.rpc_port));
+        servers.iter().all(connected)
+    });
+    servers[0].kill();
+    let stayed = [&servers[1], &servers[2]];
+    leader_of(&stayed);
+    servers[1].run(&site.write("web.hcl", &job("web", "service", 1, "exec sleep 1000")));
+    wait_until("it runs", || servers[1].count("web", "running") == 1);
+    assert_eq!(servers[1].node_status("c1").as_deref(), Some("ready"));
+    client.stop();
+}
+
+#[test]
 fn what_ran_on_a_lost_node_runs_elsewhere_and_ends_when_the_node_returns() {
     let site = Site::new();
     let mut server = site.agent("s1", Part::Server { expect: 1 }, &[]);

@@ -298,6 +298,7 @@ impl DevAgent {
             }
             Effect::Dial { .. }
             | Effect::HangUp { .. }
+            | Effect::Forget { .. }
             | Effect::ReattachTask { .. }
             | Effect::SignalTask { .. }
             | Effect::DestroyAlloc { .. }

@@ -273,6 +273,7 @@ impl<B: Beside> Cluster<B> {
             Effect::Halt { reason } => panic!("server {} halted: {reason}", own.0),
             Effect::Send { .. }
             | Effect::HangUp { .. }
+            | Effect::Forget { .. }
             | Effect::StartTask { .. }
             | Effect::ReattachTask { .. }
             | Effect::StopTask { .. }
