@@ -22,10 +22,10 @@ pub(super) fn draw(rng: &mut Entropy<'_>, size: Size, lines: &mut Vec<Line>) {
             // Every server of a cluster that is updated, or switched off.
             0 | 1 => {
                 let apart_ms = if rng.chance(500) { rng.between(0, 50) } else { for_ms + 5_000 };
-                let servers = 1..=size.servers;
-                lines.extend(
-                    servers.map(|number| one(at_ms + number * apart_ms, Who::Server(number))),
-                );
+                let each = (1..=size.servers)
+                    .map(|number| one(at_ms + number * apart_ms, Who::Server(number)));
+                // Nobody leaves when all faults are over.
+                lines.extend(each.filter(|line| line.at_ms < size.fault_ms));
             }
             2..=4 => lines.push(one(at_ms, Who::Leader)),
             5 | 6 if 0 < size.clients => {
