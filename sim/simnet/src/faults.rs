@@ -45,12 +45,7 @@ impl Scenario {
                     self.take_down(host, for_ms);
                 }
             }
-            Act::Leave { who, for_ms } => {
-                if let Some(host) = self.up(who) {
-                    self.stage.machine(host).host.leaving_for_ms = Some(for_ms);
-                    self.tell(host, Event::LeaveAsked);
-                }
-            }
+            Act::Leave { who, for_ms } => self.tell_to_leave(who, for_ms),
             Act::Power { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.stage.book().counters.power_failures += 1;
@@ -58,13 +53,7 @@ impl Scenario {
                     self.take_down(host, for_ms);
                 }
             }
-            Act::Pause { who, for_ms } => {
-                if let Some(host) = self.up(who) {
-                    let is_done = self.ground.pause(host, for_ms);
-                    self.stage.book().counters.pauses += u64::from(is_done);
-                    self.count_left_out("pause", is_done);
-                }
-            }
+            Act::Pause { who, for_ms } => self.pause(who, for_ms),
             Act::Isolate { who, way, for_ms } => self.harm_host(who, way, Harm::Cut, for_ms),
             Act::Split { side, for_ms } => self.split(&side, for_ms),
             Act::Cut { from, to, for_ms } => {
@@ -137,6 +126,21 @@ impl Scenario {
             Act::Rot { who, damage, for_ms } => self.damage_log(who, damage, for_ms),
             Act::Save => self.save(),
             Act::Restore => self.restore(),
+        }
+    }
+
+    fn tell_to_leave(&self, who: Who, for_ms: u64) {
+        if let Some(host) = self.up(who) {
+            self.stage.machine(host).host.leaving_for_ms = Some(for_ms);
+            self.tell(host, Event::LeaveAsked);
+        }
+    }
+
+    fn pause(&mut self, who: Who, for_ms: u64) {
+        if let Some(host) = self.up(who) {
+            let is_done = self.ground.pause(host, for_ms);
+            self.stage.book().counters.pauses += u64::from(is_done);
+            self.count_left_out("pause", is_done);
         }
     }
 
