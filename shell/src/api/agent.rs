@@ -53,16 +53,11 @@ impl Member {
             ("raft_vsn", "3".to_owned()),
         ]);
         Self {
-            name: format!("{}.{}", member.name, member.region),
+            name: full_name(member),
             addr: host.to_owned(),
             port,
             tags,
-            status: match member.status {
-                gossip::Status::Alive => "alive",
-                gossip::Status::Leaving => "leaving",
-                gossip::Status::Failed => "failed",
-                gossip::Status::Left => "left",
-            },
+            status: status_word(member.status),
             protocol_min: 1,
             protocol_max: 5,
             protocol_cur: 2,
@@ -101,10 +96,7 @@ impl RaftConfiguration {
             let member = view.members.iter().find(|member| member.id == server);
             RaftServer {
                 id: id(server),
-                node: member.map_or_else(
-                    || "(unknown)".to_owned(),
-                    |member| format!("{}.{}", member.name, member.region),
-                ),
+                node: member.map_or_else(|| "(unknown)".to_owned(), full_name),
                 address: member.map(|member| member.address.clone()).unwrap_or_default(),
                 leader: view.leader == Some(server),
                 voter: view.configuration.is_voter(server),
@@ -112,6 +104,23 @@ impl RaftConfiguration {
             }
         };
         Self { servers: view.configuration.members().into_iter().map(server).collect(), index: 0 }
+    }
+}
+
+/// `name.region`.
+#[must_use]
+pub fn full_name(member: &gossip::Member) -> String {
+    format!("{}.{}", member.name, member.region)
+}
+
+/// How a member's status is called.
+#[must_use]
+pub const fn status_word(status: gossip::Status) -> &'static str {
+    match status {
+        gossip::Status::Alive => "alive",
+        gossip::Status::Leaving => "leaving",
+        gossip::Status::Failed => "failed",
+        gossip::Status::Left => "left",
     }
 }
 

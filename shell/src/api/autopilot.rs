@@ -1,7 +1,7 @@
 //! Who is to vote and how well the servers are, as Nomad's clients write and expect it.
 //!
 //! Invariants
-//! - durations are written as Go writes them;
+//! - durations and moments are written as Go reads them: one that is not known is no empty moment;
 //! - every server of the configuration is listed once, and every other that lives.
 use drover_core::agent::{PeerStanding, ServerView};
 use drover_core::gossip::Status;
@@ -9,9 +9,13 @@ use drover_core::time::{WallTime, go_duration};
 use drover_core::types::{AutopilotConfig, ConfigRow, ServerId};
 use serde::{Deserialize, Serialize};
 
-use super::agent::id;
+use super::agent::{full_name, id, status_word};
+use super::raft::member;
 use super::time::rfc3339;
 use crate::jobspec::duration;
+
+/// Go's zero time.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -98,6 +102,8 @@ pub struct Health {
     /// How many more voters may fail before nobody can decide any more.
     pub failure_tolerance: usize,
     pub servers: Vec<ServerHealth>,
+    pub leader: String,
+    pub voters: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -110,12 +116,13 @@ pub struct ServerHealth {
     pub serf_status: &'static str,
     pub version: String,
     pub leader: bool,
+    /// How long ago the latest message that it answered was sent; empty if it answered none.
     pub last_contact: String,
     pub last_term: u64,
     pub last_index: u64,
     pub healthy: bool,
     pub voter: bool,
-    /// Since when it has been as it is; empty while it is not healthy.
+    /// Since when it has been healthy; Go's zero time while it is not.
     pub stable_since: String,
 }
 
@@ -133,40 +140,33 @@ impl Health {
         ids.dedup();
         let servers: Vec<ServerHealth> =
             ids.into_iter().map(|id| ServerHealth::of(id, view, now)).collect();
-        let voters = view.configuration.voters.len();
+        let voters = &view.configuration.voters;
         let healthy = servers.iter().filter(|server| server.voter && server.healthy).count();
         Some(Self {
             healthy: servers.iter().all(|server| server.healthy),
-            failure_tolerance: healthy.saturating_sub(voters / 2 + 1),
+            failure_tolerance: healthy.saturating_sub(voters.len() / 2 + 1),
             servers,
+            leader: id(view.id),
+            voters: voters.iter().copied().map(id).collect(),
         })
     }
 }
 
 impl ServerHealth {
     fn of(server: ServerId, view: &ServerView, now: WallTime) -> Self {
-        let member = view.members.iter().find(|member| member.id == server);
+        let member = member(view, server);
         let peer: Option<&PeerStanding> = view.peers.iter().find(|peer| peer.id == server);
         let healthy_ms = peer.and_then(|peer| peer.healthy_ms);
         let is_own = server == view.id;
         let heard_ms = if is_own { Some(0) } else { peer.and_then(|peer| peer.heard_ms_ago) };
         Self {
             id: id(server),
-            name: member
-                .map(|member| format!("{}.{}", member.name, member.region))
-                .unwrap_or_default(),
+            name: member.map(full_name).unwrap_or_default(),
             address: member.map(|member| member.address.clone()).unwrap_or_default(),
-            serf_status: match member.map(|member| member.status) {
-                Some(Status::Alive) => "alive",
-                Some(Status::Leaving) => "leaving",
-                Some(Status::Failed) => "failed",
-                Some(Status::Left) => "left",
-                None => "none",
-            },
+            serf_status: member.map_or("none", |member| status_word(member.status)),
             version: member.map(|member| member.build.clone()).unwrap_or_default(),
             leader: is_own,
-            // Nobody has heard of it for as long as anybody remembers.
-            last_contact: heard_ms.map_or_else(|| "never".to_owned(), go_duration),
+            last_contact: heard_ms.map(go_duration).unwrap_or_default(),
             last_term: if peer.is_some() { view.term.0 } else { 0 },
             last_index: if is_own {
                 view.last_index.0
@@ -175,9 +175,10 @@ impl ServerHealth {
             },
             healthy: healthy_ms.is_some(),
             voter: view.configuration.voters.contains(&server),
-            stable_since: healthy_ms
-                .map(|ms| rfc3339(WallTime { unix_ms: now.unix_ms.saturating_sub(ms) }))
-                .unwrap_or_default(),
+            stable_since: healthy_ms.map_or_else(
+                || NEVER.to_owned(),
+                |ms| rfc3339(WallTime { unix_ms: now.unix_ms.saturating_sub(ms) }),
+            ),
         }
     }
 }

@@ -4,12 +4,12 @@
 //! - every server of the configuration and of gossip is listed once, in the order of the ids;
 //! - how far the others are is there only when a leader is asked: nobody else knows.
 use drover_core::agent::{ServerView, View};
-use drover_core::gossip::{Member, Status};
+use drover_core::gossip::Member;
 use drover_core::raft::{Configuration, Feed, Role};
 use drover_core::types::ServerId;
 use serde::Serialize;
 
-use super::agent::id;
+use super::agent::{full_name, id, status_word};
 
 /// One server's standing.
 #[derive(Clone, Debug, Serialize)]
@@ -127,13 +127,7 @@ impl RaftPeer {
             id: id(server),
             node: name(view, server),
             address: member.map(|member| member.address.clone()).unwrap_or_default(),
-            status: match member.map(|member| member.status) {
-                Some(Status::Alive) => "alive",
-                Some(Status::Leaving) => "leaving",
-                Some(Status::Failed) => "failed",
-                Some(Status::Left) => "left",
-                None => "unknown",
-            },
+            status: member.map_or("unknown", |member| status_word(member.status)),
             suffrage: suffrage(&view.configuration, server),
             leader: view.leader == Some(server),
             match_index: peer.map(|peer| peer.match_index.0),
@@ -160,14 +154,11 @@ fn suffrage(configuration: &Configuration, server: ServerId) -> &'static str {
     }
 }
 
-fn member(view: &ServerView, server: ServerId) -> Option<&Member> {
+pub(super) fn member(view: &ServerView, server: ServerId) -> Option<&Member> {
     view.members.iter().find(|member| member.id == server)
 }
 
 /// `name.region`, or a word that says that nobody has heard of it.
 fn name(view: &ServerView, server: ServerId) -> String {
-    member(view, server).map_or_else(
-        || "(unknown)".to_owned(),
-        |member| format!("{}.{}", member.name, member.region),
-    )
+    member(view, server).map_or_else(|| "(unknown)".to_owned(), full_name)
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::answer::{self, Answer, Failure};
 use super::query::Query;
 use super::{Http, Shared};
+use crate::api::agent::full_name;
 use crate::config;
 
 impl Http {
@@ -72,12 +73,11 @@ const fn is_gone(member: &Member) -> bool {
 /// The member called `name`, with or without its region. Of several that were called so, whoever is gone
 /// is meant.
 fn find<'a>(name: &str, view: &'a ServerView) -> Result<&'a Member, Failure> {
-    let full = |member: &Member| format!("{}.{}", member.name, member.region);
-    let is_named = |member: &&Member| member.name == name || full(member) == name;
+    let is_named = |member: &&Member| member.name == name || full_name(member) == name;
     let named = || view.members.iter().filter(is_named);
     let found = named().find(|member| is_gone(member)).or_else(|| named().next());
     found.ok_or_else(|| {
-        let known: Vec<String> = view.members.iter().map(full).collect();
+        let known: Vec<String> = view.members.iter().map(full_name).collect();
         let why = format!("no server is called {name:?}; known are {}", known.join(", "));
         Failure::new(StatusCode::NOT_FOUND, why)
     })

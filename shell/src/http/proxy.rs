@@ -22,7 +22,7 @@ use super::allocs::ALLOC_ID;
 use super::answer::Failure;
 use super::query::{self, Freshness};
 use super::{BODY_BYTES_MAX, Http, Shared, snapshot};
-use crate::api::agent::id as server_id;
+use crate::api::agent::{full_name, id as server_id};
 use crate::logs;
 
 pub(super) type Client = Legacy<HttpConnector, Body>;
@@ -171,7 +171,7 @@ impl Http {
         let found = server.members.iter().find(|member| match name {
             "leader" => Some(member.id) == server.leader,
             _ => {
-                let full = format!("{}.{}", member.name, member.region);
+                let full = full_name(member);
                 name == member.name || name == full || name == server_id(member.id)
             }
         });

@@ -78,6 +78,13 @@ fn any_server_says_how_well_all_are() {
     wait_until("one is not", || health(&servers[asked]).status.code() == Some(2));
     let said = health(&servers[asked]).text;
     assert!(said.contains("Failure Tolerance = 0"), "{said}");
+    let answer = servers[leader].try_ask("GET", "/v1/operator/autopilot/health", "");
+    let answer = answer.expect("it answers");
+    let whole: Value = serde_json::from_str(&answer.text).expect("it is JSON");
+    assert_eq!((answer.status, whole["Voters"].as_array().map(Vec::len)), (429, Some(3)));
+    let mut listed = whole["Servers"].as_array().into_iter().flatten();
+    let ill = listed.find(|server| server["Healthy"] == false).expect("one is not well");
+    assert_eq!(ill["StableSince"], "0001-01-01T00:00:00Z", "what Go can read");
     let set = ["operator", "autopilot", "set-config", "-min-quorum=3"];
     assert!(servers[asked].cli(&set).status.success());
     let said = servers[leader].cli(&["operator", "autopilot", "get-config"]).text;

@@ -148,9 +148,9 @@ fn health(format: &Format, session: &mut Session) -> Ended {
             flag("Leader"),
             flag("Voter"),
             flag("Healthy"),
-            text("LastContact"),
+            Some(text("LastContact")).filter(|text| !text.is_empty()).unwrap_or("never".to_owned()),
             server.int("LastIndex").to_string(),
-            text("StableSince"),
+            if server.flag("Healthy") { text("StableSince") } else { "-".to_owned() },
         ]
     };
     let rows: Vec<Vec<String>> = health.list("Servers").iter().map(row).collect();
