@@ -134,7 +134,8 @@ async fn serve(
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let given_up = Box::pin(join::given_up(join::joins(&resolved), running.transport.clone()));
+    let given_up =
+        Box::pin(join::given_up(resolved.joins().cloned().collect(), running.transport.clone()));
     let end = wait(flags, &mut resolved, &mut running, (&level, emptied, given_up)).await;
     notify::tell(News::Stopping);
     let end = match end {

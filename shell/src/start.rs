@@ -290,11 +290,7 @@ fn start_transport(
     };
     let mut config = transport::Config::new(resolved.rpc_bind, hello, identity.server().0, wall);
     config.reset_key = Some(identity.reset_key());
-    let joins = [
-        resolved.server.as_ref().map(|server| &server.join),
-        resolved.client.as_ref().map(|client| &client.join),
-    ];
-    for join in joins.into_iter().flatten() {
+    for join in resolved.joins() {
         let most = &mut config.timings.redial_ms_max;
         *most = join.retry_interval_ms.clamp(config.timings.redial_ms_min, *most);
     }
@@ -367,7 +363,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
             is_leaving: false,
             status: gossip::Status::Alive,
         };
-        let join = [server.join.start.clone(), server.join.retry.clone()].concat();
+        let join = server.join.addresses();
         ServerConfig {
             raft: raft::Config {
                 priority: server.election_priority,
@@ -390,7 +386,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
         let servers = match resolved.server {
             // Server and client in one process need no network between them.
             Some(_) => Vec::new(),
-            None => [client.join.start.clone(), client.join.retry.clone()].concat(),
+            None => client.join.addresses(),
         };
         ClientConfig { client: config, servers }
     });

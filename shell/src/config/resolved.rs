@@ -102,7 +102,7 @@ pub struct Server {
 /// Whom to look for at start.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Join {
-    /// `host:port`; tried once, and a failure of all ends the agent.
+    /// `host:port`; who of them has not answered in ten seconds is waited for only if others are retried.
     pub start: Vec<String>,
     /// `host:port`; tried again and again.
     pub retry: Vec<String>,
@@ -110,6 +110,23 @@ pub struct Join {
     pub retry_interval_ms: u64,
     /// Zero: for ever.
     pub retry_max: u32,
+}
+
+impl Join {
+    /// All of them.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        [&self.start[..], &self.retry].concat()
+    }
+}
+
+impl Resolved {
+    /// Whom each part of the agent joins.
+    pub fn joins(&self) -> impl Iterator<Item = &Join> {
+        let server = self.server.as_ref().map(|server| &server.join);
+        let client = self.client.as_ref().map(|client| &client.join);
+        server.into_iter().chain(client)
+    }
 }
 
 /// What a client needs to know.

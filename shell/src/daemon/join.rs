@@ -2,7 +2,7 @@
 //!
 //! | what is configured | it gives up |
 //! |---|---|
-//! | `start_join` alone | after one try of each |
+//! | `start_join` alone | after ten seconds |
 //! | `retry_join` | never |
 //! | `retry_join` with `retry_max` | after so many times `retry_interval` |
 //!
@@ -15,10 +15,10 @@ use drover_core::time::go_duration;
 use drover_core::wire::PeerId;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{Join, Resolved};
+use crate::config::Join;
 use crate::transport::{PeerView, Transport};
 
-/// As long as one try takes where nobody answers.
+/// Longer than an answer takes.
 const TRY_MS: u64 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -34,9 +34,9 @@ pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
         }
         sleep(LOOK_EVERY).await;
     }
-    let sought = [&join.start[..], &join.retry].concat().join(", ");
+    let sought = join.addresses().join(", ");
     let remedy = if join.retry.is_empty() {
-        "start_join tries each once: write retry_join to wait for them"
+        "start_join waits no longer: write retry_join to wait for ever"
     } else {
         "leave retry_max out to wait for ever"
     };
@@ -45,13 +45,6 @@ pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
          the lines above say what became of each; {remedy}",
         go_duration(ms)
     )
-}
-
-/// What each part of the agent joins.
-pub(super) fn joins(resolved: &Resolved) -> Vec<Join> {
-    let server = resolved.server.as_ref().map(|server| server.join.clone());
-    let client = resolved.client.as_ref().map(|client| client.join.clone());
-    server.into_iter().chain(client).collect()
 }
 
 /// `None`: for ever.

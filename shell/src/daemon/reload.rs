@@ -81,10 +81,7 @@ fn renew_certificates(current: &mut Resolved, next: &Resolved, transport: &Trans
 
 /// Whom an agent looks for.
 fn sought(resolved: &Resolved) -> Vec<String> {
-    let server = resolved.server.as_ref().map(|server| &server.join);
-    let client = resolved.client.as_ref().map(|client| &client.join);
-    let both = server.into_iter().chain(client);
-    both.flat_map(|join| join.start.iter().chain(&join.retry)).cloned().collect()
+    resolved.joins().flat_map(Join::addresses).collect()
 }
 
 fn join(current: &mut Resolved, next: &Resolved, transport: &Transport) {
