@@ -143,7 +143,7 @@ fn a_server_that_has_seen_less_than_a_node_does_not_call_it_unknown() {
     let peer = PeerId::Client(NodeId(8 << 120));
     dev.step(Event::LinkChanged { peer, up: true });
     let (ack, unknown) = (
-        ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [String::new()].into() },
+        ServerMessage::HeartbeatAck { ttl_ms: 10_000, servers: [].into() },
         ServerMessage::Unregistered,
     );
     for (seq, registered_at, answer) in [(5, 0, &ack), (0, 5, &ack), (0, 0, &unknown)] {

@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - at most `SERVERS_MAX` are named, those that live first;
-//! - a server that is cut off from the others names them as well: they have failed, as far as it knows.
+//! - nobody is named by a server that follows no leader: cut off, and just started, it knows of itself alone,
+//!   and its clients would forget the others.
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,6 +26,9 @@ pub(super) struct Contacts {
 impl Server {
     /// Where servers of the region are dialled that have not left.
     pub(super) fn contacts(&mut self, now: MonoTime) -> Arc<[String]> {
+        if self.raft.leader().is_none() {
+            return Arc::default();
+        }
         if self.contacts.until.is_none_or(|until| until <= now) {
             let members = self.gossip.members().filter(|member| member.status != Status::Left);
             let mut ranked: Vec<(bool, String)> =

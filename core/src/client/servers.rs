@@ -1,9 +1,10 @@
 //! Which server this node talks to, its registration, and its heartbeats.
 //!
 //! Of the connected servers one is current, drawn by chance so that a fleet spreads. A server that
-//! does not answer in time, or does not get a report written down, is left for another. Registration comes first; the first heartbeat follows
-//! it at once, the next ones once in a time-to-live, a little early each, so that a fleet that
-//! registered together does not beat together. One that gets lost is sent again within the servers' grace.
+//! does not answer in time, or does not get a report written down, is left for another. Registration
+//! comes first; the first heartbeat follows it at once, the next ones once in a time-to-live, a little
+//! early each, so that a fleet that registered together does not beat together. One that gets lost is
+//! sent again within the servers' grace.
 //!
 //! Servers tell which there are, so that a node that was told of one knows all. Of a fleet, such a part
 //! moves to a server that is new as is its share.
