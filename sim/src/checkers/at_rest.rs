@@ -106,3 +106,15 @@ fn check_nodes<'a>(
         Err(format!("{name} is there, and its node's status is {status:?}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fires_when_somebody_who_should_have_gone_is_there() {
+        assert_eq!(check_leaving(std::iter::empty()), Ok(()));
+        let fired = check_leaving(["s1", "c2"].into_iter()).expect_err("two are there");
+        assert_eq!((fired.checker, &*fired.message), ("leaves_end", "s1, c2 should have gone"));
+    }
+}
