@@ -64,6 +64,19 @@ fn a_leader_that_leaves_hands_the_lead_over_before() {
     assert_eq!(cluster.voters(), others);
 }
 
+/// Nothing is written while the lead is handed over, so it is not offered to whoever may be gone.
+#[test]
+fn a_leader_that_leaves_offers_the_lead_to_one_who_answers() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    cluster.cut(others[0]);
+    cluster.pass_ms(1_200);
+    assert_eq!(status(&cluster, leader, others[0]), Some(Status::Alive), "nobody has noticed yet");
+    leave(&mut cluster, &[leader]);
+    cluster.pass_ms(500);
+    assert_eq!(cluster.leader(), Some(others[1]));
+}
+
 #[test]
 fn of_two_voters_one_can_leave_and_of_one_none() {
     let mut cluster = Cluster::founded(2);

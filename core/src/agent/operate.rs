@@ -307,12 +307,14 @@ impl Server {
         }
     }
 
-    /// The living voter who stays and holds most of the log.
+    /// The voter who answers, stays, and holds most of the log. What is said of it may be old: while the lead
+    /// is handed over nothing is written.
     fn readiest(&self, now: MonoTime) -> Option<ServerId> {
         let voters = &self.raft.configuration().voters;
-        let peers = self.raft.peers().into_iter();
+        let (peers, answering) = (self.raft.peers().into_iter(), self.raft.answering(now));
         let may_lead = |id| {
-            id != self.id && voters.contains(&id) && self.life_of(now, id) == Some(Life::Alive)
+            let stays = self.life_of(now, id) == Some(Life::Alive);
+            id != self.id && voters.contains(&id) && answering.contains(&id) && stays
         };
         let heirs = peers.filter(|peer| may_lead(peer.id));
         heirs.max_by_key(|peer| (peer.match_index, core::cmp::Reverse(peer.id))).map(|peer| peer.id)
