@@ -215,6 +215,7 @@ impl Checkers {
         }
         let grows = self.terms_and_indexes_grow.on_standing(looked.server, now.standing);
         named("terms_and_indexes_grow", grows)?;
+        self.left_is_out.on_known(now.standing.commit);
         if now.last != before.last {
             self.look_at_log(looked, raft, before.last)?;
         }
