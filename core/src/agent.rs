@@ -11,6 +11,7 @@
 //! | `agent/serve.rs` | requests of callers and client nodes |
 //! | `agent/roster.rs`, `agent/operate.rs` | who votes and who leads: the leader's care, operators' orders |
 //! | `agent/depart.rs` | a server that goes with grace |
+//! | `agent/wan.rs` | servers of other regions |
 //! | `agent/journal.rs` | one disk log for two writers |
 //! | `agent/view.rs` | what people may look at |
 //! | `agent/recording.rs`, `agent/sum.rs` | the input log: what is in it, and what came of each input |
@@ -68,6 +69,7 @@ mod serve;
 pub mod snapshot;
 pub mod sum;
 mod view;
+mod wan;
 
 pub use effect::{Effect, Effects, Wake};
 pub use event::{Event, Input, Recovered, TaskAsk};
@@ -77,6 +79,7 @@ use contacts::Contacts;
 use journal::Journal;
 pub use lead::LeadConfig;
 use lead::Leader;
+use wan::Wan;
 
 /// What an agent is, for its whole life.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -171,6 +174,8 @@ struct Server {
     leader: Option<Leader>,
     departure: Departure,
     contacts: Contacts,
+    /// `None`: nobody has spoken of another region.
+    wan: Option<Box<Wan>>,
 }
 
 /// What a machine said, and which one.
@@ -179,6 +184,7 @@ enum Output {
     Wal(wal::Output),
     Raft(raft::Output),
     Gossip(gossip::Output),
+    Wan(gossip::Output),
     Heartbeat(heartbeat::Output),
     Broker(broker::Output),
     Assign(assign::Output),
@@ -311,6 +317,9 @@ impl Agent {
             if let Some(leader) = &server.leader {
                 leader.check_invariants();
             }
+            if let Some(wan) = &server.wan {
+                wan.check_invariants();
+            }
         }
         if let Some(client) = &self.client {
             client.check_invariants();
@@ -338,6 +347,7 @@ impl Agent {
         if let Some(client) = &mut self.client {
             client.on_time(client::Moment { now, wall: self.wall }, out);
         }
+        self.pass_wan_time();
     }
 
     fn route_until_quiet(&mut self, effects: &mut Effects) {
@@ -359,6 +369,7 @@ impl Agent {
             ("wal", self.disk.as_ref().and_then(|disk| disk.quiet_at)),
             ("raft", server.and_then(|server| server.raft.next_deadline())),
             ("gossip", server.and_then(|server| server.gossip.next_deadline())),
+            ("wan", server.and_then(|server| server.wan.as_ref()?.next_deadline())),
             ("assign", server.and_then(|server| server.assign.next_deadline())),
             ("requests", server.and_then(|server| server.requests.next_deadline())),
             ("prober", server.and_then(|server| server.prober.next_deadline())),

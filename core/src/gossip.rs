@@ -1,14 +1,14 @@
-//! Which servers of the region exist and live.
+//! Which servers exist and live: those of one region, or those of all.
 //!
 //! What servers say of themselves and whether they live is `gossip/swim.rs`, which knows members by id.
-//! This adds what a region needs: links and dialling, who belongs to it at all, and when enough have
-//! met to found a cluster (`gossip/bootstrap.rs`).
+//! This adds links and dialling, who belongs to the membership at all (`gossip/member.rs`), and when enough
+//! have met to found a cluster (`gossip/bootstrap.rs`).
 //!
 //! Invariants
-//! - a server does not list itself among the others, nor anyone of another region or cluster;
+//! - a server does not list itself among the others, nor anyone beyond its scope;
 //! - members are bounded.
 //!
-//! It does not know Raft's configuration, nor other regions.
+//! It does not know Raft's configuration.
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -17,71 +17,24 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::emit::Emit;
-use crate::limits::SERVERS_MAX;
 use crate::rng::Rng;
 use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, ServerId};
 
 mod bootstrap;
 mod farewell;
+mod member;
 pub mod swim;
+mod world;
 
 pub use farewell::Memory;
+pub use member::{Member, Said, Status};
+use member::{Scope, status_of};
 pub use swim::Timings;
-use swim::{Description, Matter, Packet, Record, State, Swim};
+use swim::{Matter, Packet, Record, State, Swim};
 
-/// Failed servers that were replaced are remembered for a while beside the living.
-pub const MEMBERS_MAX: usize = 4 * SERVERS_MAX;
 /// While a cluster is waited for, one linked server, drawn by lot, is asked whom it has met this often.
 const MEETING_MS: u64 = 5_000;
-
-/// Whether a member is there.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Status {
-    /// It answers, or has not been silent for long enough to say otherwise.
-    Alive,
-    /// It answers, and has been told to go.
-    Leaving,
-    /// Enough servers could not reach it.
-    Failed,
-    /// It said that it goes, or an operator said it of one who had failed.
-    Left,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Member {
-    pub id: ServerId,
-    /// Which start of the server says this; a later one knows better.
-    pub incarnation: Incarnation,
-    /// Zero until it belongs to one; within one start it is never lost again.
-    pub cluster: ClusterId,
-    pub name: String,
-    pub region: String,
-    pub datacenter: String,
-    /// Where the server is dialled, `host:port`.
-    pub address: String,
-    /// Where its HTTP API is, `host:port`.
-    pub http_address: String,
-    /// `bootstrap_expect`; zero: it founds no cluster.
-    pub expect: u32,
-    pub build: String,
-    /// It has been told to go: nobody should count on it any more.
-    pub is_leaving: bool,
-    /// The judgement of whoever holds this value. Not part of the description.
-    pub status: Status,
-}
-
-/// A description on its way.
-pub type Said = Box<Member>;
-
-impl Description for Said {
-    fn size_bytes(&self) -> usize {
-        let Member { name, region, datacenter, address, http_address, build, .. } = self.as_ref();
-        let texts = [name, region, datacenter, address, http_address, build];
-        48 + texts.into_iter().map(String::len).sum::<usize>()
-    }
-}
 
 /// What the machine must be told before it starts.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -157,9 +110,10 @@ struct Meeting {
     stage: Stage,
 }
 
-/// The membership of one region's servers, as this one sees it.
+/// A membership of servers, as this one sees it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Gossip {
+    scope: Scope,
     own: Member,
     join: Vec<String>,
     rng: Rng,
@@ -177,21 +131,29 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// A server that knows nobody yet.
+    /// A server of a region that knows nobody yet.
     #[must_use]
     pub fn new(config: Config, rng: Rng) -> Self {
+        Self::of_scope(Scope::Region, config, rng)
+    }
+
+    fn of_scope(scope: Scope, config: Config, rng: Rng) -> Self {
         let Config { mut own, join, timings } = config;
         own.status = Status::Alive;
-        let stage =
-            if own.cluster == ClusterId::default() { Stage::Waiting } else { Stage::Settled };
+        let stage = if own.cluster == ClusterId::default() && scope == Scope::Region {
+            Stage::Waiting
+        } else {
+            Stage::Settled
+        };
         let swim = swim::Config {
             id: own.id,
             incarnation: own.incarnation,
             said: Box::new(own.clone()),
             timings,
-            members_max: MEMBERS_MAX,
+            members_max: scope.members_max(),
         };
         Self {
+            scope,
             own,
             join,
             swim: Swim::new(swim, rng.fork("swim")),
@@ -213,7 +175,7 @@ impl Gossip {
         self.own.cluster = cluster;
         self.stage = Stage::Settled;
         self.swim.on_described(now, Box::new(self.own.clone()));
-        let foreign = |said: &Member| !is_compatible(&self.own, said);
+        let foreign = |said: &Member| !self.scope.holds(&self.own, said);
         let strangers = self.swim.others().filter(|(_, said)| foreign(said));
         let strangers: Vec<_> = strangers.map(|(outline, _)| outline.id).collect();
         for id in strangers {
@@ -239,7 +201,7 @@ impl Gossip {
     ) {
         match link {
             Link::Up => {
-                if peer != self.own.id && self.links.len() < MEMBERS_MAX {
+                if peer != self.own.id && self.links.len() < self.scope.members_max() {
                     self.links.insert(peer);
                     out.emit(Output::Send(peer, Message::Push(Box::new(self.word()))));
                     self.with_swim(out, |swim, said| swim.on_contact(now, peer, said));
@@ -329,6 +291,18 @@ impl Gossip {
         self.swim.verdict(id)
     }
 
+    /// Whose this is: the region of this server.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.own.region
+    }
+
+    /// Whether anything is known of `id`; of this server that is so.
+    #[must_use]
+    pub fn knows(&self, id: ServerId) -> bool {
+        id == self.own.id || self.swim.state(id).is_some()
+    }
+
     /// Whether there is a connection to `id`.
     #[must_use]
     pub fn is_linked(&self, id: ServerId) -> bool {
@@ -338,13 +312,14 @@ impl Gossip {
     /// Checks what holds between any two calls.
     pub fn check_invariants(&self) {
         self.swim.check_invariants();
-        assert!(self.links.len() <= MEMBERS_MAX, "links are bounded");
-        assert!(self.meetings.len() <= MEMBERS_MAX, "meetings are bounded");
-        assert!(self.dialled.len() <= MEMBERS_MAX, "dialled addresses are bounded");
+        let most = self.scope.members_max();
+        assert!(self.links.len() <= most, "links are bounded");
+        assert!(self.meetings.len() <= most, "meetings are bounded");
+        assert!(self.dialled.len() <= most, "dialled addresses are bounded");
         for (outline, said) in self.swim.others() {
             assert!(said.id == outline.id, "a member stands under its own id");
             assert!(outline.id != self.own.id, "a server is not among the others");
-            assert!(is_compatible(&self.own, said), "members are of our region and cluster");
+            assert!(self.scope.holds(&self.own, said), "members are within the scope");
         }
     }
 
@@ -359,7 +334,7 @@ impl Gossip {
         }
     }
 
-    /// A packet of the membership. Of those who are not of our region and cluster nothing is believed.
+    /// A packet of the membership. Of those who are beyond its scope nothing is believed.
     fn hear(
         &mut self,
         now: MonoTime,
@@ -370,7 +345,7 @@ impl Gossip {
         packet.news.retain_mut(|record| {
             let Some(said) = &mut record.said else { return true };
             said.status = Status::Alive;
-            said.id == record.id && is_compatible(&self.own, said)
+            said.id == record.id && self.scope.holds(&self.own, said)
         });
         let introduces_itself = packet.news.iter().any(|record| record.id == from);
         if self.swim.state(from).is_some() || introduces_itself {
@@ -385,7 +360,7 @@ impl Gossip {
         let Word { own, met, stage } = word;
         let Some(said) = own.said.as_ref() else { return };
         let is_its_own = own.id == from && said.id == from && own.state == State::Alive;
-        if !is_its_own || from == self.own.id || !is_compatible(&self.own, said) {
+        if !is_its_own || from == self.own.id || !self.scope.holds(&self.own, said) {
             return;
         }
         self.note_replaced(now, &said.clone(), out);
@@ -406,6 +381,7 @@ impl Gossip {
         }
         let is_replaced = |(outline, said): &(swim::Outline, &Said)| {
             outline.id != speaker.id
+                && said.region == speaker.region
                 && said.address == speaker.address
                 && !self.links.contains(&outline.id)
         };
@@ -475,23 +451,11 @@ impl Gossip {
 
     fn word(&self) -> Word {
         let own = Record { said: Some(Box::new(self.own.clone())), ..self.swim.introduction() };
-        Word { own, met: self.met(), stage: self.stage }
+        let met = match self.scope {
+            Scope::Region => self.met(),
+            // Nobody founds anything together with another region.
+            Scope::World => Vec::new(),
+        };
+        Word { own, met, stage: self.stage }
     }
-}
-
-const fn status_of(state: State, said: &Member) -> Status {
-    match state {
-        State::Alive | State::Suspect if said.is_leaving => Status::Leaving,
-        State::Alive | State::Suspect => Status::Alive,
-        State::Failed => Status::Failed,
-        State::Left => Status::Left,
-    }
-}
-
-/// Servers of one region, which do not belong to different clusters.
-fn is_compatible(own: &Member, other: &Member) -> bool {
-    let nobody = ClusterId::default();
-    let one_cluster =
-        own.cluster == nobody || other.cluster == nobody || own.cluster == other.cluster;
-    own.region == other.region && one_cluster
 }

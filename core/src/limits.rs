@@ -80,6 +80,8 @@ pub const REBALANCE_MOVES_MAX: usize = 500;
 pub const SCORE_PERMILLE_MAX: u32 = 2_000;
 /// Servers of a region's configuration.
 pub const SERVERS_MAX: usize = 15;
+/// Regions whose servers know each other.
+pub const REGIONS_MAX: usize = 16;
 /// Requests of outside callers that wait at once.
 pub const REQUESTS_PENDING_MAX: usize = 16_384;
 /// Operators' orders about the servers that wait at once: one for each server is plenty.

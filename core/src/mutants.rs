@@ -268,6 +268,8 @@ mutants!(
     LeaverWaits,
     /// A server is let go though those who stay cannot decide.
     LeaverLetGoBlindly,
+    /// A server that hears of another region tells nobody of its own.
+    RegionNotTold,
 );
 
 /// From now on `mutant` is there, and no other.

@@ -5,6 +5,7 @@
 //!
 //! Invariants
 //! - a client speaks only of its own node; Raft, gossip and forwarded requests are heard from servers only;
+//! - a server of another region says who is there, and nothing else;
 //! - nothing longer than `MESSAGE_BYTES_MAX` is decoded.
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,8 +27,11 @@ const SIZE_BYTES_MIN: usize = 64;
 /// An agent at the other end of a link, as its certificate and greeting say.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum PeerId {
+    /// Of our region, where we are a server.
     Server(ServerId),
     Client(NodeId),
+    /// A server of another region.
+    Foreign(ServerId),
 }
 
 /// Everything that agents tell each other.
@@ -72,6 +76,8 @@ pub enum Message {
         round: u64,
         silent: Vec<NodeId>,
     },
+    /// Which servers of all regions there are.
+    Wan(gossip::Message),
 }
 
 /// A client node that was heard from, as an age: instants do not travel.
@@ -172,18 +178,23 @@ impl Message {
             | Self::LookedFor { .. }
             | Self::FromNode(_)
             | Self::ToNode(_) => Lane::Ordered,
-            Self::Gossip(gossip::Message::Datagram(_)) => Lane::Datagram,
-            Self::Gossip(_) | Self::Sighting { .. } => Lane::Ordered,
+            Self::Gossip(gossip::Message::Datagram(_))
+            | Self::Wan(gossip::Message::Datagram(_)) => Lane::Datagram,
+            Self::Gossip(_) | Self::Wan(_) | Self::Sighting { .. } => Lane::Ordered,
         }
     }
 
     fn check_sender(&self, from: PeerId) -> Result<(), Fault> {
         let servers_only = "only servers may say this";
         let clients_only = "only the client node itself may say this";
+        let region_only = "only servers of this region may say this";
         match (self, from) {
             (Self::FromNode(_), PeerId::Client(_)) => Ok(()),
-            (Self::FromNode(_), PeerId::Server(_)) => Err(Fault::Misbehaved { rule: clients_only }),
-            (_, PeerId::Server(_)) => Ok(()),
+            (Self::FromNode(_), PeerId::Server(_) | PeerId::Foreign(_)) => {
+                Err(Fault::Misbehaved { rule: clients_only })
+            }
+            (_, PeerId::Server(_)) | (Self::Wan(_), PeerId::Foreign(_)) => Ok(()),
+            (_, PeerId::Foreign(_)) => Err(Fault::Misbehaved { rule: region_only }),
             (_, PeerId::Client(_)) => Err(Fault::Misbehaved { rule: servers_only }),
         }
     }
@@ -194,6 +205,7 @@ impl fmt::Display for PeerId {
         match self {
             Self::Server(id) => write!(f, "server {:016x}", id.0),
             Self::Client(id) => write!(f, "node {}", id.uuid()),
+            Self::Foreign(id) => write!(f, "server {:016x} of another region", id.0),
         }
     }
 }

@@ -59,6 +59,7 @@ mod query;
 mod raft;
 mod read;
 mod rebalance;
+mod region;
 mod scheduler;
 mod search;
 mod snapshot;
@@ -224,7 +225,7 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/search/fuzzy", write(search::by_part))
         .route("/v1/status/leader", get(operator::leader))
         .route("/v1/status/peers", get(operator::peers))
-        .route("/v1/regions", get(operator::regions))
+        .route("/v1/regions", get(region::list))
         .route("/v1/operator/raft/configuration", get(raft::configuration))
         .route("/v1/operator/raft/info", get(raft::info))
         .route("/v1/operator/raft/peer", delete(raft::remove_peer))

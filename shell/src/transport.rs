@@ -62,7 +62,7 @@ impl Role {
     #[must_use]
     pub const fn of(peer: PeerId) -> Self {
         match peer {
-            PeerId::Server(_) => Self::Server,
+            PeerId::Server(_) | PeerId::Foreign(_) => Self::Server,
             PeerId::Client(_) => Self::Client,
         }
     }

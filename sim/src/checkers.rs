@@ -14,6 +14,7 @@
 //! | `alloc_runs_once` | no task runs twice at once |
 //! | `node_not_oversubscribed` | no node is given more than it has |
 //! | `stopped_for_a_reason` | nothing is stopped that nobody asked for |
+//! | `regions_meet` | servers of two regions know each other again after all faults |
 //! | `queues_are_bounded` | what waits is no more than may wait |
 //! | `linearizable` | what callers asked and were told has an order |
 //! | `no_lost_write` | acknowledged is in the log and stays true, for stale reads too |
@@ -82,6 +83,7 @@ pub mod plans_hold;
 pub mod pools_are_kept;
 pub mod queues_are_bounded;
 pub mod rebalances_end;
+pub mod regions_meet;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;

@@ -21,8 +21,12 @@ use crate::plan::{Knobs, Plan, Who};
 use crate::standing::Standing;
 use crate::workload::{node_id, node_of};
 
+/// Of the servers of the other region, which never lose their disks.
+const FOREIGN_IDS: u64 = 1_000_000;
 /// Between the ids of servers that follow each other on one host.
 const SERVERS_OF_ONE_HOST: u64 = 100;
+const REGION: &str = "global";
+const FOREIGN_REGION: &str = "abroad";
 /// Snapshots that a server keeps.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -81,16 +85,19 @@ impl Host {
     /// The host at `id` in the world of `plan`.
     #[must_use]
     pub fn new(plan: &Plan, id: HostId) -> Self {
-        let (is_server, number) = place_of(plan, id);
-        let name = if is_server { format!("s{number}") } else { format!("c{number}") };
+        let who = place_of(plan, id);
+        let name = who.to_string();
         let mut rng = Rng::from_seed(plan.seed).fork(&name);
         let clock = draw_clock(&plan.knobs, &mut rng.fork("clock"));
         let seed = rng.next_u64();
-        let node = (!is_server).then(|| Arc::new(node_of(number, &mut rng.fork("node"))));
-        let peer = if is_server {
-            PeerId::Server(ServerId(number))
-        } else {
-            PeerId::Client(node_id(number))
+        let (peer, node) = match who {
+            Who::Server(number) => (PeerId::Server(ServerId(number)), None),
+            Who::Client(number) => {
+                let node = node_of(number, &mut rng.fork("node"));
+                (PeerId::Client(node_id(number)), Some(Arc::new(node)))
+            }
+            Who::Foreigner(number) => (PeerId::Foreign(ServerId(FOREIGN_IDS + number)), None),
+            Who::Leader => unreachable!("invariant: a place has a name of its own"),
         };
         Self {
             id,
@@ -226,42 +233,52 @@ impl Host {
     /// How it stands, if it is a server that is up.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
-        let PeerId::Server(server) = self.peer else { return None };
+        let (PeerId::Server(server) | PeerId::Foreign(server)) = self.peer else { return None };
         Standing::of(server, self.agent.as_ref()?)
     }
 
-    /// Whether it takes part in consensus.
+    /// Whether it takes part in our region's consensus.
     #[must_use]
     pub const fn is_server(&self) -> bool {
         matches!(self.peer, PeerId::Server(_))
     }
 }
 
-/// Whether the host is a server, and which: clients lie between the first servers and the later ones.
-fn place_of(plan: &Plan, id: HostId) -> (bool, u64) {
+/// Who lies there: clients between the first servers and the later ones, the other region behind all.
+fn place_of(plan: &Plan, id: HostId) -> Who {
     let number = id.0 as u64 + 1;
     let first_spare = plan.servers + plan.clients + 1;
+    let first_foreigner = first_spare + plan.spares;
     if number <= plan.servers {
-        (true, number)
+        Who::Server(number)
     } else if number < first_spare {
-        (false, number - plan.servers)
+        Who::Client(number - plan.servers)
+    } else if number < first_foreigner {
+        Who::Server(number - plan.clients)
     } else {
-        (true, number - plan.clients)
+        Who::Foreigner(number + 1 - first_foreigner)
     }
 }
 
 /// Where the server or client that is meant lies, whether or not it is up; `None` for whoever leads.
 #[must_use]
 pub fn position_of(plan: &Plan, who: Who) -> Option<HostId> {
-    let number = match who {
-        Who::Leader => return None,
+    let ours = plan.servers + plan.clients + plan.spares;
+    let (number, hosts) = match who {
+        Who::Foreigner(number) => (ours + number.max(1), ours + plan.foreigners),
+        _ => (number_of(plan, who)?, ours),
+    };
+    let position = (number <= hosts).then_some(number - 1)?;
+    usize::try_from(position).ok().map(HostId)
+}
+
+fn number_of(plan: &Plan, who: Who) -> Option<u64> {
+    Some(match who {
+        Who::Leader | Who::Foreigner(_) => return None,
         Who::Server(number) if plan.servers < number => plan.clients + number,
         Who::Server(number) => number.max(1),
         Who::Client(number) => plan.servers + number.max(1),
-    };
-    let hosts = plan.servers + plan.clients + plan.spares;
-    let position = (number <= hosts).then_some(number - 1)?;
-    usize::try_from(position).ok().map(HostId)
+    })
 }
 
 /// Where the host called `name` is reached.
@@ -281,8 +298,9 @@ fn draw_clock(knobs: &Knobs, rng: &mut Rng) -> HostClock {
 }
 
 fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
-    let servers: Vec<String> =
-        (1..=plan.servers).map(|number| address_of(&format!("s{number}"))).collect();
+    let addresses = |letter: char, count: u64| -> Vec<String> {
+        (1..=count).map(|number| address_of(&format!("{letter}{number}"))).collect()
+    };
     // Small segments, so that a run goes through many; but the largest frame fits into a block.
     let wal = wal::Config {
         segment_bytes_first: 256 << 10,
@@ -291,7 +309,19 @@ fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
     };
     match peer {
         PeerId::Server(id) => {
-            Config { wal, server: Some(server_config(plan, id, name, servers)), client: None }
+            let server = server_config(plan, id, name, addresses('s', plan.servers));
+            Config { wal, server: Some(server), client: None }
+        }
+        PeerId::Foreign(id) => {
+            let mut join = addresses('f', plan.foreigners);
+            join.push(address_of(&format!("s{}", 1 + id.0 % plan.servers)));
+            let mut server = server_config(plan, id, name, join);
+            server.gossip.own.region = FOREIGN_REGION.into();
+            server.gossip.own.expect =
+                u32::try_from(plan.foreigners).expect("invariant: few servers");
+            // Nobody asks for anything there, and nobody keeps its snapshots.
+            server.cut_bytes = u64::MAX;
+            Config { wal, server: Some(server), client: None }
         }
         PeerId::Client(node) => Config {
             wal,
@@ -311,7 +341,7 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
         incarnation: Incarnation(0),
         cluster: ClusterId(0),
         name: name.into(),
-        region: "global".into(),
+        region: REGION.into(),
         datacenter: "dc1".into(),
         address: address_of(name),
         http_address: String::new(),

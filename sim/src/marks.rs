@@ -95,6 +95,10 @@ marks!(
     NodeForgotten,
     /// a node could not be served
     NodeUnserved,
+    /// servers of two regions spoke of who is there
+    RegionsSpoke,
+    /// a server said that one of another region had failed
+    ForeignerFailed,
     /// a node saw a gap in what it was told
     FullSetAsked,
     /// a node was called down

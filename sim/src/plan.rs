@@ -26,6 +26,8 @@ pub struct Plan {
     pub clients: u64,
     /// Servers that join a cluster which is there already.
     pub spares: u64,
+    /// Servers of another region.
+    pub foreigners: u64,
     /// Until here everything may break; then all faults end.
     pub faults_until_ms: u64,
     pub knobs: Knobs,
@@ -48,6 +50,8 @@ pub enum Who {
     Server(u64),
     /// Counted from one.
     Client(u64),
+    /// A server of the other region, counted from one.
+    Foreigner(u64),
 }
 
 /// A fault or a request.

@@ -175,8 +175,8 @@ impl World {
     /// `check_every` steps (zero: never).
     #[must_use]
     pub fn new(plan: Plan, check_every: u64, ladder: Option<Ladder>) -> Self {
-        let hosts = usize::try_from(plan.servers + plan.clients + plan.spares)
-            .expect("invariant: few hosts");
+        let hosts = plan.servers + plan.clients + plan.spares + plan.foreigners;
+        let hosts = usize::try_from(hosts).expect("invariant: few hosts");
         let rng = Rng::from_seed(plan.seed).fork("world");
         let knobs = &plan.knobs;
         let weather = Weather {
@@ -304,7 +304,7 @@ impl World {
             }
             NetEvent::Told { end, peer, generation, up } => {
                 if self.network.on_told(end, peer, generation, up) {
-                    let present = self.hosts[peer.0].peer;
+                    let present = self.seen_from(end, peer);
                     let greeted = if up {
                         self.greeted.insert((end, peer), present);
                         present
@@ -340,7 +340,7 @@ impl World {
     /// A message reaches an agent, now and then as bytes.
     fn arrive(&mut self, from: HostId, to: HostId, message: Message) -> Result<(), Violation> {
         self.counters.messages_delivered += 1;
-        let from = self.hosts[from.0].peer;
+        let from = self.seen_from(to, from);
         if self.rng.between(1, DECODE_ONE_IN) == 1 {
             self.counters.messages_decoded += 1;
             let decoded = Message::decode(from, &message.encode());

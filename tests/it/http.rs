@@ -175,7 +175,12 @@ async fn refusals_have_a_status_and_a_line_of_text() {
         ("PUT", "/v1/jobs", 400, "Job must be specified"),
         ("GET", "/v1/jobs?wait=abc", 400, "Invalid wait time"),
         ("GET", "/v1/jobs?index=-1", 400, "Invalid index"),
-        ("GET", "/v1/jobs?region=mars", 500, "No path to region"),
+        (
+            "GET",
+            "/v1/jobs?region=mars",
+            500,
+            "No path to region \"mars\": known are global. Let a server meet one of that region with `drover server join`",
+        ),
         ("GET", "/v1/job/none", 404, "job not found"),
         ("PUT", "/v1/job/none/evaluate", 404, "job not found"),
         ("GET", &format!("/v1/allocation/{nobody}"), 404, "alloc not found"),

@@ -33,6 +33,8 @@ mod permissions;
 mod rebalances;
 #[path = "process/refused.rs"]
 mod refused;
+#[path = "process/regions.rs"]
+mod regions;
 #[path = "process/replaced.rs"]
 mod replaced;
 #[path = "process/replay.rs"]

@@ -7,7 +7,7 @@ use drover_sim::plan::Plan;
 use drover_sim::{Options, Replays, Times, hunt, plan_of, run, run_plan, shrink};
 
 /// Chosen because together they see every kind of event.
-const SEEDS: Range<u64> = 56..64;
+const SEEDS: Range<u64> = 68..76;
 
 fn options() -> Options {
     Options { minutes: 2, replays: Replays::Yes, ..Options::default() }

@@ -1,4 +1,6 @@
 //! `drover server`: the servers as gossip knows them, and what operators change of that.
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -83,12 +85,9 @@ fn members(args: &MembersArgs, session: &mut Session) -> Ended {
     }
     let mut members: Vec<_> = answer.list("Members").iter().collect();
     members.sort_by_key(|member| member.text("Name"));
-    // A region without a leader still has members: the column then says so.
-    let leader = session.client.get("/v1/status/leader", &[]);
-    let leader = leader.ok().and_then(|leader| leader.as_str().map(str::to_owned));
-    let leader = leader.unwrap_or_default();
+    let leaders = leaders(&members, session);
     let detailed = args.detailed || args.format.verbose;
-    let rows: Vec<_> = members.iter().map(|member| row(member, &leader, detailed)).collect();
+    let rows: Vec<_> = members.iter().map(|member| row(member, &leaders, detailed)).collect();
     let mut header = vec![
         "Name",
         "Address",
@@ -104,19 +103,36 @@ fn members(args: &MembersArgs, session: &mut Session) -> Ended {
         header.push("Tags");
     }
     session.terminal.line(&table(&header, &rows));
-    if leader.is_empty() {
-        session.terminal.complain("\nThere is no leader: nothing can be changed until there is.");
+    for (region, _) in leaders.iter().filter(|(_, leader)| leader.is_empty()) {
+        session.terminal.complain(&format!(
+            "\nRegion {region} has no leader that could be asked: nothing can be changed there until it has."
+        ));
     }
     Ok(Exit::Done)
 }
 
-fn row(member: &Value, leader: &str, detailed: bool) -> Vec<String> {
+/// Where the leader of each region is dialled. A region without one still has members: then that is empty.
+fn leaders(members: &[&Value], session: &mut Session) -> BTreeMap<String, String> {
+    let regions = members.iter().map(|member| member.at("Tags").text("region").to_owned());
+    let regions: BTreeSet<String> = regions.collect();
+    let mut leader = |region: &str| {
+        let answer = session.client.get("/v1/status/leader", &[("region", region)]).ok()?;
+        answer.as_str().map(str::to_owned)
+    };
+    regions
+        .into_iter()
+        .map(|region| (region.clone(), leader(&region).unwrap_or_default()))
+        .collect()
+}
+
+fn row(member: &Value, leaders: &BTreeMap<String, String>, detailed: bool) -> Vec<String> {
     let tags = member.at("Tags");
     let (address, port) = (member.text("Addr"), member.int("Port"));
     let mut addresses =
         vec![format!("{address}:{port}"), format!("{address}:{}", tags.text("port"))];
     addresses.push(format!("{}:{}", tags.text("rpc_addr"), tags.text("port")));
-    let leads = addresses.iter().any(|address| address == leader);
+    let leader = leaders.get(tags.text("region"));
+    let leads = addresses.iter().any(|address| Some(address) == leader);
     let mut row = vec![
         member.text("Name").to_owned(),
         address.to_owned(),

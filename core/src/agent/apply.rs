@@ -39,8 +39,10 @@ impl Agent {
         let cluster = server.state.cluster();
         if cluster != cluster_before {
             server.gossip.on_cluster(self.now, cluster);
+            self.tell_wan(|now, wan, _| wan.on_cluster(now, cluster));
             effects.list.push(Effect::Joined { cluster });
         }
+        let Some(server) = &mut self.server else { return };
         let is_cut = server.state.note_log_bytes(frame.cost_bytes());
         let position = frame.position();
         effects.list.push(Effect::Committed { frame });
@@ -168,7 +170,9 @@ impl Agent {
             server.gossip.on_cluster(self.now, cluster);
             effects.list.push(Effect::Joined { cluster });
             assign_anew(self.now, &server.state, &mut server.assign, &mut self.pending);
+            self.tell_wan(|now, wan, _| wan.on_cluster(now, cluster));
         }
+        let Some(server) = &mut self.server else { return };
         server.raft.on_snapshot_installed(self.now, mark, &mut self.pending);
     }
 

@@ -110,6 +110,7 @@ impl Agent {
             leader: None,
             departure: Departure::default(),
             contacts: Contacts::default(),
+            wan: None,
         })
     }
 

@@ -88,9 +88,12 @@ impl Agent {
                 }
             }
             (PeerId::Client(node), Message::FromNode(message)) => self.hear_node(node, message),
+            (PeerId::Server(from) | PeerId::Foreign(from), Message::Wan(message)) => {
+                self.hear_wan(from, message);
+            }
             (PeerId::Server(from), message) => self.hear_server(from, message),
-            // `wire` refuses all else that a client might say.
-            (PeerId::Client(_), _) => (),
+            // `wire` refuses all else that they might say.
+            (PeerId::Client(_) | PeerId::Foreign(_), _) => (),
         }
     }
 
@@ -121,18 +124,20 @@ impl Agent {
             }
             Message::LookedFor { round, silent } => self.hear_report(from, round, &silent),
             Message::Cut { index, digest } => server.cuts.on_digest(from, index, digest),
-            Message::FromNode(_) | Message::ToNode(_) => (),
+            Message::FromNode(_) | Message::ToNode(_) | Message::Wan(_) => (),
         }
     }
 
     fn note_link(&mut self, peer: PeerId, up: bool) {
         let at = self.moment();
+        let met = if up { gossip::Link::Up } else { gossip::Link::Down };
         match peer {
+            PeerId::Foreign(id) => self.note_foreign_link(id, met),
             PeerId::Server(id) => {
                 if let Some(server) = &mut self.server {
-                    let link = if up { gossip::Link::Up } else { gossip::Link::Down };
-                    server.gossip.on_link(self.now, id, link, &mut self.pending);
+                    server.gossip.on_link(self.now, id, met, &mut self.pending);
                 }
+                self.note_wan_link(id, met);
                 if let Some(client) = &mut self.client {
                     let link = if up { client::Link::Up } else { client::Link::Down };
                     client.on_link(at, id, link, &mut self.pending);
@@ -157,12 +162,7 @@ impl Agent {
         };
         if let Request::ForceOut { server: gone, prune } = request {
             let memory = if prune { gossip::Memory::Gone } else { gossip::Memory::Kept };
-            let done = server.gossip.on_forced_out(self.now, (gone, memory), &mut self.pending);
-            let index = server.state.index();
-            let answer = match done {
-                Ok(()) => Ok(Response::Applied { index, eval: None, job: None }),
-                Err(why) => Err(Rejection::Invalid { field: "node".into(), why: why.into() }),
-            };
+            let answer = self.force_out((gone, memory));
             return effects.list.push(Effect::Reply { id, answer });
         }
         if let Request::ReadPoint { consistency } = request {
@@ -174,6 +174,23 @@ impl Agent {
         } else {
             let caller = Caller::Outside(id);
             server.requests.on_requested(self.now, caller, request, &mut self.pending);
+        }
+    }
+
+    fn force_out(&mut self, gone: (ServerId, gossip::Memory)) -> Result<Response, Rejection> {
+        let server = self.server.as_mut().expect("invariant: a server was asked");
+        let index = server.state.index();
+        let done = if server.gossip.knows(gone.0) {
+            let done = server.gossip.on_forced_out(self.now, gone, &mut self.pending);
+            // Other regions are slower to see that somebody failed, and to be told.
+            let _later = self.force_out_of_wan(gone);
+            done
+        } else {
+            self.force_out_of_wan(gone).unwrap_or(Err("no server knows of it any more"))
+        };
+        match done {
+            Ok(()) => Ok(Response::Applied { index, eval: None, job: None }),
+            Err(why) => Err(Rejection::Invalid { field: "node".into(), why: why.into() }),
         }
     }
 

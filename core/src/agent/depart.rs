@@ -23,12 +23,16 @@ impl Agent {
             departure::Output::Announce => {
                 server.raft.on_priority(Priority::Low);
                 server.gossip.on_leaving(now, out);
+                self.tell_wan(|now, wan, out| wan.on_leaving(now, out));
             }
             departure::Output::Ask => {
                 let request = Request::Order(Order::Leave);
                 server.requests.on_requested(now, Caller::Itself, request, out);
             }
-            departure::Output::SayGoodbye => server.gossip.on_leave(now, out),
+            departure::Output::SayGoodbye => {
+                server.gossip.on_leave(now, out);
+                self.tell_wan(|now, wan, out| wan.on_leave(now, out));
+            }
             departure::Output::Gone { unfinished } => {
                 effects.list.push(Effect::Departed { unfinished });
             }
@@ -43,7 +47,8 @@ impl Agent {
     /// Goodbye has been said, as far as this server can know.
     pub(super) fn look_for_goodbye(&mut self) {
         let Some(server) = &mut self.server else { return };
-        if server.departure.is_parting() && server.gossip.has_said_goodbye() {
+        let wan_knows = server.wan.as_ref().is_none_or(|wan| wan.has_said_goodbye());
+        if server.departure.is_parting() && server.gossip.has_said_goodbye() && wan_knows {
             server.departure.on_told(&mut self.pending);
         }
     }

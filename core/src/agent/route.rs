@@ -15,6 +15,7 @@ impl Agent {
             Output::Wal(output) => self.route_wal(output, effects),
             Output::Raft(output) => self.route_raft(output, effects),
             Output::Gossip(output) => self.route_gossip(output, effects),
+            Output::Wan(output) => self.route_wan(output, effects),
             Output::Heartbeat(output) => self.route_heartbeat(output, effects),
             Output::Broker(output) => self.route_broker(output),
             Output::Assign(output) => self.route_assign(output, effects),

@@ -58,6 +58,7 @@ fn peer(peer: PeerId) -> u64 {
     match peer {
         PeerId::Server(ServerId(id)) => id,
         PeerId::Client(node) => low(node.0),
+        PeerId::Foreign(ServerId(id)) => !id,
     }
 }
 
@@ -102,16 +103,21 @@ fn of_other(effect: &Effect) -> [u64; 4] {
     }
 }
 
+fn of_gossip(said: &gossip::Message) -> [u64; 4] {
+    match said {
+        gossip::Message::Push(word) => [32, word.met.len() as u64, 0, 0],
+        gossip::Message::Pull(word) => [33, word.met.len() as u64, 0, 0],
+        gossip::Message::Datagram(packet) => [34, packet.news.len() as u64, 0, 0],
+        gossip::Message::Forget { id, incarnation } => [51, id.0, incarnation.0, 0],
+        gossip::Message::Stream(packet) => [35, packet.news.len() as u64, 0, 0],
+    }
+}
+
 fn of_message(message: &Message) -> [u64; 4] {
     match message {
         Message::Raft(message) => of_raft(message.term.0, &message.body),
-        Message::Gossip(said) => match said {
-            gossip::Message::Push(word) => [32, word.met.len() as u64, 0, 0],
-            gossip::Message::Pull(word) => [33, word.met.len() as u64, 0, 0],
-            gossip::Message::Datagram(packet) => [34, packet.news.len() as u64, 0, 0],
-            gossip::Message::Forget { id, incarnation } => [51, id.0, incarnation.0, 0],
-            gossip::Message::Stream(packet) => [35, packet.news.len() as u64, 0, 0],
-        },
+        Message::Gossip(said) => of_gossip(said),
+        Message::Wan(said) => of_gossip(said).map(|part| part ^ 1 << 32),
         Message::Ask { seq, .. } => [36, *seq, 0, 0],
         Message::Answer { incarnation, seq, answer } => {
             [37, *seq, u64::from(answer.is_ok()), incarnation.0]

@@ -39,6 +39,8 @@ pub struct ServerView {
     pub cluster: ClusterId,
     pub configuration: Configuration,
     pub members: Vec<Member>,
+    /// Servers of other regions.
+    pub foreigners: Vec<Member>,
     pub requests_waiting: usize,
     /// How far every server is; empty unless this one leads.
     pub peers: Vec<PeerStanding>,
@@ -73,6 +75,11 @@ impl Agent {
     #[must_use]
     pub fn raft(&self) -> Option<&Raft> {
         self.server.as_ref().map(|server| &server.raft)
+    }
+
+    /// The servers of other regions, as far as this server has heard of them.
+    pub fn foreigners(&self) -> impl Iterator<Item = Member> {
+        self.server.iter().flat_map(|server| server.foreigners())
     }
 
     /// Which start of the agent this is.
@@ -111,6 +118,7 @@ impl Agent {
             cluster: server.state.cluster(),
             configuration: server.raft.configuration().clone(),
             members: server.gossip.members_to_show().collect(),
+            foreigners: server.foreigners().collect(),
             requests_waiting: server.requests.waiting(),
             peers: server
                 .raft

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use super::answer::{self, Answer};
 use super::operator::leader_address;
 use super::query::Query;
-use super::{Http, Shared};
+use super::{Http, Shared, region};
 use crate::api::agent::{Member, Members, RaftConfiguration};
 
 /// Groups of facts, as texts.
@@ -87,7 +87,7 @@ fn stats(http: &Http, view: &View) -> Stats {
             ("leader", text(&leads)),
             ("leader_addr", leader_address(view)),
             ("bootstrap", "false".to_owned()),
-            ("known_regions", "1".to_owned()),
+            ("known_regions", text(&region::known(&http.api.me.region, &server.foreigners).len())),
         ]),
     );
     let state = match server.role {
@@ -122,7 +122,8 @@ fn stats(http: &Http, view: &View) -> Stats {
 pub(super) async fn members(State(http): State<Shared>, _: Query) -> Answer {
     let view = http.view().await?;
     let me = &http.api.me;
-    let known = view.server.iter().flat_map(|server| &server.members);
+    let known =
+        view.server.iter().flat_map(|server| server.members.iter().chain(&server.foreigners));
     answer::json(&Members {
         server_name: me.name.clone(),
         server_region: me.region.clone(),

@@ -5,6 +5,7 @@
 //! - a purged job is not found, whatever is left of it in the tables.
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::request::Parts;
 use drover_core::api::Request;
 use drover_core::state::{Change, State as Tables, TableKind};
 use drover_core::types::{Index, Job};
@@ -78,9 +79,15 @@ pub(super) async fn write(
     State(http): State<Shared>,
     Path(rest): Path<String>,
     query: Query,
+    parts: Parts,
     bytes: Bytes,
 ) -> Answer {
     let (name, part) = split(&rest);
+    if let "" | "/plan" = part
+        && let Some(answer) = http.submit_abroad(parts, &bytes).await?
+    {
+        return Ok(answer);
+    }
     match part {
         "" => http.register(&query, &bytes, Some(name)).await,
         "/plan" => http.plan(&query, name, &bytes).await,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::request::Parts;
 use drover_core::api::{Rejection, Request};
 use drover_core::state::{State as Tables, TableKind};
 use drover_core::types::{Index, Job as Row, JobSpec};
@@ -66,8 +67,16 @@ struct Registration {
     job_modify_index: Option<u64>,
 }
 
-pub(super) async fn register(State(http): State<Shared>, query: Query, bytes: Bytes) -> Answer {
-    http.register(&query, &bytes, None).await
+pub(super) async fn register(
+    State(http): State<Shared>,
+    query: Query,
+    parts: Parts,
+    bytes: Bytes,
+) -> Answer {
+    match http.submit_abroad(parts, &bytes).await? {
+        Some(answer) => Ok(answer),
+        None => http.register(&query, &bytes, None).await,
+    }
 }
 
 impl Http {

@@ -34,7 +34,7 @@ pub(super) async fn join(State(http): State<Shared>, query: Query) -> Answer {
             continue;
         };
         match joins.transport.reach(&address).await {
-            Ok(PeerId::Server(_)) => joined += 1,
+            Ok(PeerId::Server(_) | PeerId::Foreign(_)) => joined += 1,
             Ok(PeerId::Client(_)) => {
                 joins.transport.forget(&address);
                 faults.push(format!("{address}: a client answers there, not a server"));
@@ -74,10 +74,11 @@ const fn is_gone(member: &Member) -> bool {
 /// is meant.
 fn find<'a>(name: &str, view: &'a ServerView) -> Result<&'a Member, Failure> {
     let is_named = |member: &&Member| member.name == name || full_name(member) == name;
-    let named = || view.members.iter().filter(is_named);
+    let named = || view.members.iter().chain(&view.foreigners).filter(is_named);
     let found = named().find(|member| is_gone(member)).or_else(|| named().next());
     found.ok_or_else(|| {
-        let known: Vec<String> = view.members.iter().map(full_name).collect();
+        let known = view.members.iter().chain(&view.foreigners);
+        let known: Vec<String> = known.map(full_name).collect();
         let why = format!("no server is called {name:?}; known are {}", known.join(", "));
         Failure::new(StatusCode::NOT_FOUND, why)
     })

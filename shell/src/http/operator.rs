@@ -40,10 +40,6 @@ pub(super) async fn peers(State(http): State<Shared>, _: Query) -> Answer {
     answer::json(&addresses)
 }
 
-pub(super) async fn regions(State(http): State<Shared>) -> Answer {
-    answer::json(&[&http.api.me.region])
-}
-
 pub(super) async fn collect(State(http): State<Shared>, _: Query) -> Result<StatusCode, Failure> {
     http.submit(Request::CollectGarbage).await?;
     Ok(StatusCode::OK)

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::answer::Failure;
-use super::{Api, LogTap, Me};
+use super::{Api, LogTap, Me, region};
 use crate::run::{Core, Inbox};
 use crate::shadow::Shadow;
 
@@ -88,11 +88,18 @@ impl Past {
 }
 
 fn router(api: Api) -> Router {
-    super::router(Arc::new(api)).layer(axum::middleware::from_fn(only_what_is_known))
+    let region: Arc<str> = api.me.region.as_str().into();
+    let only_known = axum::middleware::from_fn_with_state(region, only_what_is_known);
+    super::router(Arc::new(api)).layer(only_known)
 }
 
 /// Refuses before anything is passed on to where the addresses of the past lead today.
-async fn only_what_is_known(request: Request, next: Next) -> Response {
+async fn only_what_is_known(State(own): State<Arc<str>>, request: Request, next: Next) -> Response {
+    if let Some(region) = region::named_by(request.uri(), &own) {
+        let why =
+            format!("this is a replay of region {own:?}: it knows nothing of region {region:?}");
+        return Failure::new(StatusCode::FORBIDDEN, why).into_response();
+    }
     let path = request.uri().path();
     let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
     let is_dry_run = path.ends_with("/plan") || READS.contains(&path);

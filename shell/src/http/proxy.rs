@@ -21,7 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use super::allocs::ALLOC_ID;
 use super::answer::Failure;
 use super::query::{self, Freshness};
-use super::{BODY_BYTES_MAX, Http, Shared, snapshot};
+use super::{BODY_BYTES_MAX, Http, Shared, region, snapshot};
 use crate::api::agent::{full_name, id as server_id};
 use crate::logs;
 
@@ -29,7 +29,8 @@ pub(super) type Client = Legacy<HttpConnector, Body>;
 
 /// How often the request has been passed on.
 const HOPS: HeaderName = HeaderName::from_static("x-drover-hops");
-const HOPS_MAX: u32 = 2;
+/// From a client to a server, from there to another region, and to who leads there.
+const HOPS_MAX: u32 = 3;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// Headers that are about one connection only, and those that say who asks.
 const OWN_HEADERS: [HeaderName; 7] = [
@@ -55,10 +56,8 @@ const ONLY_THERE: &str = "an agent on another machine answers that machine only,
 /// Where a request is answered.
 enum Place {
     Here,
-    /// At this address.
-    At(String),
-    /// By any server.
-    Server,
+    /// At the first of these addresses that can be reached.
+    At(Vec<String>),
 }
 
 pub(super) async fn pass_on(State(http): State<Shared>, request: Request, next: Next) -> Response {
@@ -66,18 +65,21 @@ pub(super) async fn pass_on(State(http): State<Shared>, request: Request, next: 
         Ok(place) => place,
         Err(failure) => return failure.into_response(),
     };
-    let addresses = match place {
-        Place::Here => return next.run(request).await,
-        Place::At(address) => vec![address],
-        Place::Server => (http.api.servers)(),
-    };
-    http.forward(addresses, request).await.unwrap_or_else(IntoResponse::into_response)
+    match place {
+        Place::Here => next.run(request).await,
+        Place::At(addresses) => {
+            http.forward(addresses, request).await.unwrap_or_else(IntoResponse::into_response)
+        }
+    }
 }
 
 impl Http {
     async fn place_of(&self, uri: &Uri) -> Result<Place, Failure> {
         let words: Vec<&str> = uri.path().trim_start_matches('/').split('/').collect();
         let is_server = self.api.shadow.is_some();
+        if let Some(region) = region::named_by(uri, &self.api.me.region).filter(|_| is_server) {
+            return Ok(Place::At(self.servers_of(&region).await?));
+        }
         match words[..] {
             ["v1", "client", "fs", _, id] | ["v1", "client", "allocation", id, _] => {
                 self.place_of_alloc(query::uuid(id)?).await
@@ -93,10 +95,10 @@ impl Http {
                 let leader = self.place_of_server("leader").await;
                 leader.map_err(|_| Failure::broken("No cluster leader"))
             }
-            ["v1", "agent", "members"] if !is_server => Ok(Place::Server),
+            ["v1", "agent", "members"] if !is_server => Ok(self.any_server()),
             ["v1", "agent", ..] | ["v1", "metrics"] | [""] => Ok(Place::Here),
             _ if is_server => Ok(Place::Here),
-            _ => Ok(Place::Server),
+            _ => Ok(self.any_server()),
         }
     }
 
@@ -105,7 +107,7 @@ impl Http {
         if self.api.me.alloc_dir.as_deref().is_some_and(has_files) {
             return Ok(Place::Here);
         }
-        let Some(shadow) = &self.api.shadow else { return Ok(Place::Server) };
+        let Some(shadow) = &self.api.shadow else { return Ok(self.any_server()) };
         let look = || {
             let state = shadow.read();
             state.alloc_by_uuid(alloc).map(|alloc| alloc.node)
@@ -124,14 +126,14 @@ impl Http {
         if self.api.me.client == Some(node) {
             return Ok(Place::Here);
         }
-        let Some(shadow) = &self.api.shadow else { return Ok(Place::Server) };
+        let Some(shadow) = &self.api.shadow else { return Ok(self.any_server()) };
         let state = shadow.read();
         let row = state.node(node).ok_or_else(|| Failure::missing("node"))?;
         if row.spec.http_address.is_empty() {
             let why = format!("no path to node {}: it advertises no address", row.spec.name);
             return Err(Failure::new(StatusCode::BAD_GATEWAY, why));
         }
-        Ok(Place::At(row.spec.http_address.clone()))
+        Ok(Place::At(vec![row.spec.http_address.clone()]))
     }
 
     /// The answer of another node to a request that names it in its body; `None`: it is this one.
@@ -140,34 +142,31 @@ impl Http {
         node: NodeId,
         request: Request,
     ) -> Result<Option<Response>, Failure> {
-        let addresses = match self.place_of_node(node)? {
-            Place::Here => return Ok(None),
-            Place::At(address) => vec![address],
-            Place::Server => (self.api.servers)(),
-        };
-        self.forward(addresses, request).await.map(Some)
+        match self.place_of_node(node)? {
+            Place::Here => Ok(None),
+            Place::At(addresses) => self.forward(addresses, request).await.map(Some),
+        }
+    }
+
+    fn any_server(&self) -> Place {
+        Place::At((self.api.servers)())
     }
 
     /// The agent that the query names, if it names one.
     async fn place_of_agent(&self, text: &str) -> Result<Place, Failure> {
-        let named = |names: &[&str]| {
-            text.split('&').find_map(|part| {
-                let (key, value) = part.split_once('=')?;
-                (names.contains(&key) && !value.is_empty()).then_some(value)
-            })
-        };
-        if let Some(id) = named(&["node_id", "client_id"]) {
-            return self.place_of_node(NodeId(query::uuid(id)?.0));
+        let named = |name| query::value(text, name);
+        if let Some(id) = named("node_id").or_else(|| named("client_id")) {
+            return self.place_of_node(NodeId(query::uuid(&id)?.0));
         }
-        match named(&["server_id"]) {
-            Some(name) => self.place_of_server(name).await,
+        match named("server_id") {
+            Some(name) => self.place_of_server(&name).await,
             None => Ok(Place::Here),
         }
     }
 
     /// The server called `name`: `leader`, an id, a name, or `name.region`.
     async fn place_of_server(&self, name: &str) -> Result<Place, Failure> {
-        let Some(server) = self.view().await?.server else { return Ok(Place::Server) };
+        let Some(server) = self.view().await?.server else { return Ok(self.any_server()) };
         let found = server.members.iter().find(|member| match name {
             "leader" => Some(member.id) == server.leader,
             _ => {
@@ -179,7 +178,7 @@ impl Http {
         if found.id == server.id {
             return Ok(Place::Here);
         }
-        Ok(Place::At(found.http_address.clone()))
+        Ok(Place::At(vec![found.http_address.clone()]))
     }
 
     /// Ask the first of `addresses` that can be reached.

@@ -92,13 +92,8 @@ pub(super) struct Page {
 }
 
 impl Query {
-    pub(super) fn parse(text: &str, region: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         let mut query = Self { pairs: pairs(text)?, ..Self::default() };
-        if let Some(asked) = query.text("region")
-            && asked != region
-        {
-            return Err(Failure::broken("No path to region"));
-        }
         match query.text("namespace") {
             Some("*") => query.namespace = Scope::All,
             Some(name) => query.namespace = Scope::One(name.to_owned()),
@@ -195,8 +190,8 @@ impl Query {
 impl FromRequestParts<Shared> for Query {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, http: &Shared) -> Result<Self, Failure> {
-        Self::parse(parts.uri.query().unwrap_or_default(), &http.api.me.region)
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Failure> {
+        Self::parse(parts.uri.query().unwrap_or_default())
     }
 }
 
@@ -204,6 +199,14 @@ impl FromRequestParts<Shared> for Query {
 pub(super) fn uuid(text: &str) -> Result<Uuid, Failure> {
     Uuid::parse(text).filter(|_| text.len() == 36).ok_or_else(|| {
         Failure::new(StatusCode::BAD_REQUEST, format!("{text:?} is no id: 36 characters expected"))
+    })
+}
+
+/// The value of one parameter of a query that may be wrong in other ways; `None` too if it is empty.
+pub(super) fn value(text: &str, name: &str) -> Option<String> {
+    text.split('&').find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        (key == name && !value.is_empty()).then(|| unescaped(value))?
     })
 }
 
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn parameters_are_read_as_go_clients_write_them() {
         let query = "namespace=%2A&stale=&index=7&wait=2000ms&prefix=a%20b+c&per_page=2";
-        let query = Query::parse(query, "global").unwrap();
+        let query = Query::parse(query).unwrap();
         assert_eq!(query.namespace, Scope::All);
         assert_eq!(query.freshness, Freshness::Stale);
         assert_eq!(query.wait, Some(Wait { index: Index(7), most: Duration::from_secs(2) }));
@@ -253,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_read_rests_on_a_lease_unless_it_says_otherwise() {
-        let freshness = |query| Query::parse(query, "global").map(|query| query.freshness).ok();
+        let freshness = |query| Query::parse(query).map(|query| query.freshness).ok();
         assert_eq!(freshness(""), Some(Freshness::Fresh(Consistency::Default)));
         assert_eq!(freshness("consistent"), Some(Freshness::Fresh(Consistency::Consistent)));
         assert_eq!(freshness("stale=&consistent="), None);
@@ -265,18 +268,17 @@ mod tests {
             ("wait=abc", "Invalid wait time"),
             ("wait=-3s", "Invalid wait time"),
             ("index=x", "Invalid index"),
-            ("region=mars", "No path to region"),
             ("per_page=-1", "per_page must not be negative"),
             ("a=%zz", "\"a=%zz\" is not a parameter"),
         ] {
-            assert_eq!(Query::parse(text, "global").unwrap_err().why, why, "{text}");
+            assert_eq!(Query::parse(text).unwrap_err().why, why, "{text}");
         }
     }
 
     #[test]
     fn nobody_waits_longer_than_five_minutes() {
-        let wait = Query::parse("index=1&wait=2h", "global").unwrap().wait.unwrap();
+        let wait = Query::parse("index=1&wait=2h").unwrap().wait.unwrap();
         assert_eq!(wait.most, WAIT_MAX);
-        assert_eq!(Query::parse("wait=5s", "global").unwrap().wait, None);
+        assert_eq!(Query::parse("wait=5s").unwrap().wait, None);
     }
 }

@@ -28,16 +28,11 @@ use super::{Config, Counts, Hello, Lane, PeerId, PeerView, TransportEvent, sessi
 /// A connection in use.
 pub(super) struct Link {
     pub(super) connection: Connection,
+    pub(super) peer: PeerId,
     pub(super) hello: Hello,
     pub(super) rank: Rank,
     pub(super) ordered: Queue,
     pub(super) bulk: Queue,
-}
-
-impl Link {
-    pub(super) const fn peer(&self) -> PeerId {
-        self.hello.agent
-    }
 }
 
 /// Decides between two connections of the same two agents. Both ends see the same values.
@@ -231,7 +226,7 @@ impl Peers {
     pub(super) fn admit(&self, link: &Arc<Link>) -> Option<Seat> {
         let mut table = lock(&self.table);
         let (mut before, mut waiting) = (None, Vec::new());
-        if let Some(old) = table.links.get_mut(&link.peer()) {
+        if let Some(old) = table.links.get_mut(&link.peer) {
             let is_over = old.link.connection.close_reason().is_some();
             if !is_over && !link.rank.replaces(&old.link.rank) {
                 count(&self.tally.duplicates);
@@ -241,7 +236,7 @@ impl Peers {
             before = old.ended.take();
             waiting = std::mem::take(&mut old.waiting);
         }
-        if let PeerId::Server(id) = link.peer() {
+        if let PeerId::Server(id) = link.peer {
             let name = link.hello.starts.first().copied().unwrap_or_default();
             let start = (link.rank.incarnation, name);
             let latest = table.starts.entry(id).or_insert(start);
@@ -249,7 +244,7 @@ impl Peers {
         }
         let (end, ended) = oneshot::channel();
         let entry = Entry { link: Arc::clone(link), ended: Some(ended), waiting };
-        table.links.insert(link.peer(), entry);
+        table.links.insert(link.peer, entry);
         Some(Seat { before, _ended: end })
     }
 
@@ -262,9 +257,9 @@ impl Peers {
     pub(super) fn leave(&self, link: &Arc<Link>) {
         let mut table = lock(&self.table);
         let is_current =
-            table.links.get(&link.peer()).is_some_and(|entry| Arc::ptr_eq(&entry.link, link));
+            table.links.get(&link.peer).is_some_and(|entry| Arc::ptr_eq(&entry.link, link));
         if is_current {
-            table.links.remove(&link.peer());
+            table.links.remove(&link.peer);
         }
     }
 
@@ -285,9 +280,18 @@ impl Peers {
         }
     }
 
+    /// Who an agent is to us that says it is this one, of this region.
+    pub(super) fn peer_of(&self, agent: PeerId, region: &str) -> PeerId {
+        match agent {
+            PeerId::Server(id) if region != self.config.hello.region => PeerId::Foreign(id),
+            PeerId::Server(_) | PeerId::Client(_) | PeerId::Foreign(_) => agent,
+        }
+    }
+
     /// What a duplicate's closer says: who it is, as the dialler may not know yet.
     pub(super) fn own_id_bytes(&self) -> Vec<u8> {
-        postcard::to_allocvec(&self.own_id()).expect("invariant: an id is plain data")
+        let own = (self.own_id(), &self.config.hello.region);
+        postcard::to_allocvec(&own).expect("invariant: an id and a name are plain data")
     }
 
     /// Has `addr` dialled, unless it is already or there are too many.

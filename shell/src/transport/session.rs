@@ -161,7 +161,7 @@ pub(super) async fn dial(peers: &Arc<Peers>, addr: SocketAddr) -> Dialled {
     };
     match greeted {
         Ok((link, streams)) => {
-            let peer = link.peer();
+            let peer = link.peer;
             match peers.admit(&link) {
                 Some(seat) => {
                     let session = run(Arc::clone(peers), link, seat, streams);
@@ -177,7 +177,7 @@ pub(super) async fn dial(peers: &Arc<Peers>, addr: SocketAddr) -> Dialled {
         {
             Dialled::Ourselves
         }
-        Err(end) => match other_connection(&end) {
+        Err(end) => match other_connection(peers, &end) {
             Some(peer) => Dialled::Answered(peer),
             None => Dialled::Failed(format!("peer {addr} {}", end.words())),
         },
@@ -185,12 +185,13 @@ pub(super) async fn dial(peers: &Arc<Peers>, addr: SocketAddr) -> Dialled {
 }
 
 /// Whether the peer, whom this names, keeps another connection between us.
-fn other_connection(end: &End) -> Option<PeerId> {
+fn other_connection(peers: &Peers, end: &End) -> Option<PeerId> {
     match end {
         End::Lost(ConnectionError::ApplicationClosed(close))
             if close.error_code == Close::Duplicate.code() =>
         {
-            postcard::from_bytes(&close.reason).ok()
+            let (agent, region): (PeerId, String) = postcard::from_bytes(&close.reason).ok()?;
+            Some(peers.peer_of(agent, &region))
         }
         _ => None,
     }
@@ -225,7 +226,8 @@ async fn dial_greeting(peers: &Arc<Peers>, addr: SocketAddr) -> Result<(Arc<Link
 fn link(peers: &Peers, connection: Connection, hello: Hello, rank: Rank) -> Link {
     let bounds = &peers.config.bounds;
     let ordered = Queue::new(bounds.ordered_bytes_max);
-    Link { connection, hello, rank, ordered, bulk: Queue::new(bounds.bulk_bytes_max) }
+    let peer = peers.peer_of(hello.agent, &hello.region);
+    Link { connection, peer, hello, rank, ordered, bulk: Queue::new(bounds.bulk_bytes_max) }
 }
 
 fn preface(greeting: &Greeting) -> Vec<Bytes> {
@@ -306,7 +308,23 @@ fn check(peers: &Peers, connection: &Connection, hello: &Hello) -> Result<(), En
         });
     }
     check_start(peers, hello)?;
-    check_cluster(hello, &own).map_err(End::Refused)
+    check_region(hello, &own).and_then(|()| check_cluster(hello, &own)).map_err(End::Refused)
+}
+
+/// Servers of two regions know each other; a client is served in its own.
+fn check_region(hello: &Hello, own: &Hello) -> Result<(), String> {
+    match (hello.agent, own.agent) {
+        _ if hello.region == own.region => Ok(()),
+        (PeerId::Server(_), PeerId::Server(_)) => Ok(()),
+        _ => Err(format!(
+            "is a {} of region {:?}, and this is a {} of region {:?}: let clients name servers of their \
+             own region",
+            Role::of(hello.agent),
+            hello.region,
+            Role::of(own.agent),
+            own.region
+        )),
+    }
 }
 
 /// A server that goes back to an old copy of its data has forgotten votes and entries that other servers
@@ -349,7 +367,7 @@ async fn run(peers: Arc<Peers>, link: Arc<Link>, seat: Seat, streams: Streams) {
         // An error is the news: the sender is dropped when the replaced link has ended.
         before.await.ok();
     }
-    let (peer, addr) = (link.peer(), link.connection.remote_address());
+    let (peer, addr) = (link.peer, link.connection.remote_address());
     tracing::info!(%peer, %addr, name = link.hello.name, "connected");
     let hello = Box::new(link.hello.clone());
     let told = peers.events.send(TransportEvent::Connected { peer, hello, addr }).await;
@@ -445,6 +463,6 @@ async fn read_datagrams(peers: &Peers, link: &Link) -> Result<Never, End> {
 /// A full channel holds the reader back, and thereby, through QUIC's windows, the peer.
 async fn tell(peers: &Peers, link: &Link, lane: Lane, bytes: Bytes) -> Result<(), End> {
     count(&peers.tally.received);
-    let received = TransportEvent::Received { peer: link.peer(), lane, bytes };
+    let received = TransportEvent::Received { peer: link.peer, lane, bytes };
     peers.events.send(received).await.map_err(|_| End::Unheard)
 }

@@ -75,7 +75,7 @@ impl Scenario {
         }
         let server = |who| match self.stage.machine(self.find(who)?).host.peer {
             PeerId::Server(server) => Some(server),
-            PeerId::Client(_) => None,
+            PeerId::Client(_) | PeerId::Foreign(_) => None,
         };
         let Some(request) = request_of(act, Some(&shadow.read()), server) else { return };
         let request = Arc::new(request);

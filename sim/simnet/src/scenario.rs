@@ -335,6 +335,8 @@ impl Scenario {
     pub(crate) fn find(&self, who: Who) -> Option<HostId> {
         match who {
             Who::Leader => self.stage.book().leader(),
+            // There is one region here.
+            Who::Foreigner(_) => None,
             Who::Server(_) | Who::Client(_) => position_of(&self.stage.plan, who),
         }
     }

@@ -219,6 +219,7 @@ fn push_effect(link: &mut Vec<u8>, effect: &Effect) {
             let number = match to {
                 PeerId::Server(server) => u128::from(server.0),
                 PeerId::Client(node) => node.0,
+                PeerId::Foreign(server) => !u128::from(server.0),
             };
             link.extend_from_slice(&number.to_le_bytes());
             link.extend_from_slice(&(message.size_hint() as u64).to_le_bytes());

@@ -97,7 +97,7 @@ pub(crate) fn of_effect(effect: &Effect, names: &Names) -> Option<String> {
 /// Nobody has told what the others are called.
 fn peer(peer: PeerId) -> String {
     match peer {
-        PeerId::Server(ServerId(id)) => format!("server {id:016x}"),
+        PeerId::Server(ServerId(id)) | PeerId::Foreign(ServerId(id)) => format!("server {id:016x}"),
         PeerId::Client(node) => {
             let mut id = node.uuid().to_string();
             id.truncate(8);

@@ -110,7 +110,12 @@ impl Names {
     /// The host that speaks, or spoke, as `peer`.
     #[must_use]
     pub fn host_of(&self, peer: PeerId) -> Option<HostId> {
-        self.peers.get(&peer).map(|(host, _)| *host)
+        let known = |peer| self.peers.get(&peer).map(|(host, _)| *host);
+        known(peer).or_else(|| match peer {
+            PeerId::Server(id) => known(PeerId::Foreign(id)),
+            PeerId::Foreign(id) => known(PeerId::Server(id)),
+            PeerId::Client(_) => None,
+        })
     }
 
     /// Whether jobs run there.
@@ -125,7 +130,8 @@ impl Names {
     /// A server's name.
     #[must_use]
     pub fn server(&self, id: ServerId) -> String {
-        let known = self.peers.get(&PeerId::Server(id));
+        let named = |peer| self.peers.get(&peer);
+        let known = named(PeerId::Server(id)).or_else(|| named(PeerId::Foreign(id)));
         known.map_or_else(|| format!("server {}", id.0), |(_, name)| name.to_string())
     }
 

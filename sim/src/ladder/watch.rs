@@ -411,7 +411,7 @@ impl Ladder {
 
     fn peer(&self, peer: PeerId) -> String {
         match peer {
-            PeerId::Server(server) => self.names.server(server),
+            PeerId::Server(server) | PeerId::Foreign(server) => self.names.server(server),
             PeerId::Client(node) => self.names.node(node),
         }
     }

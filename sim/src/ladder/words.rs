@@ -62,7 +62,7 @@ impl Said {
 pub(super) fn of_message(message: &Message, names: &Names) -> Said {
     match message {
         Message::Raft(message) => raft_words::of_message(message),
-        Message::Gossip(message) => of_gossip(message, names),
+        Message::Gossip(message) | Message::Wan(message) => of_gossip(message, names),
         Message::Ask { seq, request, .. } => {
             let (text, job) = of_request(request, names);
             let said = Said::new(Kind::Request, "ask", format!("asks #{seq}: {text}"), Dull::Never);

@@ -23,6 +23,7 @@ mod launches;
 mod leaves;
 mod pieces;
 mod rebalances;
+mod regions;
 mod updates;
 
 /// Nothing breaks before the servers had time to meet.
@@ -72,11 +73,13 @@ impl Plan {
         draw_orders(&mut rng.fork("orders"), size, &mut lines);
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
         leaves::draw(&mut rng.fork("leaves"), size, &mut lines);
+        let foreigners = regions::draw(&mut rng.fork("regions"), size, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;
         let knobs = draw_knobs(&mut rng.fork("knobs"));
-        Self { seed, servers, clients, spares, faults_until_ms: fault_ms, knobs, lines }
+        let faults_until_ms = fault_ms;
+        Self { seed, servers, clients, spares, foreigners, faults_until_ms, knobs, lines }
     }
 
     /// A plan in which nothing breaks and nobody asks for anything.
@@ -89,6 +92,7 @@ impl Plan {
             servers,
             clients,
             spares: 0,
+            foreigners: 0,
             faults_until_ms: fault_ms,
             knobs,
             lines: Vec::new(),

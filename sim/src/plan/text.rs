@@ -19,11 +19,13 @@ use drover_core::types::DrainDeadline;
 use drover_core::types::JobKind;
 mod launches;
 mod pieces;
+mod who;
 
 use super::{
     Act, Damage, Freshness, JobAsk, Knobs, Line, Plan, Promotion, Spread, Steering, Subject,
     UpdateAsk, Way, Who,
 };
+use who::read as read_who;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,6 +33,9 @@ impl fmt::Display for Plan {
         writeln!(f, "servers {}", self.servers)?;
         writeln!(f, "clients {}", self.clients)?;
         writeln!(f, "spares {}", self.spares)?;
+        if self.foreigners != 0 {
+            writeln!(f, "foreigners {}", self.foreigners)?;
+        }
         writeln!(f, "faults-until {}", Seconds(self.faults_until_ms))?;
         let calm = Knobs::default();
         for ((name, value), (_, calm)) in self.knobs.list().into_iter().zip(calm.list()) {
@@ -163,16 +168,6 @@ impl fmt::Display for JobAsk {
     }
 }
 
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Leader => write!(f, "leader"),
-            Self::Server(number) => write!(f, "s{number}"),
-            Self::Client(number) => write!(f, "c{number}"),
-        }
-    }
-}
-
 const fn steering_word(how: Steering) -> &'static str {
     match how {
         Steering::Promote => "promote",
@@ -239,6 +234,7 @@ impl Plan {
             servers: 3,
             clients: 5,
             spares: 0,
+            foreigners: 0,
             faults_until_ms: 0,
             knobs: Knobs::default(),
             lines: Vec::new(),
@@ -261,6 +257,7 @@ impl Plan {
             ["servers", servers] => self.servers = servers.parse().ok()?,
             ["clients", clients] => self.clients = clients.parse().ok()?,
             ["spares", spares] => self.spares = spares.parse().ok()?,
+            ["foreigners", foreigners] => self.foreigners = foreigners.parse().ok()?,
             ["faults-until", until] => self.faults_until_ms = read_ms(until)?,
             ["knob", name, value] => *self.knobs.named(name)? = value.parse().ok()?,
             [at, ref act @ ..] => {
@@ -449,16 +446,6 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         after: after.map(str::to_owned),
         pieces,
     })
-}
-
-fn read_who(word: &str) -> Option<Who> {
-    if word == "leader" {
-        return Some(Who::Leader);
-    }
-    match word.strip_prefix('s') {
-        Some(number) => Some(Who::Server(number.parse().ok()?)),
-        None => read_client(word).map(Who::Client),
-    }
 }
 
 fn read_client(word: &str) -> Option<u64> {

@@ -101,7 +101,8 @@ impl World {
 
     fn send(&mut self, host: HostId, to: PeerId, message: Message) -> Result<(), Violation> {
         let sender = &self.hosts[host.0];
-        if let (PeerId::Server(to), Message::Raft(said)) = (to, &message) {
+        if let (true, PeerId::Server(to), Message::Raft(said)) = (sender.is_server(), to, &message)
+        {
             if let Body::Vote { campaign, asked, ballot: Ballot::Granted } = &said.body
                 && *campaign != Campaign::PreVote
             {
@@ -140,7 +141,9 @@ impl World {
         effects: &[Effect],
     ) -> Result<(), Violation> {
         for effect in effects {
-            if let Effect::Committed { frame } = effect {
+            if let Effect::Committed { frame } = effect
+                && self.hosts[host.0].is_server()
+            {
                 self.look_at_commit(host, frame)?;
             }
         }

@@ -5,6 +5,7 @@
 use drover_core::agent::{Effect, Event};
 use drover_core::api::Rejection;
 use drover_core::client::{NodeMessage, ServerMessage};
+use drover_core::gossip::Status;
 use drover_core::raft::{self, Ballot, Body, Campaign, Proof, Role};
 use drover_core::state::State;
 use drover_core::types::{
@@ -97,6 +98,9 @@ impl World {
             return;
         };
         let marks = &mut self.marks;
+        let mut foreigners = agent.into_iter().flat_map(|agent| agent.foreigners());
+        let has_failed = foreigners.any(|member| member.status == Status::Failed);
+        marks.reach_if(has_failed, Mark::ForeignerFailed);
         let configuration = raft.configuration();
         marks.reach_if(configuration.is_joint(), Mark::JointConfiguration);
         marks.reach_if(!configuration.learners.is_empty(), Mark::Learner);
@@ -130,6 +134,7 @@ fn mark_message(marks: &mut Marks, message: &Message) {
         Message::LookedFor { silent, .. } => {
             marks.reach_if(silent.is_empty(), Mark::MissedNodeFound);
         }
+        Message::Wan(_) => marks.reach(Mark::RegionsSpoke),
         Message::Answer { .. }
         | Message::Gossip(_)
         | Message::LookFor { .. }

@@ -22,7 +22,7 @@ impl World {
         let tables = self.hosts[host.0].agent.as_ref().and_then(|agent| agent.state());
         let server = |who| match self.hosts[self.find(who)?.0].peer {
             PeerId::Server(server) => Some(server),
-            PeerId::Client(_) => None,
+            PeerId::Client(_) | PeerId::Foreign(_) => None,
         };
         let Some(request) = request_of(act, tables, server) else { return Ok(()) };
         let read = if let Act::Read { what, .. } = act { Some(what.clone()) } else { None };

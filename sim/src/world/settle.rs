@@ -6,7 +6,7 @@ use drover_core::wire::PeerId;
 
 use super::World;
 use super::acts::End;
-use crate::checkers::{Violation, at_rest, desired_is_running, named};
+use crate::checkers::{Violation, at_rest, desired_is_running, named, regions_meet};
 use crate::clock::Moment;
 use crate::network::{HostId, Weather};
 
@@ -70,9 +70,24 @@ impl World {
         Ok(self.queue.now())
     }
 
+    /// Each region has all its servers, and each of these knows all of the other's.
+    fn check_regions(&self) -> Result<(), Violation> {
+        if self.plan.foreigners == 0 {
+            return Ok(());
+        }
+        at_rest::check_servers(self.foreigners().map(|host| (&*host.name, host.standing())))?;
+        let ours = || self.hosts.iter().filter(|host| host.is_server());
+        let here = ours().map(regions_meet::Side::of);
+        let there = self.foreigners().map(regions_meet::Side::of);
+        let (here, there): (Vec<_>, Vec<_>) = (here.collect(), there.collect());
+        named("regions_meet", regions_meet::check(&here, &there))?;
+        named("regions_meet", regions_meet::check(&there, &here))
+    }
+
     fn check_settled(&self) -> Result<(), Violation> {
         let servers = self.hosts.iter().filter(|host| host.is_server());
         let leader = at_rest::check_servers(servers.map(|host| (&*host.name, host.standing())))?;
+        self.check_regions()?;
         let leaving = self.hosts.iter().filter(|host| host.leaving_for_ms.is_some());
         at_rest::check_leaving(leaving.map(|host| &*host.name))?;
         at_rest::check_waiting(self.requests.waiting())?;
@@ -81,7 +96,7 @@ impl World {
         let Some(tables) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
         let clients = self.hosts.iter().filter_map(|host| match host.peer {
             PeerId::Client(node) => Some((&*host.name, node)),
-            PeerId::Server(_) => None,
+            PeerId::Server(_) | PeerId::Foreign(_) => None,
         });
         at_rest::check_tables(tables, clients, &self.checkers)?;
         let here = |node, alloc| {

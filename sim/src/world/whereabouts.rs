@@ -32,12 +32,21 @@ impl Whereabouts {
     }
 }
 
+/// Who a server is to the other region; `None`: it is no server.
+const fn from_abroad(peer: PeerId) -> Option<PeerId> {
+    match peer {
+        PeerId::Server(id) => Some(PeerId::Foreign(id)),
+        PeerId::Foreign(id) => Some(PeerId::Server(id)),
+        PeerId::Client(_) => None,
+    }
+}
+
 impl World {
     /// The host that is meant, up or down.
     pub(super) fn find(&self, who: Who) -> Option<HostId> {
         match who {
             Who::Leader => self.leader(),
-            Who::Server(_) | Who::Client(_) => position_of(&self.plan, who),
+            Who::Server(_) | Who::Client(_) | Who::Foreigner(_) => position_of(&self.plan, who),
         }
     }
 
@@ -52,13 +61,28 @@ impl World {
 
     /// Whose name it is now: a server that lost its disk has no host any more.
     pub(super) fn host_of(&self, peer: PeerId) -> Option<HostId> {
-        self.whereabouts.by_peer.get(&peer).copied()
+        let known = |peer| self.whereabouts.by_peer.get(&peer).copied();
+        known(peer).or_else(|| known(from_abroad(peer)?))
+    }
+
+    /// Who `other` is to `end`: to each region the servers of the other are foreign.
+    pub(super) fn seen_from(&self, end: HostId, other: HostId) -> PeerId {
+        let other = self.hosts[other.0].peer;
+        match self.hosts[end.0].peer {
+            PeerId::Foreign(_) => from_abroad(other).unwrap_or(other),
+            PeerId::Server(_) | PeerId::Client(_) => other,
+        }
     }
 
     /// The servers that are up.
     pub(super) fn servers_up(&self) -> impl Iterator<Item = &Host> {
         let servers = self.whereabouts.servers.iter().map(|server| &self.hosts[server.0]);
         servers.filter(|host| host.agent.is_some())
+    }
+
+    /// The servers of the other region.
+    pub(super) fn foreigners(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| matches!(host.peer, PeerId::Foreign(_)))
     }
 
     /// Who leads, as far as servers know of themselves: of several the one with the latest term.

@@ -79,7 +79,7 @@ fn inner_name(event: &Event) -> &'static str {
         _ => "",
     }
 }
-const INNER: usize = 47 + 28 + 4 + 2;
+const INNER: usize = 48 + 28 + 4 + 2;
 
 const fn message_name(message: &Message) -> &'static str {
     match message {
@@ -105,6 +105,7 @@ const fn message_name(message: &Message) -> &'static str {
                 membership::matter_name(&packet.matter)
             }
         },
+        Message::Wan(_) => ".wan",
         Message::Ask { .. } => ".ask",
         Message::Answer { answer: Ok(_), .. } => ".answer",
         Message::Answer { answer: Err(_), .. } => ".refusal",
@@ -233,6 +234,7 @@ fn from_servers() -> Vec<Message> {
         Message::Cut { index: Index(9), digest: Digest(5) },
         Message::LookFor { round: 9, nodes: vec![NodeId(8)] },
         Message::LookedFor { round: 9, silent: vec![NodeId(8)] },
+        Message::Wan(gossip::Message::Forget { id: ServerId(4), incarnation }),
     ]);
     all.extend(
         [

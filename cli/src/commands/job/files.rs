@@ -31,8 +31,9 @@ pub(crate) struct FileArgs {
 }
 
 impl FileArgs {
-    /// What the file says, with the namespace and region of this call where it names none.
-    pub(crate) fn read(&self, session: &Session) -> Result<JobFile, Failure> {
+    /// What the file says, with the namespace and region of this call where it names none. Where it names a
+    /// region, that is asked from now on.
+    pub(crate) fn read(&self, session: &mut Session) -> Result<JobFile, Failure> {
         let from_stdin = self.file == Path::new("-");
         let (source, folder) = if from_stdin {
             let mut text = String::new();
@@ -56,9 +57,10 @@ impl FileArgs {
         } else {
             jobspec::parse(&source, &inputs).map_err(|found| refused(&found))?
         };
-        let target = &session.client.target;
+        let target = &mut session.client.target;
         job.written.namespace = job.written.namespace.or_else(|| target.namespace.clone());
         job.written.region = job.written.region.or_else(|| target.region.clone());
+        target.region.clone_from(&job.written.region);
         Ok(job)
     }
 
