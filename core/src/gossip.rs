@@ -93,6 +93,8 @@ pub enum Output {
     Send(ServerId, Message),
     /// Keep a connection to whoever answers there.
     Dial(String),
+    /// Nobody is looked for there any more.
+    Forget(String),
     /// The member is there, for the first time, again, or with a new description.
     MemberAlive(ServerId),
     MemberFailed(ServerId),
@@ -244,6 +246,7 @@ impl Gossip {
             }
         }
         self.with_swim(out, |swim, said| swim.on_time(now, said));
+        self.forget_gone(out);
         if self.meeting_at.is_none_or(|at| at <= now) {
             self.meeting_at = Some(now.plus_ms(MEETING_MS));
             self.ask_whom_they_met(out);
@@ -431,13 +434,27 @@ impl Gossip {
         }
     }
 
+    /// Those of its own region are dialled by that region's membership.
     fn dial(&mut self, id: ServerId, out: &mut impl Emit<Output>) {
         let Some(said) = self.swim.said(id).filter(|_| !self.links.contains(&id)) else { return };
-        if self.dialled.get(&id) != Some(&said.address) {
+        let is_ours = self.scope == Scope::Region || said.region != self.own.region;
+        if is_ours && self.dialled.get(&id) != Some(&said.address) {
             self.dialled.insert(id, said.address.clone());
             out.emit(Output::Dial(said.address.clone()));
-            let swim = &self.swim;
-            self.dialled.retain(|id, _| swim.state(*id).is_some());
+        }
+    }
+
+    /// Who has left, or is remembered by nobody, is not dialled any more, unless it is configured.
+    fn forget_gone(&mut self, out: &mut impl Emit<Output>) {
+        let is_gone = |id: ServerId| self.swim.state(id).is_none_or(|state| state == State::Left);
+        let gone = self.dialled.keys().copied().filter(|&id| is_gone(id));
+        for id in gone.collect::<Vec<_>>() {
+            let Some(address) = self.dialled.remove(&id) else { continue };
+            let is_wanted = self.join.contains(&address)
+                || self.dialled.values().any(|other| *other == address);
+            if !is_wanted {
+                out.emit(Output::Forget(address));
+            }
         }
     }
 

@@ -82,7 +82,8 @@ impl World {
                 }
                 Output::MemberAlive(member) => self.alive.push((id, member.0)),
                 Output::MemberFailed(member) => self.failed.push((id, member.0)),
-                Output::MemberLeft(_) | Output::Shift(_) => (),
+                // Servers here are dialled once.
+                Output::MemberLeft(_) | Output::Shift(_) | Output::Forget(_) => (),
                 Output::Bootstrap(voters) => {
                     self.founded.push((id, voters.into_iter().map(|voter| voter.0).collect()));
                 }
@@ -412,4 +413,30 @@ fn whoever_speaks_from_anothers_address_has_taken_its_place() {
     assert!(out.contains(&Output::MemberFailed(ServerId(2))));
     assert_eq!(of(&ours, 9), Some(Status::Alive));
     ours.check_invariants();
+}
+
+#[test]
+fn who_has_left_is_not_dialled_any_more_unless_it_is_configured() {
+    let mut ours = gossip(member(1, 3), &[2], patient());
+    let (now, mut out) = (MonoTime { ns: 1 }, Vec::new());
+    ours.on_time(now, &mut out);
+    for own in [member(2, 3), member(3, 3)] {
+        let met = vec![own.id];
+        let hello = Word { own: introduction(own.clone()), met, stage: Stage::Settled };
+        ours.on_message(now, own.id, Message::Pull(hello.into()), &mut out);
+    }
+    let dialled = |address: &str| Output::Dial(address.to_owned());
+    assert!(out.contains(&dialled(&member(2, 3).address)), "{out:?}");
+    assert!(out.contains(&dialled(&member(3, 3).address)), "{out:?}");
+    out.clear();
+    for own in [member(2, 3), member(3, 3)] {
+        let id = own.id;
+        let goodbye = Record { state: State::Left, said: None, ..introduction(own) };
+        let packet = Packet { matter: Matter::News, news: vec![goodbye] };
+        ours.on_message(now, id, Message::Stream(packet), &mut out);
+    }
+    ours.on_time(now.plus_ms(1_000), &mut out);
+    let forgotten: Vec<&Output> =
+        out.iter().filter(|output| matches!(output, Output::Forget(_))).collect();
+    assert_eq!(forgotten, [&Output::Forget(member(3, 3).address)]);
 }

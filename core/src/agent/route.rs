@@ -74,6 +74,7 @@ impl Agent {
                 self.send(PeerId::Server(to), Message::Gossip(message), effects);
             }
             gossip::Output::Dial(address) => effects.list.push(Effect::Dial { address }),
+            gossip::Output::Forget(address) => effects.list.push(Effect::Forget { address }),
             gossip::Output::Bootstrap(voters) => self.bootstrap(voters),
             gossip::Output::MemberAlive(_)
             | gossip::Output::MemberFailed(_)

@@ -100,6 +100,7 @@ impl Agent {
                 self.send(to, Message::Wan(message), effects);
             }
             gossip::Output::Dial(address) => effects.list.push(Effect::Dial { address }),
+            gossip::Output::Forget(address) => effects.list.push(Effect::Forget { address }),
             gossip::Output::Bootstrap(_)
             | gossip::Output::MemberAlive(_)
             | gossip::Output::MemberFailed(_)
