@@ -112,6 +112,8 @@ pub struct ClientConfig {
     pub client: client::Config,
     /// Where servers are (`client.servers`, `server_join`).
     pub servers: Vec<String>,
+    /// Where they were, as one of them said when the agent ran last.
+    pub remembered: Vec<String>,
 }
 
 /// The agent.

@@ -20,3 +20,6 @@ pub use resolved::{
 pub use written::{
     DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls,
 };
+
+/// Before what the shell is to run for addresses of servers.
+const PROGRAM: &str = "exec=";

@@ -21,18 +21,24 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, reload as exchange};
 
-use crate::config::{Mode, Resolved, Surroundings, Written};
+use crate::config::{Join, Mode, Resolved, Surroundings, Written};
+use crate::consul::Consul;
 use crate::http::{self, Api, LogTap, Me};
+use crate::remembered;
 use crate::run::{AtStop, End, Inbox};
 use crate::start::{self, IdentityView, Running};
 
+mod catalog;
 mod join;
 mod notify;
+mod programs;
 mod reload;
 
 use notify::News;
 use reload::LogLevel;
 
+/// How long Consul may take to be told that the agent ends.
+const CATALOG_PATIENCE: Duration = Duration::from_secs(1);
 /// How long open HTTP requests may take after the agent was told to end.
 const HTTP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -134,10 +140,26 @@ async fn serve(
     let http = tokio::spawn(http::serve(listener, http::router(api), async {
         let _told_or_dropped = closing.await;
     }));
-    let given_up =
-        Box::pin(join::given_up(resolved.joins().cloned().collect(), running.transport.clone()));
+    let joins: Vec<Join> = resolved.joins().cloned().collect();
+    let port = resolved.rpc_bind.port();
+    let programs = programs::ask(joins.clone(), running.transport.clone(), port);
+    let _ends_with_the_process = tokio::spawn(programs);
+    let consul = Consul::of(&resolved, &name_of(&running.identity)).map(Arc::new);
+    if let Some(consul) = &consul {
+        let keeping = catalog::keep(Arc::clone(consul), running.transport.clone());
+        let _ends_with_the_process = tokio::spawn(keeping);
+    }
+    let remembering = remembered::keep(resolved.data_dir.clone(), running.core.clone());
+    let _ends_with_the_core = tokio::spawn(remembering);
+    let given_up = Box::pin(join::given_up(joins, running.transport.clone()));
     let end = wait(flags, &mut resolved, &mut running, (&level, emptied, given_up)).await;
     notify::tell(News::Stopping);
+    if let Some(consul) = consul {
+        let taken_back = tokio::time::timeout(CATALOG_PATIENCE, consul.deregister()).await;
+        if let Ok(Err(why)) = taken_back {
+            tracing::warn!("{why}: this agent still stands in its catalog");
+        }
+    }
     let end = match end {
         Ok(end) => end,
         Err(why) => {
@@ -152,13 +174,15 @@ async fn serve(
             tracing::error!("the agent halted: {why}");
             Err(format!("the agent halted: {why}"))
         }
-        Some(End::Left { unfinished: None }) => {
-            tracing::info!("the agent has left");
-            Ok(())
-        }
-        Some(End::Left { unfinished: Some(why) }) => {
-            tracing::warn!("the agent goes, and not everything is as it should be: {why}");
-            Ok(())
+        Some(End::Left { unfinished }) => {
+            match unfinished {
+                None => tracing::info!("the agent has left"),
+                Some(why) => {
+                    tracing::warn!("the agent goes, and not everything is as it should be: {why}");
+                }
+            }
+            remembered::forget(&resolved.data_dir)
+                .map_err(|why| format!("what it knew of servers stays in its data_dir: {why}"))
         }
         Some(End::Asked) | None => {
             let tasks = match resolved.mode {
@@ -169,6 +193,12 @@ async fn serve(
             Ok(())
         }
     }
+}
+
+/// What names this agent among all.
+fn name_of(identity: &IdentityView) -> String {
+    let node = identity.node.map(|node| node.uuid().to_string());
+    node.or(identity.server.map(|server| format!("{:016x}", server.0))).unwrap_or_default()
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use drover_core::agent::{
-    Agent, ClientConfig, Config, Event, Guard, LeadConfig, Recovered, ServerConfig, snapshot,
+    Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
 use drover_core::types::NodeSpec;
@@ -25,6 +25,7 @@ use crate::identity::{self, Identity};
 use crate::node::{self, OwnNode};
 use crate::open_files;
 use crate::recorder::{InputLog, Recorder, Start};
+use crate::remembered;
 use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
 use crate::storage;
@@ -137,7 +138,7 @@ fn begin(
         Some((mark, bytes)) => decode_state(mark.index.0, bytes)?,
         None => State::new(),
     };
-    let config = core_config(resolved, &identity);
+    let config = core_config(resolved, &identity, &remembered::read(&resolved.data_dir));
     let seed = identity::random_u64()
         .map_err(|source| Failure::Io { what: "cannot draw a seed".into(), source })?;
     let (core, inbox) = Core::channel();
@@ -347,7 +348,7 @@ pub fn recordings(resolved: &Resolved) -> PathBuf {
     resolved.data_dir.join("inputs")
 }
 
-fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
+fn core_config(resolved: &Resolved, identity: &Identity, remembered: &[String]) -> Config {
     let server = resolved.server.as_ref().map(|server| {
         let own = gossip::Member {
             id: identity.server(),
@@ -363,7 +364,10 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
             is_leaving: false,
             status: gossip::Status::Alive,
         };
-        let join = server.join.addresses();
+        let mut join = server.join.addresses();
+        let more = remembered.iter().filter(|address| !join.contains(address)).cloned();
+        let more: Vec<String> = more.collect();
+        join.extend(more);
         ServerConfig {
             raft: raft::Config {
                 priority: server.election_priority,
@@ -374,7 +378,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
                 ttl_ms: server.heartbeat_ttl_ms,
                 grace_ms: server.heartbeat_grace_ms,
             },
-            lead: LeadConfig::default(),
+            lead: server.lead,
             cut_bytes: limits::CUT_BYTES,
             scheduler: server.scheduler,
             autopilot: server.autopilot,
@@ -388,7 +392,7 @@ fn core_config(resolved: &Resolved, identity: &Identity) -> Config {
             Some(_) => Vec::new(),
             None => client.join.addresses(),
         };
-        ClientConfig { client: config, servers }
+        ClientConfig { client: config, servers, remembered: remembered.to_vec() }
     });
     Config {
         wal: wal::Config {

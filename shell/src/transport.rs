@@ -40,6 +40,7 @@ pub mod frame;
 mod peers;
 mod queue;
 mod quic;
+mod resolve;
 mod session;
 pub mod tls;
 

@@ -330,6 +330,7 @@ fn config_of(plan: &Plan, peer: PeerId, name: &str) -> Config {
             client: Some(ClientConfig {
                 client: client::Config::new(node),
                 servers: vec![address_of(&format!("s{}", 1 + node.0 % u128::from(plan.servers)))],
+                remembered: Vec::new(),
             }),
         },
     }

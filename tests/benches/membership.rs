@@ -1,4 +1,5 @@
-//! The members' gossip in process: what happens to groups of 128 to 2,000 on a simulated network.
+//! Who is there, and how soon it is known: groups of 128 to 2,000 members on a simulated network, fleets of
+//! clients, and three real servers whose leader is killed (`lead`; the release binary, as in `product`).
 //!
 //!   cargo bench -p drover-tests --bench membership                  everything, a small grid
 //!   cargo bench -p drover-tests --bench membership -- crash loss    only these
@@ -10,16 +11,35 @@
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 use std::process::ExitCode;
 
+#[path = "product/agents.rs"]
+#[expect(dead_code, reason = "the product bench uses the rest")]
+mod agents;
 #[path = "membership/clients.rs"]
 mod clients;
+#[path = "product/http.rs"]
+mod http;
+#[path = "product/measure.rs"]
+#[expect(dead_code, reason = "the product bench uses the rest")]
+mod measure;
+#[path = "product/program.rs"]
+#[expect(dead_code, reason = "the product bench uses the rest")]
+mod program;
 #[path = "membership/scenes.rs"]
 mod scenes;
+#[path = "product/trio.rs"]
+#[expect(dead_code, reason = "the durable bench uses the rest")]
+mod trio;
 #[path = "membership/world.rs"]
 mod world;
 
 use clients::Clients;
+use measure::Series;
+use program::Program;
 use scenes::{Cell, Fault, seconds};
 use world::Pause;
+
+/// What may go wrong is said in words and ends one measurement, not the others.
+type Measured<T> = Result<T, String>;
 
 /// The product's.
 #[global_allocator]
@@ -54,7 +74,10 @@ const PARTS: &[Part] = &[
     Part { name: "bootstrap", measure: bootstrap },
     Part { name: "grid", measure: grid },
     Part { name: "clients", measure: clients },
+    Part { name: "lead", measure: lead },
 ];
+/// How often a leader is killed.
+const KILLS: usize = 15;
 
 fn main() -> ExitCode {
     // Cargo itself adds `--bench`.
@@ -184,6 +207,22 @@ fn clients(extent: Extent) -> Vec<Row> {
         });
     }
     rows
+}
+
+/// Of real time, so whoever shares the machine is in it.
+fn lead(_: Extent) -> Vec<Row> {
+    let series = Program::find().and_then(|program| {
+        Series::of(KILLS, || {
+            let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+            trio::Trio::start(&program, folder, "")?.write_after_kill()
+        })
+    });
+    vec![Row {
+        what: "leader of three real servers killed: to the next accepted write, median of 15",
+        figure: series.map_or_else(|why| format!("not measured: {why}"), Series::seconds),
+        anchor: "3.18 s (Nomad 1.1.2)",
+        goal: "0.8 s",
+    }]
 }
 
 fn group(_: Extent) -> Vec<Row> {

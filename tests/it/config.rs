@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use drover_core::agent::LeadConfig;
 use drover_core::raft::Priority;
 use drover_shell::config::{
     Certificates, Mode, RawExec, Recorder, Resolved, Surroundings, Written,
@@ -65,6 +66,8 @@ server = {
   heartbeat_grace = "20s"
   election_priority = "low"
   min_heartbeat_ttl = "15s"
+  job_gc_interval = "10s"
+  node_gc_threshold = "2h"
   retry_join = ["a.example"]
   server_join {
     retry_join = ["10.0.0.6", "10.0.0.7:4647"]
@@ -94,6 +97,12 @@ telemetry { prometheus_metrics = true collection_interval = "1s" }
 acl { enabled = false }
 tls { rpc = true  ca_file = "/e/ca.pem"  cert_file = "/e/c.pem"  key_file = "/e/k.pem"  verify_server_hostname = true }
 recorder { max_mb = 64 }
+consul {
+  address = "127.0.0.1:8501"
+  token = "secret"
+  server_service_name = "drover-eu"
+  client_auto_join = false
+}
 "#;
 
 #[test]
@@ -109,12 +118,20 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!((agent.log_level.as_str(), agent.log_json, agent.debug), ("WARN", true, true));
     assert!(agent.leave_on_interrupt && agent.leave_on_terminate && agent.prometheus);
     assert_eq!(agent.recorder, Recorder::On { bytes_max: 64 << 20 });
+    let consul = agent.consul.unwrap();
+    assert_eq!(
+        (consul.address.as_str(), consul.token.as_deref()),
+        ("127.0.0.1:8501", Some("secret"))
+    );
+    assert_eq!((consul.server_service.as_str(), consul.client_joins), ("drover-eu", false));
     let server = agent.server.unwrap();
     assert_eq!(
         (server.bootstrap_expect, server.heartbeat_ttl_ms, server.heartbeat_grace_ms),
         (3, 15_000, 20_000)
     );
     assert_eq!(server.election_priority, Priority::Low);
+    assert_eq!((server.lead.garbage_collect_ms, server.lead.nodes_kept_ms), (10_000, 7_200_000));
+    assert_eq!(server.lead.jobs_kept_ms, LeadConfig::default().jobs_kept_ms);
     assert_eq!(server.data_dir, PathBuf::from("/var/lib/drover/server"));
     assert_eq!(server.join.retry, ["a.example:5647", "10.0.0.6:5647", "10.0.0.7:4647"]);
     assert_eq!((server.join.retry_interval_ms, server.join.retry_max), (15_000, 3));
@@ -211,8 +228,9 @@ fn wrong_files_are_told_with_place_and_remedy() {
     says("server {\n election_priority = \"high\"\n}", "\"high\" is no priority");
     says(
         "server {\n retry_join = [\"provider=aws tag_key=x\"]\n}",
-        "finding servers by a cloud's interface",
+        "Drover asks no cloud: let a program print the addresses",
     );
+    says("consul {\n address = \"http://x\"\n}", "is no address of a Consul agent");
     says("client {\n reserved {\n reserved_ports = \"9-1\"\n}\n}", "is no range of ports");
     says("server {\n enabled = true\n", "this brace is not closed");
     says("name = web", "`web` is no value: put text in quotes");
@@ -222,11 +240,7 @@ fn wrong_files_are_told_with_place_and_remedy() {
 
 #[test]
 fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
-    for text in [
-        "acl {\n enabled = true\n}",
-        "consul {\n address = \"x\"\n}",
-        "vault {\n enabled = true\n}",
-    ] {
+    for text in ["acl {\n enabled = true\n}", "vault {\n enabled = true\n}"] {
         let name = text.split(' ').next().unwrap();
         says(
             text,

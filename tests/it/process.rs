@@ -11,6 +11,8 @@
 
 #[path = "process/cluster.rs"]
 mod cluster;
+#[path = "process/consul.rs"]
+mod consul;
 #[path = "process/damage.rs"]
 mod damage;
 #[path = "process/deployments.rs"]

@@ -121,6 +121,7 @@ impl Agent {
         let rng = self.rng.fork("client").fork_number(self.incarnation.0);
         let mut client = Client::new(config.client, rng);
         client.on_booted(self.moment(), recovered, &mut self.pending);
+        client.on_remembered(&config.remembered, &mut self.pending);
         self.client = Some(Box::new(client));
         let dials = config.servers.into_iter().map(|address| Effect::Dial { address });
         effects.list.extend(dials);

@@ -2,6 +2,7 @@
 //!
 //! Invariants
 //! - looking changes nothing.
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Agent, Server};
@@ -18,6 +19,8 @@ pub struct View {
     pub log_written: Written,
     /// `None` on an agent that is only a client.
     pub server: Option<ServerView>,
+    /// On a client: where servers are dialled, as one of them said.
+    pub servers: Vec<String>,
 }
 
 /// A server's standing.
@@ -128,6 +131,7 @@ impl Agent {
                 .collect(),
         });
         let log_written = self.disk.as_ref().map(|disk| disk.wal.written()).unwrap_or_default();
-        View { incarnation: self.incarnation, log_written, server }
+        let servers = self.client.iter().flat_map(|client| client.told()).cloned().collect();
+        View { incarnation: self.incarnation, log_written, server, servers }
     }
 }

@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NodeMessage, Output};
+use super::{Client, NodeMessage, Output};
 use crate::emit::Emit;
 use crate::limits::{HEARTBEAT_TTL_MS, SERVERS_MAX};
 use crate::rng::Rng;
@@ -255,6 +255,18 @@ impl Servers {
         }
         let has_words = self.registration != Registration::Unknown;
         self.due = self.current.filter(|_| has_words).map(|_| now);
+    }
+}
+
+impl Client {
+    /// Where servers were, as one of them said when the agent ran last.
+    pub fn on_remembered(&mut self, servers: &[String], out: &mut impl Emit<Output>) {
+        self.servers.on_told(servers, out);
+    }
+
+    /// Where servers are, as one of them said last.
+    pub fn told(&self) -> impl Iterator<Item = &String> {
+        self.servers.told.iter()
     }
 }
 

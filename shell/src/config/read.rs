@@ -5,8 +5,8 @@
 //! - a key that is accepted without effect leaves a note.
 use std::path::PathBuf;
 
-use super::address;
 use super::written::{Written, WrittenJoin};
+use super::{PROGRAM, address};
 use crate::jobspec::diagnostic::{Dialect, Findings};
 use crate::jobspec::reader::Reader;
 use crate::jobspec::tree::Block;
@@ -15,7 +15,7 @@ use crate::jobspec::value::Value;
 mod blocks;
 mod devices;
 
-use blocks::{autopilot, client, plugins, server, tls};
+use blocks::{autopilot, client, consul, plugins, server, tls};
 
 const LOG_LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
@@ -43,6 +43,7 @@ pub(super) fn top(root: &Block, findings: &Findings<'_>) -> Written {
         autopilot: reader.one("autopilot").map(autopilot),
         client: reader.one("client").map(|one| client(one, &mut notes)).unwrap_or_default(),
         raw_exec: plugins(&reader, findings),
+        consul: consul(&reader),
         tls: reader.one("tls").map(|one| tls(one, &mut notes)).unwrap_or_default(),
         log_level: log_level(&reader),
         log_json: reader.flag("log_json"),
@@ -77,9 +78,8 @@ pub(super) fn top(root: &Block, findings: &Findings<'_>) -> Written {
 
 /// Blocks of Nomad's that pass as long as they ask for nothing.
 fn refuse_unless_idle(reader: &Reader<'_>) {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 12] = [
         "acl",
-        "consul",
         "vault",
         "rpc",
         "ui",
@@ -260,13 +260,15 @@ fn log_level(reader: &Reader<'_>) -> Option<String> {
 fn addresses_of(reader: &Reader<'_>, name: &'static str) -> Vec<String> {
     let list = reader.texts(name).unwrap_or_default();
     for text in &list {
-        if address::host_port(text, 1).is_none()
+        let is_program = text.strip_prefix(PROGRAM).is_some_and(|line| !line.trim().is_empty());
+        if !is_program
+            && address::host_port(text, 1).is_none()
             && let Some(one) = reader.attribute(name)
         {
             let hint = if text.contains("provider=") {
-                "finding servers by a cloud's interface is not supported yet"
+                "Drover asks no cloud: let a program print the addresses, \"exec=/path/to/program\""
             } else {
-                "such as 10.0.0.1, server-1:4647 or [fd00::1]:4647"
+                "such as 10.0.0.1, server-1:4647, [fd00::1]:4647 or _drover._udp.example.com"
             };
             reader.wrong(&one.value_place, format!("\"{text}\" is no address of a server"), hint);
         }

@@ -6,18 +6,20 @@
 //! - outside `-dev` an agent has certificates from files.
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
+use drover_core::agent::LeadConfig;
 use drover_core::raft::Priority;
 use drover_core::types::{AutopilotConfig, CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
-use super::written::{DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer};
+use super::written::{DrainOnShutdown, Written, WrittenClient, WrittenServer};
+use crate::consul;
 use crate::jobspec::check::Problem;
 
 mod client;
+mod server;
 
 /// Nomad's default ports; ours for RPC is UDP.
 pub const HTTP_PORT: u16 = 4646;
@@ -58,6 +60,7 @@ pub struct Resolved {
     pub debug: bool,
     pub prometheus: bool,
     pub recorder: Recorder,
+    pub consul: Option<consul::Config>,
     pub mode: Mode,
     /// For the operator's eyes, once, at start.
     pub notes: Vec<String>,
@@ -97,15 +100,18 @@ pub struct Server {
     /// Of the cluster that this server founds.
     pub scheduler: SchedulerConfig,
     pub autopilot: AutopilotConfig,
+    pub lead: LeadConfig,
 }
 
 /// Whom to look for at start.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Join {
     /// `host:port`; who of them has not answered in ten seconds is waited for only if others are retried.
     pub start: Vec<String>,
     /// `host:port`; tried again and again.
     pub retry: Vec<String>,
+    /// What the shell runs to be told of others.
+    pub programs: Vec<String>,
     /// The longest pause between two tries; shorter ones come first.
     pub retry_interval_ms: u64,
     /// Zero: for ever.
@@ -113,7 +119,19 @@ pub struct Join {
 }
 
 impl Join {
-    /// All of them.
+    /// Whether it goes on looking.
+    #[must_use]
+    pub const fn is_retried(&self) -> bool {
+        !self.retry.is_empty() || !self.programs.is_empty()
+    }
+
+    /// Whether it looks for anybody.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        !self.start.is_empty() || self.is_retried()
+    }
+
+    /// All that are known by their addresses.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         [&self.start[..], &self.retry].concat()
@@ -312,6 +330,7 @@ impl Resolution<'_> {
             debug: written.enable_debug.unwrap_or_default(),
             prometheus: written.prometheus_metrics.unwrap_or_default(),
             recorder: recorder(written),
+            consul: written.consul.clone(),
             mode: self.mode,
             notes: self.notes,
             files: written.files.clone(),
@@ -406,69 +425,6 @@ impl Resolution<'_> {
                 );
                 Certificates::InMemory
             }
-        }
-    }
-
-    fn server(&mut self, all: &Written, data_dir: &Path, port: u16) -> Server {
-        let written = &all.server;
-        let bootstrap_expect = written.bootstrap_expect.unwrap_or(0);
-        let join = self.join("server", &written.join, &[], port);
-        if bootstrap_expect == 0 && join.retry.is_empty() && join.start.is_empty() {
-            self.wrong(
-                "server.bootstrap_expect",
-                "is missing: say how many servers found the cluster, \
-                or name one to join: server_join { retry_join = [\"...\"] }",
-            );
-        }
-        if bootstrap_expect != 0 && bootstrap_expect.is_multiple_of(2) {
-            self.notes.push(format!("server.bootstrap_expect is {bootstrap_expect}: an odd number bears as many failures with one server less"));
-        }
-        Server {
-            bootstrap_expect,
-            election_priority: written.election_priority.unwrap_or_default(),
-            data_dir: written.data_dir.clone().unwrap_or_else(|| data_dir.join("server")),
-            join,
-            heartbeat_ttl_ms: written.min_heartbeat_ttl_ms.unwrap_or(HEARTBEAT_TTL_MS),
-            heartbeat_grace_ms: written.heartbeat_grace_ms.unwrap_or(HEARTBEAT_GRACE_MS),
-            scheduler: written.scheduler.unwrap_or_default(),
-            autopilot: all.autopilot.unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn join(
-        &mut self,
-        block: &str,
-        written: &WrittenJoin,
-        more: &[String],
-        port: u16,
-    ) -> Join {
-        let mut addresses = |list: &[String], name: &str| {
-            let mut made = Vec::with_capacity(list.len());
-            for text in list {
-                match address::host_port(text, port) {
-                    Some(address) if made.contains(&address) => {}
-                    Some(address) => made.push(address),
-                    None => self.wrong(
-                        &format!("{block}.{name}"),
-                        format!("\"{text}\" is no address of a server"),
-                    ),
-                }
-            }
-            made
-        };
-        let start = addresses(&written.start_join, "start_join");
-        let retry = addresses(&[more, &written.retry_join].concat(), "retry_join");
-        let old = start.iter().chain(&retry).find(|address| address.ends_with(":4648"));
-        if let Some(old) = old {
-            self.notes.push(format!(
-                "{old}: 4648 is the gossip port of Nomad; agents of Drover listen on {port}"
-            ));
-        }
-        Join {
-            start,
-            retry,
-            retry_interval_ms: written.retry_interval_ms.unwrap_or(RETRY_INTERVAL_MS),
-            retry_max: written.retry_max.unwrap_or(0),
         }
     }
 }

@@ -10,6 +10,7 @@ use drover_core::raft::Priority;
 use drover_core::types::{AutopilotConfig, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::{read, syntax};
+use crate::consul;
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
 
 /// Everything a configuration may say.
@@ -32,6 +33,7 @@ pub struct Written {
     pub client: WrittenClient,
     /// `plugin "raw_exec" { config { enabled } }`.
     pub raw_exec: Option<bool>,
+    pub consul: Option<consul::Config>,
     pub tls: WrittenTls,
     pub log_level: Option<String>,
     pub log_json: Option<bool>,
@@ -60,6 +62,16 @@ pub struct WrittenServer {
     pub min_heartbeat_ttl_ms: Option<u64>,
     /// The block `default_scheduler_config`.
     pub scheduler: Option<SchedulerConfig>,
+    pub garbage: WrittenGarbage,
+}
+
+/// How long what has ended is kept, and how often it is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WrittenGarbage {
+    pub every_ms: Option<u64>,
+    pub evals_kept_ms: Option<u64>,
+    pub jobs_kept_ms: Option<u64>,
+    pub nodes_kept_ms: Option<u64>,
 }
 
 /// The block `server_join`, and the older keys beside it.
@@ -181,6 +193,7 @@ impl Written {
         over(&mut self.autopilot, later.autopilot);
         self.client.overlay(later.client);
         over(&mut self.raw_exec, later.raw_exec);
+        over(&mut self.consul, later.consul);
         self.tls.overlay(later.tls);
         over(&mut self.log_level, later.log_level);
         over(&mut self.log_json, later.log_json);
@@ -207,6 +220,16 @@ impl WrittenServer {
         over(&mut self.heartbeat_grace_ms, later.heartbeat_grace_ms);
         over(&mut self.min_heartbeat_ttl_ms, later.min_heartbeat_ttl_ms);
         over(&mut self.scheduler, later.scheduler);
+        self.garbage.overlay(later.garbage);
+    }
+}
+
+impl WrittenGarbage {
+    fn overlay(&mut self, later: Self) {
+        over(&mut self.every_ms, later.every_ms);
+        over(&mut self.evals_kept_ms, later.evals_kept_ms);
+        over(&mut self.jobs_kept_ms, later.jobs_kept_ms);
+        over(&mut self.nodes_kept_ms, later.nodes_kept_ms);
     }
 }
 

@@ -28,14 +28,13 @@ pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
     let limits = joins.iter().filter_map(|join| Some((join, patience_ms(join)?)));
     let Some((join, ms)) = limits.min_by_key(|&(_, ms)| ms) else { return future::pending().await };
     while began.elapsed() < Duration::from_millis(ms) {
-        let met = |peer: PeerView| matches!(peer.peer, PeerId::Server(_));
-        if transport.peers().into_iter().any(met) {
+        if has_met(&transport) {
             return future::pending().await;
         }
         sleep(LOOK_EVERY).await;
     }
-    let sought = join.addresses().join(", ");
-    let remedy = if join.retry.is_empty() {
+    let sought = [join.addresses(), join.programs.clone()].concat().join(", ");
+    let remedy = if !join.is_retried() {
         "start_join waits no longer: write retry_join to wait for ever"
     } else {
         "leave retry_max out to wait for ever"
@@ -47,12 +46,18 @@ pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
     )
 }
 
+/// Whether a server is linked.
+pub(super) fn has_met(transport: &Transport) -> bool {
+    let is_server = |peer: PeerView| matches!(peer.peer, PeerId::Server(_) | PeerId::Foreign(_));
+    transport.peers().into_iter().any(is_server)
+}
+
 /// `None`: for ever.
 fn patience_ms(join: &Join) -> Option<u64> {
-    match (join.start.is_empty(), join.retry.is_empty(), join.retry_max) {
-        (false, true, _) => Some(TRY_MS),
-        (_, false, 1..) => Some(join.retry_interval_ms.saturating_mul(join.retry_max.into())),
-        (true, true, _) | (_, false, 0) => None,
+    match (join.is_any(), join.is_retried(), join.retry_max) {
+        (true, false, _) => Some(TRY_MS),
+        (_, true, 1..) => Some(join.retry_interval_ms.saturating_mul(join.retry_max.into())),
+        (false, false, _) | (_, true, 0) => None,
     }
 }
 
@@ -65,6 +70,7 @@ mod tests {
         let join = |start: &[&str], retry: &[&str], retry_max| Join {
             start: start.iter().map(ToString::to_string).collect(),
             retry: retry.iter().map(ToString::to_string).collect(),
+            programs: Vec::new(),
             retry_interval_ms: 30_000,
             retry_max,
         };

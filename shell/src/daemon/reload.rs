@@ -94,25 +94,28 @@ fn join(current: &mut Resolved, next: &Resolved, transport: &Transport) {
         tracing::info!("does not look for a server at {address} any more");
         transport.forget(address);
     }
+    let adopt = |current: &mut Join, next: &Join| {
+        *current = Join { programs: current.programs.clone(), ..next.clone() };
+    };
     if let (Some(current), Some(next)) = (&mut current.server, &next.server) {
-        current.join = next.join.clone();
+        adopt(&mut current.join, &next.join);
     }
     if let (Some(current), Some(next)) = (&mut current.client, &next.client) {
-        current.join = next.join.clone();
+        adopt(&mut current.join, &next.join);
     }
 }
 
 /// What else the new configuration says, by the keys that operators write.
 fn ignored(current: &Resolved, next: &Resolved) -> Vec<&'static str> {
-    let nobody =
-        || Join { start: Vec::new(), retry: Vec::new(), retry_interval_ms: 0, retry_max: 0 };
+    // Programs go on as they were begun.
+    let nobody = |programs: &[String]| Join { programs: programs.to_vec(), ..Join::default() };
     let mut server = (current.server.clone(), next.server.clone());
     let mut client = (current.client.clone(), next.client.clone());
     for server in [&mut server.0, &mut server.1].into_iter().flatten() {
-        server.join = nobody();
+        server.join = nobody(&server.join.programs);
     }
     for client in [&mut client.0, &mut client.1].into_iter().flatten() {
-        client.join = nobody();
+        client.join = nobody(&client.join.programs);
     }
     let http = |of: &Resolved| (of.http_bind, of.http_advertise, of.unsafe_open);
     let rpc = |of: &Resolved| (of.rpc_bind, of.rpc_advertise);
@@ -129,6 +132,7 @@ fn ignored(current: &Resolved, next: &Resolved) -> Vec<&'static str> {
         ("enable_debug", current.debug != next.debug),
         ("telemetry", current.prometheus != next.prometheus),
         ("recorder", current.recorder != next.recorder),
+        ("consul", current.consul != next.consul),
     ];
     changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }

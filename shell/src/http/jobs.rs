@@ -128,7 +128,10 @@ impl Http {
         }
         let spec = jobspec::from_api(&job).map_err(|problems| Failure::bad(told(&problems)))?;
         if spec.region != self.api.me.region {
-            return Err(Failure::broken("No path to region"));
+            let (own, of_job) = (&self.api.me.region, &spec.region);
+            return Err(Failure::bad(format!(
+                "the job is of region {of_job:?}, and region {own:?} was asked: leave out one of them"
+            )));
         }
         Ok(spec)
     }

@@ -31,7 +31,7 @@ use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 
 use super::tls::{self, Certificates};
-use super::{Config, Role, Timings, Wall};
+use super::{Config, Role, Timings, Wall, resolve};
 
 /// Named in the handshake, so that nothing else is mistaken for us.
 const ALPN: &[u8] = b"drover/1";
@@ -146,9 +146,7 @@ impl Env {
         rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES).ok();
         let runtime = Arc::new(quinn::TokioRuntime);
         let socket = runtime.wrap_udp_socket(socket).map_err(failure)?;
-        let resolve = |addr: String| -> Resolving {
-            Box::pin(async move { Ok(tokio::net::lookup_host(addr).await?.collect()) })
-        };
+        let resolve = |addr: String| -> Resolving { Box::pin(resolve::resolve(addr)) };
         Ok(Self { runtime, socket, provider: tls::provider(), resolve: Arc::new(resolve) })
     }
 

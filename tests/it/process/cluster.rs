@@ -1,5 +1,6 @@
 //! Servers that are killed, and what callers were promised before.
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -110,7 +111,7 @@ fn a_cluster_of_three_loses_its_leader_and_nothing_else() {
     }
     assert_eq!(new.count("batch", "running"), 50, "the job goes on");
     assert_eq!(new.count("service", "running"), 2, "the service was not touched");
-    std::fs::write(&go, "").expect("the file can be written");
+    fs::write(&go, "").expect("the file can be written");
     wait_until("the batch job is done", || client.count("batch", "complete") == 50);
     assert_eq!(client.allocs("batch").len(), 50, "none ran twice");
     assert_eq!(client.allocs("service").len(), 2, "none was replaced");
@@ -164,7 +165,7 @@ fn own_state(site: &Site, server: &Agent) -> Option<(u64, String)> {
         return None;
     }
     let said = server.cli(&["operator", "snapshot", "inspect", "-json", &file]);
-    std::fs::remove_file(&file).expect("it was just written");
+    fs::remove_file(&file).expect("it was just written");
     let about: Value = serde_json::from_str(&said.text).expect("it is JSON");
     let digest = about["Digest"].as_str().expect("a digest");
     Some((about["Index"].as_u64().expect("an index"), digest.to_owned()))
@@ -210,4 +211,40 @@ fn servers_are_killed_and_return_in_a_loop_and_nothing_acknowledged_is_lost() {
         server.stop();
         server.assert_replays();
     }
+}
+
+#[test]
+fn a_client_that_starts_again_turns_to_servers_that_it_was_told_of() {
+    let site = Site::new();
+    let mut servers = site.servers(3);
+    leader_of(&servers.iter().collect::<Vec<_>>());
+    let mut client = site.client("c1", &servers[..1]);
+    wait_until("it remembers all of them", || {
+        let remembered = fs::read(client.data_dir().join("servers.json")).unwrap_or_default();
+        serde_json::from_slice::<Vec<String>>(&remembered).is_ok_and(|all| all.len() == 3)
+    });
+    client.stop();
+    servers[0].kill();
+    client.start();
+    wait_until("another server serves it", || {
+        let health = client.try_ask("GET", "/v1/agent/health", "");
+        health.is_some_and(|health| health.status == 200)
+    });
+}
+
+#[test]
+fn a_node_that_is_gone_and_ran_nothing_is_forgotten_when_the_configuration_says() {
+    let site = Site::new();
+    let mut servers = site.servers(1);
+    servers[0]
+        .configure_more("server {\n  job_gc_interval = \"1s\"\n  node_gc_threshold = \"2s\"\n}\n");
+    servers[0].stop();
+    servers[0].start();
+    let mut client = site.client("c1", &servers);
+    wait_until("it is ready", || servers[0].node_status("c1").as_deref() == Some("ready"));
+    client.kill();
+    wait_until("its end is noticed", || servers[0].node_status("c1").as_deref() == Some("down"));
+    wait_until("it is forgotten", || servers[0].node_status("c1").is_none());
+    client.start();
+    wait_until("it is back", || servers[0].node_status("c1").as_deref() == Some("ready"));
 }

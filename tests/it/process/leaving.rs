@@ -98,6 +98,24 @@ fn a_server_that_failed_is_forced_out_and_then_forgotten() {
 }
 
 #[test]
+fn a_server_is_found_by_a_program_as_soon_as_that_names_it() {
+    let site = Site::new();
+    let mut first = site.agent("s1", Part::Server { expect: 1 }, &[]);
+    first.start();
+    let names = site.path().join("names");
+    let mut second = site.agent("s2", Part::Server { expect: 0 }, &[]);
+    second.configure_more(&format!(
+        "server {{\n  server_join {{\n    retry_join = [\"exec=cat {}\"]\n    \
+         retry_interval = \"1s\"\n  }}\n}}\n",
+        names.display()
+    ));
+    second.start();
+    second.wait_for_line(&["exec=cat", "No such file", "it names nobody"]);
+    site.write("names", &format!("127.0.0.1:{}\n", first.rpc_port));
+    wait_until("it votes", || voters(&first) == 2);
+}
+
+#[test]
 fn a_server_meets_others_when_an_operator_says_so() {
     let site = Site::new();
     let mut first = site.agent("s1", Part::Server { expect: 1 }, &[]);

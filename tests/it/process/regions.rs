@@ -110,6 +110,27 @@ fn a_region_that_is_lost_is_listed_as_failed_forced_out_and_met_again() {
 }
 
 #[test]
+fn regions_that_stop_together_meet_again() {
+    let site = Site::new();
+    let mut here = site.agent("here", Part::Both, &[]);
+    let mut there = european(&site, "there", Part::Both, &[]);
+    let know_both = |here: &Agent, there: &Agent| {
+        [here, there].into_iter().all(|at| regions(at) == ["eu", "global"])
+    };
+    here.start();
+    there.start();
+    let said = here.cli(&["server", "join", &format!("127.0.0.1:{}", there.rpc_port)]);
+    assert!(said.status.success(), "{}", said.text);
+    wait_until("they meet", || know_both(&here, &there));
+    wait_until("one of them will remember it", || here.data_dir().join("servers.json").exists());
+    here.kill();
+    there.kill();
+    there.start();
+    here.start();
+    wait_until("they meet again, and nobody has told them to", || know_both(&here, &there));
+}
+
+#[test]
 fn a_client_is_not_served_by_another_region() {
     let site = Site::new();
     let mut here = site.agent("here", Part::Server { expect: 1 }, &[]);

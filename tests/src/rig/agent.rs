@@ -68,7 +68,11 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
             scheduler: drover_core::types::SchedulerConfig::default(),
             autopilot: drover_core::types::AutopilotConfig::default(),
         }),
-        client: Some(ClientConfig { client: client::Config::new(node), servers: Vec::new() }),
+        client: Some(ClientConfig {
+            client: client::Config::new(node),
+            servers: Vec::new(),
+            remembered: Vec::new(),
+        }),
     }
 }
 

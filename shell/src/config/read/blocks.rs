@@ -11,23 +11,21 @@ use drover_core::types::{Algorithm, AutopilotConfig, PoolName, Preemption, Sched
 use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
-use crate::config::written::{DrainOnShutdown, WrittenClient, WrittenServer, WrittenTls};
-use crate::cores;
+use crate::config::written::{
+    DrainOnShutdown, WrittenClient, WrittenGarbage, WrittenServer, WrittenTls,
+};
 use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
+use crate::{consul, cores};
 
 /// Nomad's keys of the block `server` that have no counterpart yet.
-const SERVER_FOREIGN: [&str; 42] = [
+const SERVER_FOREIGN: [&str; 38] = [
     "authoritative_region",
     "client_introduction",
     "raft_protocol",
     "raft_multiplier",
     "num_schedulers",
     "enabled_schedulers",
-    "node_gc_threshold",
-    "job_gc_interval",
-    "job_gc_threshold",
-    "eval_gc_threshold",
     "batch_eval_gc_threshold",
     "deployment_gc_threshold",
     "csi_volume_claim_gc_threshold",
@@ -64,6 +62,32 @@ const SERVER_FOREIGN: [&str; 42] = [
 /// Nomad's keys of the block `autopilot` that have no counterpart.
 const AUTOPILOT_FOREIGN: [&str; 3] =
     ["enable_redundancy_zones", "disable_upgrade_migration", "enable_custom_upgrades"];
+/// Nomad's keys of the block `consul` that have no counterpart yet.
+const CONSUL_FOREIGN: [&str; 20] = [
+    "name",
+    "enabled",
+    "auth",
+    "namespace",
+    "ssl",
+    "share_ssl",
+    "verify_ssl",
+    "ca_file",
+    "cert_file",
+    "key_file",
+    "grpc_address",
+    "grpc_ca_file",
+    "checks_use_advertise",
+    "client_http_check_name",
+    "server_http_check_name",
+    "server_rpc_check_name",
+    "server_serf_check_name",
+    "service_identity",
+    "task_identity",
+    "timeout",
+];
+const CONSUL_PORT: u16 = 8500;
+/// Looking for garbage is an entry of the log.
+const GARBAGE_EVERY_MS_MIN: u64 = 1_000;
 /// How long a node that is emptied because its agent leaves has, unless it says otherwise.
 const DRAIN_DEADLINE_MS: u64 = 3_600_000;
 /// Nomad's keys of the block `client` that have no counterpart yet.
@@ -123,6 +147,7 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
         heartbeat_grace_ms: duration_ms(&reader, "heartbeat_grace"),
         min_heartbeat_ttl_ms: duration_ms(&reader, "min_heartbeat_ttl"),
         scheduler: reader.one("default_scheduler_config").map(scheduler),
+        garbage: garbage(&reader),
     };
     if let Some(one) = reader.attribute("encrypt") {
         reader.wrong(
@@ -133,6 +158,22 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
     }
     reader.finish(&SERVER_FOREIGN);
     made
+}
+
+fn garbage(reader: &Reader<'_>) -> WrittenGarbage {
+    let every_ms = duration_ms(reader, "job_gc_interval");
+    if every_ms.is_some_and(|ms| ms < GARBAGE_EVERY_MS_MIN)
+        && let Some(one) = reader.attribute("job_gc_interval")
+    {
+        let why = "`job_gc_interval` is less than a second".to_owned();
+        reader.wrong(&one.value_place, why, "5m is usual");
+    }
+    WrittenGarbage {
+        every_ms,
+        evals_kept_ms: duration_ms(reader, "eval_gc_threshold"),
+        jobs_kept_ms: duration_ms(reader, "job_gc_threshold"),
+        nodes_kept_ms: duration_ms(reader, "node_gc_threshold"),
+    }
 }
 
 /// What is not set is as Nomad has it.
@@ -168,6 +209,32 @@ pub(super) fn autopilot(reader: Reader<'_>) -> AutopilotConfig {
     }
     reader.finish(&AUTOPILOT_FOREIGN);
     config
+}
+
+/// What is not set is as Nomad has it, but for the services' names: its agents and ours do not speak with
+/// each other. A block that asks for nothing is none.
+pub(super) fn consul(reader: &Reader<'_>) -> Option<consul::Config> {
+    let reader = reader.one("consul")?;
+    let written = reader.text("address");
+    let address = written.as_ref().and_then(|text| address::host_port(text, CONSUL_PORT));
+    if let (Some(text), None, Some(one)) = (&written, &address, reader.attribute("address")) {
+        let why = format!("\"{text}\" is no address of a Consul agent");
+        reader.wrong(&one.value_place, why, "such as 127.0.0.1:8500, without http://");
+    }
+    let flag = |name| reader.flag(name).unwrap_or(true);
+    let name = |key, usual: &str| reader.text(key).unwrap_or_else(|| usual.to_owned());
+    let made = consul::Config {
+        address: address.clone().unwrap_or_default(),
+        token: reader.text("token"),
+        tags: reader.texts("tags").unwrap_or_default(),
+        advertises: flag("auto_advertise"),
+        server_joins: flag("server_auto_join"),
+        client_joins: flag("client_auto_join"),
+        server_service: name("server_service_name", "drover"),
+        client_service: name("client_service_name", "drover-client"),
+    };
+    reader.finish(&CONSUL_FOREIGN);
+    address.map(|_| made)
 }
 
 /// What is not set is as `SchedulerConfig` has it.

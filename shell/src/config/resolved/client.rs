@@ -22,7 +22,8 @@ impl Resolution<'_> {
             client.options.get("driver.raw_exec.enable").map(|text| text == "1" || text == "true");
         let raw_exec = written.raw_exec.or(option).unwrap_or_default();
         let join = self.join("client", &client.join, &client.servers, port);
-        if written.server.enabled != Some(true) && join.retry.is_empty() && join.start.is_empty() {
+        let looks_up = written.consul.as_ref().is_some_and(|consul| consul.client_joins);
+        if written.server.enabled != Some(true) && !join.is_any() && !looks_up {
             self.wrong(
                 "client.servers",
                 "is missing: name at least one server, such as servers = [\"10.0.0.1\"]",

@@ -1,0 +1,218 @@
+//! A Consul agent beside this one: we stand in its catalog, and find servers there.
+//!
+//! Of its HTTP API three things are asked: `PUT /v1/agent/service/register`, `PUT
+//! /v1/agent/service/deregister/ID` and `GET /v1/catalog/service/NAME`.
+//!
+//! Invariants
+//! - while Consul is away nothing of ours waits or fails, and that is said once;
+//! - what was registered is taken back when the agent is stopped; Consul's own checks see to the rest.
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderName, Method, Request, StatusCode, header};
+use hyper_util::client::legacy::Client as Legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::time::timeout;
+
+use crate::config::Resolved;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
+const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Servers bear it where they are dialled by agents.
+const RPC_TAG: &str = "rpc";
+const HTTP_TAG: &str = "http";
+
+/// The block `consul`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Where its agent listens, `host:port`.
+    pub address: String,
+    pub token: Option<String>,
+    /// Of all that is registered.
+    pub tags: Vec<String>,
+    pub advertises: bool,
+    /// Whether servers look there for servers, and whether clients do.
+    pub server_joins: bool,
+    pub client_joins: bool,
+    pub server_service: String,
+    pub client_service: String,
+}
+
+/// What stands in the catalog.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Service {
+    id: String,
+    name: String,
+    tag: &'static str,
+    address: SocketAddr,
+    /// Asked by Consul whether we are well.
+    health: String,
+}
+
+/// An entry of the catalog, as far as it is needed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct Entry {
+    /// Of the node, where the service names none.
+    address: String,
+    service_address: String,
+    service_port: u16,
+}
+
+/// This agent in Consul.
+pub struct Consul {
+    config: Config,
+    services: Vec<Service>,
+    joins: bool,
+    http: Legacy<HttpConnector, Body>,
+}
+
+impl Consul {
+    /// What `resolved` says of it; none if it says nothing. `id` names the agent among all.
+    #[must_use]
+    pub fn of(resolved: &Resolved, id: &str) -> Option<Self> {
+        let config = resolved.consul.clone()?;
+        let health =
+            |part: &str| format!("http://{}/v1/agent/health?type={part}", resolved.http_advertise);
+        let service = |part: &str, name: &String, tag, address| Service {
+            id: format!("_drover-{part}-{id}-{tag}"),
+            name: name.clone(),
+            tag,
+            address,
+            health: health(part),
+        };
+        let mut services = Vec::new();
+        if resolved.server.is_some() {
+            let name = &config.server_service;
+            services.push(service("server", name, RPC_TAG, resolved.rpc_advertise));
+            services.push(service("server", name, HTTP_TAG, resolved.http_advertise));
+        }
+        if resolved.client.is_some() {
+            let name = &config.client_service;
+            services.push(service("client", name, HTTP_TAG, resolved.http_advertise));
+        }
+        if !config.advertises {
+            services.clear();
+        }
+        let joins =
+            if resolved.server.is_some() { config.server_joins } else { config.client_joins };
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(PATIENCE));
+        let http = Legacy::builder(TokioExecutor::new()).build(connector);
+        Some(Self { config, services, joins, http })
+    }
+
+    /// Whether servers are looked for there.
+    #[must_use]
+    pub const fn joins(&self) -> bool {
+        self.joins
+    }
+
+    /// Puts everything into the catalog; what is there stays.
+    ///
+    /// # Errors
+    /// What Consul said, or why it did not.
+    pub async fn register(&self) -> Result<(), String> {
+        for service in &self.services {
+            let tags: Vec<&str> =
+                self.config.tags.iter().map(String::as_str).chain([service.tag]).collect();
+            let body = json!({
+                "ID": service.id,
+                "Name": service.name,
+                "Tags": tags,
+                "Address": service.address.ip().to_string(),
+                "Port": service.address.port(),
+                "Check": {
+                    "Name": "Drover's own opinion",
+                    "HTTP": service.health,
+                    "Interval": "10s",
+                    "Timeout": "2s",
+                },
+            });
+            let path = "/v1/agent/service/register?replace-existing-checks=true";
+            self.ask(Method::PUT, path, body).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything back.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn deregister(&self) -> Result<(), String> {
+        for service in &self.services {
+            let path = format!("/v1/agent/service/deregister/{}", service.id);
+            self.ask(Method::PUT, &path, Json::Null).await?;
+        }
+        Ok(())
+    }
+
+    /// Where servers are dialled, `host:port`.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn servers(&self) -> Result<Vec<String>, String> {
+        let path = format!("/v1/catalog/service/{}?tag={RPC_TAG}", self.config.server_service);
+        let answer = self.ask(Method::GET, &path, Json::Null).await?;
+        let entries: Vec<Entry> = serde_json::from_slice(&answer)
+            .map_err(|why| format!("{path} was not answered as expected: {why}"))?;
+        Ok(entries.into_iter().filter_map(Entry::address).collect())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Json) -> Result<Vec<u8>, String> {
+        let address = &self.config.address;
+        let failed = |why: String| format!("Consul at {address}: {why}");
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{address}{path}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.config.token {
+            request = request.header(TOKEN, token);
+        }
+        let request = request.body(body).map_err(|why| failed(why.to_string()))?;
+        let exchange = async {
+            let response = self.http.request(request).await.map_err(|why| why.to_string())?;
+            let status = response.status();
+            let read =
+                axum::body::to_bytes(Body::new(response.into_body()), ANSWER_BYTES_MAX).await;
+            Ok::<_, String>((status, read.map_err(|why| why.to_string())?))
+        };
+        let answered = timeout(PATIENCE, exchange).await.map_err(|_| "no answer".to_owned());
+        let (status, bytes) = answered.and_then(|answered| answered).map_err(failed)?;
+        if status != StatusCode::OK {
+            let said = String::from_utf8_lossy(&bytes);
+            return Err(failed(format!("{status}: {}", said.trim_end())));
+        }
+        Ok(bytes.to_vec())
+    }
+}
+
+impl Entry {
+    fn address(self) -> Option<String> {
+        let host =
+            if self.service_address.is_empty() { self.address } else { self.service_address };
+        crate::config::host_port(&host, self.service_port).filter(|_| self.service_port != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_where_it_says_or_where_its_node_is() {
+        let read = |text: &str| serde_json::from_str::<Entry>(text).unwrap().address();
+        let own = r#"{"Address": "10.0.0.1", "ServiceAddress": "10.0.0.2", "ServicePort": 4647}"#;
+        assert_eq!(read(own).as_deref(), Some("10.0.0.2:4647"));
+        let of_node = r#"{"Address": "fd00::1", "ServiceAddress": "", "ServicePort": 4647}"#;
+        assert_eq!(read(of_node).as_deref(), Some("[fd00::1]:4647"));
+        assert_eq!(read(r#"{"Address": "10.0.0.1"}"#), None);
+    }
+}

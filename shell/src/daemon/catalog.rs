@@ -1,0 +1,52 @@
+//! Keeps this agent in Consul's catalog, and finds servers there, while that is wanted.
+//!
+//! Invariants
+//! - nobody who was found is forgotten because Consul is away.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::join::has_met;
+use crate::consul::Consul;
+use crate::transport::Transport;
+
+/// How often it is asked, and how often as long as it does not answer or nobody was met.
+const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Until the agent ends.
+pub(super) async fn keep(consul: Arc<Consul>, transport: Transport) {
+    let mut named = BTreeSet::new();
+    let mut is_away = false;
+    loop {
+        let is_sought = consul.joins() && !has_met(&transport);
+        let done = async {
+            consul.register().await?;
+            if is_sought { consul.servers().await.map(Some) } else { Ok(None) }
+        };
+        let pause = match done.await {
+            Ok(found) => {
+                if std::mem::take(&mut is_away) {
+                    tracing::info!("Consul answers again");
+                }
+                let found: Option<BTreeSet<String>> =
+                    found.map(|found| found.into_iter().collect());
+                if let Some(now) = found {
+                    now.difference(&named).for_each(|address| transport.dial(address));
+                    named.difference(&now).for_each(|address| transport.forget(address));
+                    named = now;
+                }
+                if is_sought { PAUSE_MIN } else { PAUSE }
+            }
+            Err(why) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::warn!("{why}: all else goes on, and it is asked again");
+                }
+                PAUSE_MIN
+            }
+        };
+        sleep(pause).await;
+    }
+}
