@@ -5,8 +5,6 @@
 //!
 //! Invariants
 //! - it starts with what the region's membership says of this server, and with its links.
-use alloc::vec::Vec;
-
 use super::{Config, Gossip, Link, Output, Scope, Timings};
 use crate::emit::Emit;
 use crate::rng::Rng;
@@ -20,7 +18,8 @@ impl Gossip {
     /// The membership of all regions, as a server begins it whose region's this is.
     #[must_use]
     pub fn world(&self, now: MonoTime, rng: Rng, out: &mut impl Emit<Output>) -> Self {
-        let config = Config { own: self.own.clone(), join: Vec::new(), timings: TIMINGS };
+        let (own, join) = (self.own.clone(), self.join.clone());
+        let config = Config { own, join, timings: TIMINGS };
         let mut world = Self::of_scope(Scope::World, config, rng);
         let told = self.links.iter().filter(|_| !planted!(RegionNotTold));
         for &peer in told {
