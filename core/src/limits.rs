@@ -112,6 +112,9 @@ pub const WAL_SEGMENT_BYTES: u64 = 64 << 20;
 pub const WAL_SEGMENT_BYTES_FIRST: u64 = 128 << 10;
 /// Records of one write together, and so the longest record: a frame and what stands around it.
 pub const WAL_WRITE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// For so long a new leader takes nobody in: whom the leader before let go may have told others of it, and
+/// the word not have arrived.
+pub const ROSTER_NEWCOMER_MS: u64 = 2_000;
 /// How often a leader looks whether a server should become a voter: joining is no matter of moments.
 pub const ROSTER_REVIEW_MS: u64 = 500;
 /// Clients are told which servers there are, as of at most so long ago.

@@ -1,7 +1,7 @@
 //! Servers that go with grace: who leads then, who votes, and what the others say of them.
 use drover_core::agent::Event;
 use drover_core::gossip::Status;
-use drover_core::limits::{LEAVE_GOODBYE_MS, LEAVE_MS_MAX};
+use drover_core::limits::{LEAVE_GOODBYE_MS, LEAVE_MS_MAX, ROSTER_NEWCOMER_MS};
 use drover_core::types::ServerId;
 use drover_tests::rig::cluster::Cluster;
 
@@ -131,4 +131,21 @@ fn a_server_that_left_learns_like_a_new_one_when_it_starts_again() {
     cluster.pass_ms(PROVEN_MS);
     assert_eq!(status(&cluster, leader, others[0]), Some(Status::Alive));
     assert_eq!(cluster.voters().len(), 3);
+}
+
+#[test]
+fn a_new_leader_takes_nobody_in_before_it_can_have_heard_who_left() {
+    let mut cluster = Cluster::founded(3);
+    let (leader, others) = split(&cluster);
+    cluster.stop(leader);
+    cluster.pass_until(10_000, |cluster| cluster.leader().is_some_and(|new| new != leader));
+    let heir = cluster.leader().expect("one leads");
+    cluster.join(9);
+    let learners = |cluster: &Cluster| {
+        cluster.view(heir).server.expect("a server").configuration.learners.len()
+    };
+    cluster.pass_ms(ROSTER_NEWCOMER_MS - 500);
+    assert_eq!(learners(&cluster), 0, "whoever comes may be one who has just left");
+    cluster.pass_ms(1_500);
+    assert_eq!((learners(&cluster), cluster.leader()), (1, Some(heir)), "{others:?}");
 }

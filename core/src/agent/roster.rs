@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Agent, Server};
 use crate::gossip::Status;
-use crate::limits::{ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
+use crate::limits::{ROSTER_NEWCOMER_MS, ROSTER_REVIEW_MS, ROSTER_STRANGER_MS};
 use crate::raft::{Configuration, Payload, PeerView};
 use crate::roster::{self, Candidate, Life, Roster, Rules, Trial};
 use crate::time::MonoTime;
@@ -23,6 +23,7 @@ impl Agent {
         }
         leader.roster_at = now.plus_ms(ROSTER_REVIEW_MS);
         let knows_all = leader.since.plus_ms(ROSTER_STRANGER_MS) <= now;
+        let may_take_in = leader.since.plus_ms(ROSTER_NEWCOMER_MS) <= now;
         server.look_at_health(now);
         let wanted = server.state.autopilot().config;
         let committed = server.raft.commit_index();
@@ -45,8 +46,10 @@ impl Agent {
         });
         // Of whom it has only heard, it may have heard late.
         let configuration = server.raft.configuration();
-        let is_here =
-            |one: &Candidate| configuration.is_member(one.id) || server.gossip.is_linked(one.id);
+        let is_here = |one: &Candidate| {
+            let is_new = !configuration.is_member(one.id);
+            !is_new || may_take_in && server.gossip.is_linked(one.id)
+        };
         let mut candidates: Vec<Candidate> = candidates.filter(is_here).collect();
         let Roster { voters, learners } = server.roster();
         // Servers forget in a restart whom gossip called failed; the configuration does not.
