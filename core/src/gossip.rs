@@ -22,6 +22,7 @@ use crate::time::MonoTime;
 use crate::types::{ClusterId, Incarnation, ServerId};
 
 mod bootstrap;
+mod dial;
 mod farewell;
 mod member;
 pub mod swim;
@@ -41,8 +42,10 @@ const MEETING_MS: u64 = 5_000;
 pub struct Config {
     /// What this server says of itself.
     pub own: Member,
-    /// Addresses to dial from the start (`retry_join`).
+    /// Addresses to dial from the start, for as long as the server runs (`retry_join`).
     pub join: Vec<String>,
+    /// Where servers were when it ran last: dialled as well, for a while.
+    pub remembered: Vec<String>,
     pub timings: Timings,
 }
 
@@ -118,6 +121,9 @@ pub struct Gossip {
     scope: Scope,
     own: Member,
     join: Vec<String>,
+    remembered: Vec<String>,
+    /// None before the first `on_time`.
+    remembered_until: Option<MonoTime>,
     rng: Rng,
     swim: Swim<Said>,
     /// Of those who have spoken to this server.
@@ -140,7 +146,7 @@ impl Gossip {
     }
 
     fn of_scope(scope: Scope, config: Config, rng: Rng) -> Self {
-        let Config { mut own, join, timings } = config;
+        let Config { mut own, join, remembered, timings } = config;
         own.status = Status::Alive;
         let stage = if own.cluster == ClusterId::default() && scope == Scope::Region {
             Stage::Waiting
@@ -158,6 +164,8 @@ impl Gossip {
             scope,
             own,
             join,
+            remembered,
+            remembered_until: None,
             swim: Swim::new(swim, rng.fork("swim")),
             rng,
             meetings: BTreeMap::new(),
@@ -241,12 +249,10 @@ impl Gossip {
     /// Time passed.
     pub fn on_time(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         if self.meeting_at.is_none() {
-            for address in self.join.iter().filter(|address| **address != self.own.address) {
-                out.emit(Output::Dial(address.clone()));
-            }
+            self.dial_first(now, out);
         }
         self.with_swim(out, |swim, said| swim.on_time(now, said));
-        self.forget_gone(out);
+        self.forget_gone(now, out);
         if self.meeting_at.is_none_or(|at| at <= now) {
             self.meeting_at = Some(now.plus_ms(MEETING_MS));
             self.ask_whom_they_met(out);
@@ -431,30 +437,6 @@ impl Gossip {
         } else if let Message::Datagram(Packet { matter: Matter::Ping { .. }, .. }) = message {
             // Whoever waited in vain dials too.
             self.dial(to, out);
-        }
-    }
-
-    /// Those of its own region are dialled by that region's membership.
-    fn dial(&mut self, id: ServerId, out: &mut impl Emit<Output>) {
-        let Some(said) = self.swim.said(id).filter(|_| !self.links.contains(&id)) else { return };
-        let is_ours = self.scope == Scope::Region || said.region != self.own.region;
-        if is_ours && self.dialled.get(&id) != Some(&said.address) {
-            self.dialled.insert(id, said.address.clone());
-            out.emit(Output::Dial(said.address.clone()));
-        }
-    }
-
-    /// Who has left, or is remembered by nobody, is not dialled any more, unless it is configured.
-    fn forget_gone(&mut self, out: &mut impl Emit<Output>) {
-        let is_gone = |id: ServerId| self.swim.state(id).is_none_or(|state| state == State::Left);
-        let gone = self.dialled.keys().copied().filter(|&id| is_gone(id));
-        for id in gone.collect::<Vec<_>>() {
-            let Some(address) = self.dialled.remove(&id) else { continue };
-            let is_wanted = self.join.contains(&address)
-                || self.dialled.values().any(|other| *other == address);
-            if !is_wanted {
-                out.emit(Output::Forget(address));
-            }
         }
     }
 

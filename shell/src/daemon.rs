@@ -144,17 +144,18 @@ async fn serve(
     let port = resolved.rpc_bind.port();
     let programs = programs::ask(joins.clone(), running.transport.clone(), port);
     let _ends_with_the_process = tokio::spawn(programs);
-    let consul = Consul::of(&resolved, &name_of(&running.identity)).map(Arc::new);
-    if let Some(consul) = &consul {
-        let keeping = catalog::keep(Arc::clone(consul), running.transport.clone());
-        let _ends_with_the_process = tokio::spawn(keeping);
-    }
+    let consul = Consul::of(&resolved, &name_of(&running.identity)).map(|consul| {
+        let consul = Arc::new(consul);
+        let keeping = catalog::keep(Arc::clone(&consul), running.transport.clone());
+        (consul, tokio::spawn(keeping))
+    });
     let remembering = remembered::keep(resolved.data_dir.clone(), running.core.clone());
     let _ends_with_the_core = tokio::spawn(remembering);
     let given_up = Box::pin(join::given_up(joins, running.transport.clone()));
     let end = wait(flags, &mut resolved, &mut running, (&level, emptied, given_up)).await;
     notify::tell(News::Stopping);
-    if let Some(consul) = consul {
+    if let Some((consul, keeping)) = consul {
+        keeping.abort();
         let taken_back = tokio::time::timeout(CATALOG_PATIENCE, consul.deregister()).await;
         if let Ok(Err(why)) = taken_back {
             tracing::warn!("{why}: this agent still stands in its catalog");

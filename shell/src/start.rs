@@ -364,16 +364,13 @@ fn core_config(resolved: &Resolved, identity: &Identity, remembered: &[String]) 
             is_leaving: false,
             status: gossip::Status::Alive,
         };
-        let mut join = server.join.addresses();
-        let more = remembered.iter().filter(|address| !join.contains(address)).cloned();
-        let more: Vec<String> = more.collect();
-        join.extend(more);
+        let (join, remembered) = (server.join.addresses(), remembered.to_vec());
         ServerConfig {
             raft: raft::Config {
                 priority: server.election_priority,
                 ..raft::Config::new(identity.server())
             },
-            gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
+            gossip: gossip::Config { own, join, remembered, timings: gossip::Timings::default() },
             heartbeat: heartbeat::Config {
                 ttl_ms: server.heartbeat_ttl_ms,
                 grace_ms: server.heartbeat_grace_ms,

@@ -369,7 +369,12 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
             inflight_bytes_max: plan.knobs.inflight_bytes,
             ..raft::Config::new(id)
         },
-        gossip: gossip::Config { own, join, timings: gossip::Timings::default() },
+        gossip: gossip::Config {
+            own,
+            join,
+            remembered: Vec::new(),
+            timings: gossip::Timings::default(),
+        },
         heartbeat: heartbeat::Config {
             ttl_ms: plan.knobs.heartbeat_ttl_ms,
             grace_ms: plan.knobs.heartbeat_grace_ms,

@@ -31,7 +31,7 @@ fn member(id: u64, expect: u32) -> Member {
 fn gossip(own: Member, join: &[u64], timings: Timings) -> Gossip {
     let rng = Rng::from_seed(own.id.0);
     let join = join.iter().map(|id| format!("s{id}:4648")).collect();
-    Gossip::new(Config { own, join, timings }, rng)
+    Gossip::new(Config { own, join, remembered: Vec::new(), timings }, rng)
 }
 
 /// Servers 1..=n, and what is on its way between them.
@@ -439,4 +439,20 @@ fn who_has_left_is_not_dialled_any_more_unless_it_is_configured() {
     let forgotten: Vec<&Output> =
         out.iter().filter(|output| matches!(output, Output::Forget(_))).collect();
     assert_eq!(forgotten, [&Output::Forget(member(3, 3).address)]);
+}
+
+#[test]
+fn where_others_were_is_dialled_for_a_while_and_what_is_configured_for_ever() {
+    let rng = Rng::from_seed(1);
+    let join = vec!["s2:4648".to_owned()];
+    let remembered = vec!["s2:4648".to_owned(), "s3:4648".to_owned()];
+    let config = Config { own: member(1, 3), join, remembered, timings: patient() };
+    let (mut ours, mut out) = (Gossip::new(config, rng), Vec::new());
+    ours.on_time(MonoTime { ns: 1 }, &mut out);
+    assert!(out.contains(&Output::Dial("s3:4648".to_owned())), "{out:?}");
+    out.clear();
+    ours.on_time(MonoTime { ns: 1 }.plus_ms(599_999), &mut out);
+    assert_eq!(out, []);
+    ours.on_time(MonoTime { ns: 1 }.plus_ms(600_000), &mut out);
+    assert_eq!(out, [Output::Forget("s3:4648".to_owned())]);
 }

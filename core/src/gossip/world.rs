@@ -5,6 +5,8 @@
 //!
 //! Invariants
 //! - it starts with what the region's membership says of this server, and with its links.
+use alloc::vec::Vec;
+
 use super::{Config, Gossip, Link, Output, Scope, Timings};
 use crate::emit::Emit;
 use crate::rng::Rng;
@@ -19,7 +21,7 @@ impl Gossip {
     #[must_use]
     pub fn world(&self, now: MonoTime, rng: Rng, out: &mut impl Emit<Output>) -> Self {
         let (own, join) = (self.own.clone(), self.join.clone());
-        let config = Config { own, join, timings: TIMINGS };
+        let config = Config { own, join, remembered: Vec::new(), timings: TIMINGS };
         let mut world = Self::of_scope(Scope::World, config, rng);
         let told = self.links.iter().filter(|_| !planted!(RegionNotTold));
         for &peer in told {

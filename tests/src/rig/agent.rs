@@ -61,7 +61,12 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
         },
         server: Some(ServerConfig {
             raft: raft::Config::new(server),
-            gossip: gossip::Config { own, join: Vec::new(), timings: gossip::Timings::default() },
+            gossip: gossip::Config {
+                own,
+                join: Vec::new(),
+                remembered: Vec::new(),
+                timings: gossip::Timings::default(),
+            },
             heartbeat: heartbeat::Config::default(),
             lead: LeadConfig::default(),
             cut_bytes: drover_core::limits::CUT_BYTES,
