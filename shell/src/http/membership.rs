@@ -66,7 +66,8 @@ pub(super) async fn force_leave(
     Ok(StatusCode::OK)
 }
 
-const fn is_gone(member: &Member) -> bool {
+/// Whether nobody answers there, as far as is known.
+pub(super) const fn is_gone(member: &Member) -> bool {
     matches!(member.status, Status::Failed | Status::Left)
 }
 

@@ -8,10 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::response::Response;
-use drover_core::gossip::{Member, Status};
+use drover_core::gossip::Member;
 use serde::Deserialize;
 
 use super::answer::{self, Answer, Failure};
+use super::membership::is_gone;
 use super::{Http, Shared, query};
 
 /// As much of a submitted job as says where it is to run.
@@ -40,9 +41,11 @@ pub(super) fn named_by(uri: &Uri, own: &str) -> Option<String> {
 impl Http {
     /// The API of each server of `region` that lives.
     pub(super) async fn servers_of(&self, region: &str) -> Result<Vec<String>, Failure> {
-        let foreigners = self.view().await?.server.map(|server| server.foreigners);
-        let foreigners = foreigners.unwrap_or_default();
-        let is_there = |member: &&Member| member.region == region && lives(member);
+        let server = self.view().await?.server;
+        // In a replay nobody is asked: the addresses of the past lead somewhere else today.
+        let server = server.filter(|_| self.api.joins.is_some());
+        let foreigners = server.map(|server| server.foreigners).unwrap_or_default();
+        let is_there = |member: &&Member| member.region == region && !is_gone(member);
         let servers = foreigners.iter().filter(is_there);
         let servers: Vec<String> = servers.map(|member| member.http_address.clone()).collect();
         if servers.is_empty() {
@@ -84,16 +87,12 @@ pub(super) async fn list(State(http): State<Shared>) -> Answer {
 
 /// Regions of which a server lives, sorted.
 pub(super) fn known(own: &str, foreigners: &[Member]) -> Vec<String> {
-    let others = foreigners.iter().filter(|member| lives(member));
+    let others = foreigners.iter().filter(|member| !is_gone(member));
     let mut regions: Vec<String> = others.map(|member| member.region.clone()).collect();
     regions.push(own.to_owned());
     regions.sort_unstable();
     regions.dedup();
     regions
-}
-
-const fn lives(member: &Member) -> bool {
-    matches!(member.status, Status::Alive | Status::Leaving)
 }
 
 #[cfg(test)]
