@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::join::has_met;
+use super::join::{dial_named, has_met};
 use crate::consul::Consul;
 use crate::transport::Transport;
 
@@ -31,12 +31,8 @@ pub(super) async fn keep(consul: Arc<Consul>, transport: Transport) {
                 if std::mem::take(&mut is_away) {
                     tracing::info!("Consul answers again");
                 }
-                let found: Option<BTreeSet<String>> =
-                    found.map(|found| found.into_iter().collect());
-                if let Some(now) = found {
-                    now.difference(&named).for_each(|address| transport.dial(address));
-                    named.difference(&now).for_each(|address| transport.forget(address));
-                    named = now;
+                if let Some(found) = found {
+                    dial_named(&transport, &mut named, found.into_iter().collect());
                 }
                 if is_sought { PAUSE_MIN } else { PAUSE }
             }

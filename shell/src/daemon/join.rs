@@ -8,6 +8,7 @@
 //!
 //! Invariants
 //! - whoever has met a server once does not give up any more, whatever becomes of it.
+use std::collections::BTreeSet;
 use std::future;
 use std::time::Duration;
 
@@ -44,6 +45,17 @@ pub(super) async fn given_up(joins: Vec<Join>, transport: Transport) -> String {
          the lines above say what became of each; {remedy}",
         go_duration(ms)
     )
+}
+
+/// Dials whom somebody names `now`, and not any more whom it named before and does not now.
+pub(super) fn dial_named(
+    transport: &Transport,
+    named: &mut BTreeSet<String>,
+    now: BTreeSet<String>,
+) {
+    now.difference(named).for_each(|address| transport.dial(address));
+    named.difference(&now).for_each(|address| transport.forget(address));
+    *named = now;
 }
 
 /// Whether a server is linked.

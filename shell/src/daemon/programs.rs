@@ -13,17 +13,18 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::join::has_met;
+use super::join::{dial_named, has_met};
 use crate::config::{Join, host_port};
 use crate::transport::Transport;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Whatever `retry_interval` says: a program is a process each time.
+const PAUSE_MS_MIN: u64 = 1_000;
 
 /// Runs the programs of these, until the agent ends; `port` is where no other is named.
 pub(super) async fn ask(joins: Vec<Join>, transport: Transport, port: u16) {
     let programs = || joins.iter().flat_map(|join| &join.programs);
-    let pauses = joins.iter().filter(|join| !join.programs.is_empty());
-    let Some(pause_ms) = pauses.map(|join| join.retry_interval_ms).min() else { return };
+    let Some(pause_ms) = pause_ms(&joins) else { return };
     let mut named = BTreeSet::new();
     loop {
         if !has_met(&transport) {
@@ -35,13 +36,17 @@ pub(super) async fn ask(joins: Vec<Join>, transport: Transport, port: u16) {
                 }
             }
             if !now.is_empty() {
-                now.difference(&named).for_each(|address| transport.dial(address));
-                named.difference(&now).for_each(|address| transport.forget(address));
-                named = now;
+                dial_named(&transport, &mut named, now);
             }
         }
         sleep(Duration::from_millis(pause_ms)).await;
     }
+}
+
+/// `None`: there is no program.
+fn pause_ms(joins: &[Join]) -> Option<u64> {
+    let pauses = joins.iter().filter(|join| !join.programs.is_empty());
+    pauses.map(|join| join.retry_interval_ms.max(PAUSE_MS_MIN)).min()
 }
 
 async fn run(program: &str, port: u16) -> Result<Vec<String>, String> {
@@ -67,6 +72,18 @@ fn addresses(text: &str, port: u16) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_run_no_more_often_than_once_a_second() {
+        let join = |programs: &[&str], retry_interval_ms| Join {
+            programs: programs.iter().map(ToString::to_string).collect(),
+            retry_interval_ms,
+            ..Join::default()
+        };
+        assert_eq!(pause_ms(&[join(&[], 0)]), None);
+        assert_eq!(pause_ms(&[join(&["a"], 0)]), Some(PAUSE_MS_MIN));
+        assert_eq!(pause_ms(&[join(&["a"], 30_000), join(&[], 5_000)]), Some(30_000));
+    }
 
     #[tokio::test]
     async fn a_program_prints_addresses_or_says_why_not() {
