@@ -18,7 +18,7 @@ pub use resolved::{
     Unusable,
 };
 pub use written::{
-    DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls,
+    Consul, DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls,
 };
 
 /// Before what the shell is to run for addresses of servers.

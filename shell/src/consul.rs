@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
-use crate::config::Resolved;
+use crate::config::{self, Resolved};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,22 +26,6 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Servers bear it where they are dialled by agents.
 const RPC_TAG: &str = "rpc";
 const HTTP_TAG: &str = "http";
-
-/// The block `consul`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Config {
-    /// Where its agent listens, `host:port`.
-    pub address: String,
-    pub token: Option<String>,
-    /// Of all that is registered.
-    pub tags: Vec<String>,
-    pub advertises: bool,
-    /// Whether servers look there for servers, and whether clients do.
-    pub server_joins: bool,
-    pub client_joins: bool,
-    pub server_service: String,
-    pub client_service: String,
-}
 
 /// What stands in the catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,7 +51,7 @@ struct Entry {
 
 /// This agent in Consul.
 pub struct Consul {
-    config: Config,
+    config: config::Consul,
     services: Vec<Service>,
     joins: bool,
     http: Legacy<HttpConnector, Body>,
@@ -198,7 +182,7 @@ impl Entry {
     fn address(self) -> Option<String> {
         let host =
             if self.service_address.is_empty() { self.address } else { self.service_address };
-        crate::config::host_port(&host, self.service_port).filter(|_| self.service_port != 0)
+        config::host_port(&host, self.service_port).filter(|_| self.service_port != 0)
     }
 }
 

@@ -263,7 +263,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
     says("log_file = \"/x\"", "Drover logs to standard error");
     says("server {\n encrypt = \"abc\"\n}", "all traffic among agents is encrypted by TLS");
     written(
-        "acl {\n enabled = false\n}\nconsul {}\nvault { enabled = false }\nui { enabled = false }\ndisable_update_check = true",
+        "acl {\n enabled = false\n}\nconsul { enabled = false }\nvault { enabled = false }\nui { enabled = false }\ndisable_update_check = true",
     );
 }
 

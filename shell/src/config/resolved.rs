@@ -14,8 +14,7 @@ use drover_core::raft::Priority;
 use drover_core::types::{AutopilotConfig, CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
-use super::written::{DrainOnShutdown, Written, WrittenClient, WrittenServer};
-use crate::consul;
+use super::written::{Consul, DrainOnShutdown, Written, WrittenClient, WrittenServer};
 use crate::jobspec::check::Problem;
 
 mod client;
@@ -60,7 +59,7 @@ pub struct Resolved {
     pub debug: bool,
     pub prometheus: bool,
     pub recorder: Recorder,
-    pub consul: Option<consul::Config>,
+    pub consul: Option<Consul>,
     pub mode: Mode,
     /// For the operator's eyes, once, at start.
     pub notes: Vec<String>,

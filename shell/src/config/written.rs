@@ -10,7 +10,6 @@ use drover_core::raft::Priority;
 use drover_core::types::{AutopilotConfig, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::{read, syntax};
-use crate::consul;
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
 
 /// Everything a configuration may say.
@@ -33,7 +32,7 @@ pub struct Written {
     pub client: WrittenClient,
     /// `plugin "raw_exec" { config { enabled } }`.
     pub raw_exec: Option<bool>,
-    pub consul: Option<consul::Config>,
+    pub consul: Option<Consul>,
     pub tls: WrittenTls,
     pub log_level: Option<String>,
     pub log_json: Option<bool>,
@@ -72,6 +71,22 @@ pub struct WrittenGarbage {
     pub evals_kept_ms: Option<u64>,
     pub jobs_kept_ms: Option<u64>,
     pub nodes_kept_ms: Option<u64>,
+}
+
+/// The block `consul`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Consul {
+    /// Where its agent listens, `host:port`.
+    pub address: String,
+    pub token: Option<String>,
+    /// Of all that is registered.
+    pub tags: Vec<String>,
+    pub advertises: bool,
+    /// Whether servers look there for servers, and whether clients do.
+    pub server_joins: bool,
+    pub client_joins: bool,
+    pub server_service: String,
+    pub client_service: String,
 }
 
 /// The block `server_join`, and the older keys beside it.

@@ -12,11 +12,11 @@ use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
 use crate::config::written::{
-    DrainOnShutdown, WrittenClient, WrittenGarbage, WrittenServer, WrittenTls,
+    Consul, DrainOnShutdown, WrittenClient, WrittenGarbage, WrittenServer, WrittenTls,
 };
+use crate::cores;
 use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
-use crate::{consul, cores};
 
 /// Nomad's keys of the block `server` that have no counterpart yet.
 const SERVER_FOREIGN: [&str; 38] = [
@@ -63,9 +63,8 @@ const SERVER_FOREIGN: [&str; 38] = [
 const AUTOPILOT_FOREIGN: [&str; 3] =
     ["enable_redundancy_zones", "disable_upgrade_migration", "enable_custom_upgrades"];
 /// Nomad's keys of the block `consul` that have no counterpart yet.
-const CONSUL_FOREIGN: [&str; 20] = [
+const CONSUL_FOREIGN: [&str; 19] = [
     "name",
-    "enabled",
     "auth",
     "namespace",
     "ssl",
@@ -213,7 +212,7 @@ pub(super) fn autopilot(reader: Reader<'_>) -> AutopilotConfig {
 
 /// What is not set is as Nomad has it, but for the services' names: its agents and ours do not speak with
 /// each other. A block that asks for nothing is none.
-pub(super) fn consul(reader: &Reader<'_>) -> Option<consul::Config> {
+pub(super) fn consul(reader: &Reader<'_>) -> Option<Consul> {
     let reader = reader.one("consul")?;
     let written = reader.text("address");
     let address = written.as_ref().and_then(|text| address::host_port(text, CONSUL_PORT));
@@ -223,7 +222,7 @@ pub(super) fn consul(reader: &Reader<'_>) -> Option<consul::Config> {
     }
     let flag = |name| reader.flag(name).unwrap_or(true);
     let name = |key, usual: &str| reader.text(key).unwrap_or_else(|| usual.to_owned());
-    let made = consul::Config {
+    let made = Consul {
         address: address.clone().unwrap_or_default(),
         token: reader.text("token"),
         tags: reader.texts("tags").unwrap_or_default(),
@@ -233,8 +232,9 @@ pub(super) fn consul(reader: &Reader<'_>) -> Option<consul::Config> {
         server_service: name("server_service_name", "drover"),
         client_service: name("client_service_name", "drover-client"),
     };
+    let is_off = reader.flag("enabled") == Some(false);
     reader.finish(&CONSUL_FOREIGN);
-    address.map(|_| made)
+    address.filter(|_| !is_off).map(|_| made)
 }
 
 /// What is not set is as `SchedulerConfig` has it.
