@@ -29,7 +29,6 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::emit::Emit;
-use crate::limits::REPORT_TASKS_MAX;
 use crate::rng::Rng;
 use crate::time::MonoTime;
 use crate::types::{AllocId, Index, NodeSpec, ServerId, TaskChange, TaskKey, WriteSeq};
@@ -204,17 +203,13 @@ impl Client {
             // As if it had not answered: another one is asked in a while.
             ServerMessage::Unavailable => {}
             ServerMessage::Probe if self.servers.is_registered() => {
-                let message = self.servers.heartbeat(self.heard.seq);
+                let message = self.heartbeat();
                 out.emit(Output::Send { to: from, message });
             }
             // It is about to register.
             ServerMessage::Probe => {}
             ServerMessage::Assign(assignment) => self.on_assignment(at, from, assignment, out),
-            ServerMessage::ReportAck { report } => {
-                for alloc in self.reports.on_acknowledged(report) {
-                    self.on_reported(alloc, out);
-                }
-            }
+            ServerMessage::ReportAck { report } => self.on_report_acknowledged(at, report, out),
         }
         self.finish(at, out);
     }
@@ -393,7 +388,7 @@ impl Client {
     }
 
     fn speak(&mut self, at: Moment, out: &mut impl Emit<Output>) {
-        let Some(spec) = &self.ground.node else {
+        let Some(spec) = self.ground.node.clone() else {
             return;
         };
         let Some((word, left)) = self.servers.take_due(at.now) else {
@@ -404,8 +399,8 @@ impl Client {
             self.reports.on_server_lost();
         }
         let message = match word {
-            Word::Register => NodeMessage::Register { spec: Arc::clone(spec) },
-            Word::Heartbeat => self.servers.heartbeat(self.heard.seq),
+            Word::Register => NodeMessage::Register { spec },
+            Word::Heartbeat => self.heartbeat(),
         };
         out.emit(Output::Send { to, message });
     }
@@ -417,54 +412,6 @@ impl Client {
         let seq = self.heard.seq;
         while let Some(to) = self.heard.acknowledge.pop_first() {
             out.emit(Output::Send { to, message: NodeMessage::Acknowledge { seq } });
-        }
-    }
-
-    fn report(&mut self, at: Moment, out: &mut impl Emit<Output>) {
-        let Some(to) = self.servers.registered_with() else {
-            return;
-        };
-        let durable = self.ground.durable;
-        let is_settled = |id: &AllocId| match self.allocs.get(id) {
-            Some(alloc) => alloc.is_settled(durable),
-            // Once it is durable that it must not run, no older assignment can start it.
-            None => self.heard.written <= durable,
-        };
-        if !self.reports.is_due(is_settled) {
-            return;
-        }
-        let mut updates = Vec::new();
-        let mut room = REPORT_TASKS_MAX;
-        for id in self.reports.waiting().filter(|&id| is_settled(id)) {
-            let alloc = self.allocs.get(id);
-            let tasks = alloc.map_or(1, AllocRun::task_count);
-            if room < tasks && !updates.is_empty() {
-                break;
-            }
-            room = room.saturating_sub(tasks);
-            updates.push(alloc.map_or_else(|| report::of_stranger(*id), AllocRun::update));
-        }
-        if updates.is_empty() {
-            return;
-        }
-        let allocs = updates.iter().map(|update| update.id).collect();
-        let report = self.reports.send(at.now, allocs);
-        out.emit(Output::Send { to, message: NodeMessage::Report { report, updates } });
-    }
-
-    /// The servers know the alloc as it is. If it has ended, only its files are left.
-    fn on_reported(&mut self, id: AllocId, out: &mut impl Emit<Output>) {
-        if self.strangers.remove(&id) {
-            self.journal.write(ClientRecord::Forgotten { alloc: id }, out);
-            return;
-        }
-        if !self.allocs.get(&id).is_some_and(AllocRun::has_ended) {
-            return;
-        }
-        self.ended.insert(id);
-        while self.ground.config.ended_allocs_max < self.ended.len() {
-            let oldest = self.ended.pop_first().expect("invariant: not empty");
-            self.forget(oldest, out);
         }
     }
 

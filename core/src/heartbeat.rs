@@ -49,8 +49,10 @@ pub enum Output {
     LookFor { round: u64, nodes: Vec<NodeId>, probers: Vec<ServerId> },
     /// These nodes were found silent in the same round: one command.
     NodesDown(Vec<NodeId>),
-    /// A node that was not ready was heard from.
+    /// A node that was not ready was heard from, and has reported what became of its allocs.
     NodeReady(NodeId),
+    /// A node that was down was heard from, and has something to report first.
+    NodeReturned(NodeId),
 }
 
 /// What the node is told about its heartbeat.
@@ -148,17 +150,18 @@ impl Heartbeats {
         &mut self,
         now: MonoTime,
         node: NodeId,
+        is_behind: bool,
         out: &mut impl Emit<Output>,
     ) -> Answer {
-        self.on_relayed(now, node, 0, out)
+        self.on_relayed(now, node, (0, is_behind), out)
     }
 
-    /// The node was heard by some server, `age_ms` ago.
+    /// The node was heard by some server, `age_ms` ago, and said whether it is behind with its reports.
     pub fn on_relayed(
         &mut self,
         now: MonoTime,
         node: NodeId,
-        age_ms: u64,
+        (age_ms, is_behind): (u64, bool),
         out: &mut impl Emit<Output>,
     ) -> Answer {
         let mut silence_ms = self.config.ttl_ms + self.config.grace_ms;
@@ -172,10 +175,19 @@ impl Heartbeats {
         if silence_ms <= age_ms {
             return answer;
         }
-        let is_away = watched.status != NodeStatus::Ready && !planted!(ReturnNotNoticed);
-        if is_away && watched.may_say(now, NodeStatus::Ready) {
-            watched.verdict = Some((NodeStatus::Ready, now));
-            out.emit(Output::NodeReady(node));
+        let news = match (watched.status, is_behind) {
+            (NodeStatus::Ready, _) | (NodeStatus::Init, true) => None,
+            (NodeStatus::Down, true) => Some((NodeStatus::Init, Output::NodeReturned(node))),
+            (NodeStatus::Init | NodeStatus::Down, false) => {
+                Some((NodeStatus::Ready, Output::NodeReady(node)))
+            }
+        };
+        if let Some((verdict, output)) = news
+            && watched.may_say(now, verdict)
+            && !planted!(ReturnNotNoticed)
+        {
+            watched.verdict = Some((verdict, now));
+            out.emit(output);
         }
         // A relayed word may be older than one already heard.
         let deadline = now.plus_ms(silence_ms - age_ms);

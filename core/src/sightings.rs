@@ -18,8 +18,16 @@ use crate::types::NodeId;
 /// What the rest of the core must do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output {
-    /// Tell the leader; `seen` says when each node was heard.
-    Tell { seen: Vec<(NodeId, MonoTime)> },
+    /// Tell the leader of nodes in their order.
+    Tell { seen: Vec<(NodeId, Heard)> },
+}
+
+/// A node's last heartbeat.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Heard {
+    pub at: MonoTime,
+    /// As it said.
+    pub is_behind: bool,
 }
 
 /// How soon the leader must hear of a node.
@@ -32,7 +40,7 @@ pub enum Urgency {
 /// Nodes heard and not yet told of.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Sightings {
-    seen: BTreeMap<NodeId, MonoTime>,
+    seen: BTreeMap<NodeId, Heard>,
     next_at: MonoTime,
 }
 
@@ -44,10 +52,10 @@ impl Sightings {
     }
 
     /// A node was heard.
-    pub fn on_heard(&mut self, now: MonoTime, node: NodeId, urgency: Urgency) {
-        self.seen.insert(node, now);
+    pub fn on_heard(&mut self, node: NodeId, heard: Heard, urgency: Urgency) {
+        self.seen.insert(node, heard);
         if urgency == Urgency::Now {
-            self.next_at = now;
+            self.next_at = heard.at;
         }
     }
 

@@ -85,6 +85,8 @@ pub enum Message {
 pub struct Seen {
     pub node: NodeId,
     pub age_ms: u64,
+    /// As its heartbeat said.
+    pub is_behind: bool,
 }
 
 /// How a message travels. Lanes are not ordered among each other.

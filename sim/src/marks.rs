@@ -105,6 +105,8 @@ marks!(
     NodeDown,
     /// a node was down, and is ready again
     NodeReturned,
+    /// a node that was out of touch had something to report first
+    NodeBehind,
     /// a node was closed to new work
     NodeIneligible,
     /// a drain was complete

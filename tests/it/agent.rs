@@ -149,7 +149,8 @@ fn a_server_that_has_seen_less_than_a_node_does_not_call_it_unknown() {
     for (seq, registered_at, answer) in [(5, 0, &ack), (0, 5, &ack), (0, 0, &unknown)] {
         dev.sent.clear();
         let (seq, registered_at) = (Index(seq), Index(registered_at));
-        let beat = Message::FromNode(NodeMessage::Heartbeat { seq, registered_at });
+        let beat =
+            Message::FromNode(NodeMessage::Heartbeat { seq, registered_at, is_behind: false });
         dev.step(Event::Received { from: peer, message: beat });
         let is_work =
             |said: &&(PeerId, Message)| matches!(said.1, Message::ToNode(ServerMessage::Assign(_)));

@@ -43,10 +43,21 @@ impl Leader {
 
     fn beat(&mut self, ms: u64, node: NodeId, age_ms: u64) -> Vec<Output> {
         let mut out = Vec::new();
-        let answer = self.heartbeats.on_relayed(at(ms), node, age_ms, &mut out);
+        self.hear(ms, node, (age_ms, false), &mut out);
+        out
+    }
+
+    /// It has something to report.
+    fn beat_behind(&mut self, ms: u64, node: NodeId) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.hear(ms, node, (0, true), &mut out);
+        out
+    }
+
+    fn hear(&mut self, ms: u64, node: NodeId, word: (u64, bool), out: &mut Vec<Output>) {
+        let answer = self.heartbeats.on_relayed(at(ms), node, word, out);
         assert_eq!(answer, Answer::Known { ttl_ms: 10_000 });
         self.heartbeats.check_invariants();
-        out
     }
 
     fn deadline(&self) -> Option<MonoTime> {
@@ -74,13 +85,30 @@ impl Leader {
 #[test]
 fn the_first_heartbeat_makes_a_registered_node_ready_and_is_said_once() {
     let mut leader = Leader::of(&[]);
-    let unknown = leader.heartbeats.on_heartbeat(at(0), A, &mut Vec::new());
+    let unknown = leader.heartbeats.on_heartbeat(at(0), A, false, &mut Vec::new());
     assert_eq!(unknown, Answer::Unknown);
     leader.heartbeats.on_registered(at(1), A, NodeStatus::Init);
     assert_eq!(leader.beat(2, A, 0), [Output::NodeReady(A)]);
     assert_eq!(leader.beat(3, A, 0), []);
     leader.heartbeats.on_status(at(4), A, NodeStatus::Ready);
     assert_eq!(leader.beat(5, A, 0), []);
+}
+
+#[test]
+fn a_node_that_returns_is_ready_once_it_has_nothing_to_report() {
+    let mut leader = Leader::of(&[(A, NodeStatus::Down), (B, NodeStatus::Down)]);
+    assert_eq!(leader.beat_behind(1, A), [Output::NodeReturned(A)]);
+    assert_eq!(leader.beat_behind(2, A), []);
+    leader.heartbeats.on_status(at(3), A, NodeStatus::Init);
+    assert_eq!(leader.beat_behind(4, A), []);
+    assert_eq!(leader.beat(5, A, 0), [Output::NodeReady(A)]);
+    leader.heartbeats.on_status(at(6), A, NodeStatus::Ready);
+    assert_eq!(
+        leader.beat_behind(7, A),
+        [],
+        "it was out of touch with one server, and seen by others"
+    );
+    assert_eq!(leader.beat(8, B, 0), [Output::NodeReady(B)], "nothing has happened in its silence");
 }
 
 #[test]
@@ -221,5 +249,5 @@ fn a_removed_node_is_unknown() {
     let mut leader = Leader::of(&[(A, NodeStatus::Ready)]);
     leader.heartbeats.on_node_removed(A);
     assert_eq!(leader.deadline(), None);
-    assert_eq!(leader.heartbeats.on_heartbeat(at(1), A, &mut Vec::new()), Answer::Unknown);
+    assert_eq!(leader.heartbeats.on_heartbeat(at(1), A, false, &mut Vec::new()), Answer::Unknown);
 }

@@ -37,7 +37,8 @@ fn day_of(decide: fn(&Plan) -> Option<Plan>) -> DevAgent {
     dev.step(says(NodeMessage::Register { spec: Arc::new(spec) }));
     let live = |dev: &mut DevAgent, seconds: u64| {
         for _ in 0..seconds {
-            dev.step(says(NodeMessage::Heartbeat { seq: Index(0), registered_at: Index(0) }));
+            let (seq, registered_at) = (Index(0), Index(0));
+            dev.step(says(NodeMessage::Heartbeat { seq, registered_at, is_behind: false }));
             dev.pass_ms(1_000);
         }
     };

@@ -115,7 +115,8 @@ impl Agent {
                 if let Some(leader) = &mut server.leader {
                     leader.stamper.on_reading(now, from, wall);
                     for seen in seen {
-                        leader.heartbeats.on_relayed(now, seen.node, seen.age_ms, out);
+                        let word = (seen.age_ms, seen.is_behind);
+                        leader.heartbeats.on_relayed(now, seen.node, word, out);
                     }
                 }
             }

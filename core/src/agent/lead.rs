@@ -468,6 +468,15 @@ impl Agent {
         self.propose(command, None, Origin::Housekeeping);
     }
 
+    pub(super) fn call_node_returned(&mut self, node: NodeId) {
+        let reason = String::from(
+            "Node heartbeat received; what became of its allocations is not reported yet",
+        );
+        let status = NodeStatus::Init;
+        let command = Command::SetNodeStatus { nodes: alloc::vec![node], status, reason };
+        self.propose(command, None, Origin::Housekeeping);
+    }
+
     pub(super) fn call_node_ready(&mut self, node: NodeId) {
         let reason = String::from("Node heartbeat received");
         let status = NodeStatus::Ready;

@@ -90,6 +90,7 @@ impl Agent {
             }
             heartbeat::Output::NodesDown(nodes) => self.call_nodes_down(nodes),
             heartbeat::Output::NodeReady(node) => self.call_node_ready(node),
+            heartbeat::Output::NodeReturned(node) => self.call_node_returned(node),
         }
     }
 

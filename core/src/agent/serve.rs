@@ -14,8 +14,8 @@ use crate::fsm::Command;
 use crate::limits::{GROUP_COUNT_MAX, REQUEST_REPEAT_MS};
 use crate::proposals::Origin;
 use crate::requests::Caller;
-use crate::sightings::Urgency;
-use crate::time::{MonoTime, WallTime};
+use crate::sightings::{Heard, Urgency};
+use crate::time::WallTime;
 use crate::types::{Incarnation, Index, NodeId, NodeStatus, ServerId, Session};
 use crate::wire::{Message, PeerId, Seen};
 
@@ -47,9 +47,9 @@ impl Agent {
                     server.requests.on_requested(now, caller, request, &mut self.pending);
                 }
             }
-            NodeMessage::Heartbeat { seq, registered_at } => {
+            NodeMessage::Heartbeat { seq, registered_at, is_behind } => {
                 server.assign.on_acknowledged(now, node, seq, &mut self.pending);
-                self.hear_heartbeat(node, seq.max(registered_at));
+                self.hear_heartbeat(node, Heard { at: now, is_behind }, seq.max(registered_at));
             }
             NodeMessage::Acknowledge { seq } => {
                 server.assign.on_acknowledged(now, node, seq, &mut self.pending);
@@ -67,7 +67,7 @@ impl Agent {
     }
 
     /// `seen`: the last entry that the node has been told of.
-    fn hear_heartbeat(&mut self, node: NodeId, seen: Index) {
+    fn hear_heartbeat(&mut self, node: NodeId, heard: Heard, seen: Index) {
         let now = self.now;
         let ttl_ms = self.heartbeat_ttl_ms();
         let Some(server) = &mut self.server else { return };
@@ -82,11 +82,11 @@ impl Agent {
         };
         let is_missed = server.prober.on_heard(node, &mut self.pending);
         if let Some(leader) = &mut server.leader {
-            leader.heartbeats.on_heartbeat(now, node, &mut self.pending);
+            leader.heartbeats.on_heartbeat(now, node, heard.is_behind, &mut self.pending);
         } else {
             let is_ready = status == Some(NodeStatus::Ready);
             let urgency = if is_ready && !is_missed { Urgency::Soon } else { Urgency::Now };
-            server.sightings.on_heard(now, node, urgency);
+            server.sightings.on_heard(node, heard, urgency);
         }
         self.pending.push_back(Output::ToNode { node, message: answer });
     }
@@ -112,13 +112,16 @@ impl Agent {
         self.send(PeerId::Client(node), message, effects);
     }
 
-    pub(super) fn tell_sightings(&mut self, seen: &[(NodeId, MonoTime)], effects: &mut Effects) {
+    pub(super) fn tell_sightings(&mut self, seen: &[(NodeId, Heard)], effects: &mut Effects) {
         let (now, wall) = (self.now, self.wall);
         let Some(server) = &self.server else { return };
         let leader = server.raft.leader().filter(|&leader| leader != server.id);
         let Some(leader) = leader else { return };
-        let age = |&(node, heard): &(NodeId, MonoTime)| Seen { node, age_ms: now.ms_since(heard) };
-        let seen: Vec<Seen> = seen.iter().map(age).collect();
+        let seen = seen.iter().map(|&(node, Heard { at, is_behind })| {
+            let age_ms = now.ms_since(at);
+            Seen { node, age_ms, is_behind }
+        });
+        let seen: Vec<Seen> = seen.collect();
         self.send(PeerId::Server(leader), Message::Sighting { wall, seen }, effects);
     }
 

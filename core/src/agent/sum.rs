@@ -128,7 +128,9 @@ fn of_message(message: &Message) -> [u64; 4] {
         Message::Cut { index, digest } => [39, index.0, low(digest.0), 0],
         Message::FromNode(said) => match said {
             NodeMessage::Register { .. } => [40, 0, 0, 0],
-            NodeMessage::Heartbeat { seq, registered_at } => [41, seq.0, registered_at.0, 0],
+            NodeMessage::Heartbeat { seq, registered_at, is_behind } => {
+                [41, seq.0, registered_at.0, u64::from(*is_behind)]
+            }
             NodeMessage::Acknowledge { seq } => [42, seq.0, 0, 0],
             NodeMessage::AskFullSet => [43, 0, 0, 0],
             NodeMessage::Report { report, updates } => [44, *report, updates.len() as u64, 0],

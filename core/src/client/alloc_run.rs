@@ -243,6 +243,11 @@ impl AllocRun {
         !self.is_dirty && self.written <= durable
     }
 
+    /// Whether it is not known yet what has become of a task that ran before the agent was started again.
+    pub(super) fn is_sought(&self) -> bool {
+        self.tasks.iter().any(|task| task.stage == Stage::Reattaching)
+    }
+
     pub(super) const fn is_dirty(&self) -> bool {
         self.is_dirty
     }

@@ -16,8 +16,9 @@ pub enum NodeMessage {
     /// Answered by `Registered`, or by `Unavailable`.
     Register { spec: Arc<NodeSpec> },
     /// Answered by `HeartbeatAck`, `Unregistered` or `Unavailable`; itself the answer to `Probe`. `seq` is the last assignment
-    /// that is durable on the node, `registered_at` what `Registered` said.
-    Heartbeat { seq: Index, registered_at: Index },
+    /// that is durable on the node, `registered_at` what `Registered` said; `is_behind`: of its allocs something has changed
+    /// that it could not report yet.
+    Heartbeat { seq: Index, registered_at: Index, is_behind: bool },
     /// Assignments up to `seq` are durable on the node.
     Acknowledge { seq: Index },
     /// An assignment did not follow on what the node knows: send the full set.

@@ -5,15 +5,24 @@
 //! is current then. A second report waits for the first, so that an old word cannot overtake a new
 //! one; and so that what changes meanwhile leaves together: the busier the servers, the more.
 //!
+//! A node that was not in touch with servers tells them with its heartbeats that it is behind, until they
+//! know what changed meanwhile: they place nothing on it before. What changes from then on is news as
+//! on any other node, so that a busy one catches up, too.
+//!
 //! Invariants
 //! - at most one report is unacknowledged;
 //! - an alloc that changed is waiting until a report that said so was acknowledged;
-//! - only what is durable here is said.
+//! - only what is durable here is said, and of tasks that ran before only once their driver was asked;
+//! - whatever the servers are behind with waits, or is on its way to them.
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::alloc_run::AllocRun;
+use super::{Client, ClientRecord, Moment, NodeMessage, Output};
+use crate::emit::Emit;
+use crate::limits::REPORT_TASKS_MAX;
 use crate::rng::Rng;
 use crate::time::MonoTime;
 use crate::types::{AllocId, AllocUpdate, ClientStatus};
@@ -32,6 +41,8 @@ pub(super) struct Reports {
     leaves: Leaves,
     in_flight: Option<InFlight>,
     last_report: u64,
+    /// What changed while the node was not in touch, as far as the servers do not know it.
+    behind: BTreeSet<AllocId>,
 }
 
 /// When `waiting` leaves.
@@ -60,7 +71,7 @@ pub(super) enum Urgency {
 }
 
 /// What is said of an alloc that must not run and of which nothing is known here.
-pub(super) fn of_stranger(id: AllocId) -> AllocUpdate {
+fn of_stranger(id: AllocId) -> AllocUpdate {
     AllocUpdate {
         id,
         status: ClientStatus::Complete,
@@ -76,7 +87,18 @@ impl Reports {
     pub(super) fn new(mut rng: Rng) -> Self {
         let last_report = rng.next_u64() >> 1;
         let (waiting, urgent, leaves) = (BTreeSet::new(), BTreeSet::new(), Leaves::Never);
-        Self { waiting, urgent, leaves, in_flight: None, last_report }
+        Self { waiting, urgent, leaves, in_flight: None, last_report, behind: BTreeSet::new() }
+    }
+
+    /// A word leaves for servers that may know nothing of what changed so far.
+    pub(super) fn on_out_of_touch(&mut self) {
+        self.behind.extend(&self.waiting);
+        self.behind.extend(self.in_flight.iter().flat_map(|sent| &sent.allocs));
+    }
+
+    /// Whether the servers know all that changed while the node was not in touch with them.
+    pub(super) fn have_caught_up(&self) -> bool {
+        self.behind.is_empty()
     }
 
     pub(super) fn on_changed(&mut self, now: MonoTime, alloc: AllocId, urgency: Urgency) {
@@ -93,6 +115,9 @@ impl Reports {
     pub(super) fn on_acknowledged(&mut self, report: u64) -> Vec<AllocId> {
         match self.in_flight.take() {
             Some(sent) if sent.report == report => {
+                for alloc in &sent.allocs {
+                    self.behind.remove(alloc);
+                }
                 sent.allocs.into_iter().filter(|alloc| !self.waiting.contains(alloc)).collect()
             }
             in_flight => {
@@ -112,20 +137,20 @@ impl Reports {
         }
     }
 
-    /// Whether a report may leave now; `is_settled` says of an alloc whether it is durable here.
-    pub(super) fn is_due(&self, is_settled: impl Fn(&AllocId) -> bool) -> bool {
+    /// Whether a report may leave now; `may_tell` says of an alloc whether what is known of it here can be said.
+    fn is_due(&self, may_tell: impl Fn(&AllocId) -> bool) -> bool {
         let is_time = self.leaves == Leaves::AtOnce;
-        self.in_flight.is_none() && (is_time || self.urgent.iter().any(is_settled))
+        self.in_flight.is_none() && (is_time || self.urgent.iter().any(may_tell))
     }
 
     /// Who waits, the urgent first.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &AllocId> {
+    fn waiting(&self) -> impl Iterator<Item = &AllocId> {
         let others = self.waiting.iter().filter(|alloc| !self.urgent.contains(alloc));
         self.urgent.iter().chain(others)
     }
 
     /// `allocs` leave now, as the report whose number this answers.
-    pub(super) fn send(&mut self, now: MonoTime, allocs: Vec<AllocId>) -> u64 {
+    fn send(&mut self, now: MonoTime, allocs: Vec<AllocId>) -> u64 {
         assert!(self.in_flight.is_none(), "at most one report is unacknowledged");
         for alloc in &allocs {
             self.waiting.remove(alloc);
@@ -155,6 +180,7 @@ impl Reports {
     pub(super) fn forget(&mut self, alloc: AllocId) {
         self.waiting.remove(&alloc);
         self.urgent.remove(&alloc);
+        self.behind.remove(&alloc);
         if self.waiting.is_empty() {
             self.leaves = Leaves::Never;
         }
@@ -174,5 +200,79 @@ impl Reports {
         let is_leaving = self.leaves != Leaves::Never;
         assert_eq!(is_leaving, !self.waiting.is_empty(), "what waits has a time to leave");
         assert!(self.urgent.is_subset(&self.waiting), "what is urgent waits");
+        let is_told =
+            |alloc| self.in_flight.as_ref().is_some_and(|sent| sent.allocs.contains(alloc));
+        let is_left = |alloc| self.waiting.contains(alloc) || is_told(alloc);
+        assert!(
+            self.behind.iter().all(is_left),
+            "whatever the servers are behind with is being told"
+        );
+    }
+}
+
+impl Client {
+    /// Tells what waits, if it is time and there is somebody to tell.
+    pub(super) fn report(&mut self, at: Moment, out: &mut impl Emit<Output>) {
+        let Some(to) = self.servers.registered_with() else {
+            return;
+        };
+        let durable = self.ground.durable;
+        let may_tell = |id: &AllocId| match self.allocs.get(id) {
+            Some(alloc) => alloc.is_settled(durable) && !alloc.is_sought(),
+            // Once it is durable that it must not run, no older assignment can start it.
+            None => self.heard.written <= durable,
+        };
+        if !self.reports.is_due(may_tell) {
+            return;
+        }
+        let mut updates = Vec::new();
+        let mut room = REPORT_TASKS_MAX;
+        for id in self.reports.waiting().filter(|&id| may_tell(id)) {
+            let alloc = self.allocs.get(id);
+            let tasks = alloc.map_or(1, AllocRun::task_count);
+            if room < tasks && !updates.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(tasks);
+            updates.push(alloc.map_or_else(|| of_stranger(*id), AllocRun::update));
+        }
+        if updates.is_empty() {
+            return;
+        }
+        let allocs = updates.iter().map(|update| update.id).collect();
+        let report = self.reports.send(at.now, allocs);
+        out.emit(Output::Send { to, message: NodeMessage::Report { report, updates } });
+    }
+
+    /// The servers know these as they were when the report left.
+    pub(super) fn on_report_acknowledged(
+        &mut self,
+        at: Moment,
+        report: u64,
+        out: &mut impl Emit<Output>,
+    ) {
+        let was_behind = !self.reports.have_caught_up();
+        for alloc in self.reports.on_acknowledged(report) {
+            self.on_reported(alloc, out);
+        }
+        if was_behind && self.reports.have_caught_up() {
+            self.servers.speak_soon(at.now);
+        }
+    }
+
+    /// The servers know the alloc as it is. If it has ended, only its files are left.
+    fn on_reported(&mut self, id: AllocId, out: &mut impl Emit<Output>) {
+        if self.strangers.remove(&id) {
+            self.journal.write(ClientRecord::Forgotten { alloc: id }, out);
+            return;
+        }
+        if !self.allocs.get(&id).is_some_and(AllocRun::has_ended) {
+            return;
+        }
+        self.ended.insert(id);
+        while self.ground.config.ended_allocs_max < self.ended.len() {
+            let oldest = self.ended.pop_first().expect("invariant: not empty");
+            self.forget(oldest, out);
+        }
     }
 }

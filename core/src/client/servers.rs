@@ -53,6 +53,10 @@ pub(super) struct Servers {
     is_answer_awaited: bool,
     /// Whether a heartbeat was answered since the last registration.
     is_confirmed: bool,
+    /// Whether the current server has answered a heartbeat, and no word to it was left unanswered since.
+    is_in_touch: bool,
+    /// Once the last word is answered, there is another.
+    has_more: bool,
     rng: Rng,
 }
 
@@ -86,6 +90,8 @@ impl Servers {
             due: None,
             is_answer_awaited: false,
             is_confirmed: false,
+            is_in_touch: false,
+            has_more: false,
             rng,
         }
     }
@@ -104,11 +110,6 @@ impl Servers {
 
     pub(super) const fn is_registered(&self) -> bool {
         matches!(self.registration, Registration::Done)
-    }
-
-    /// `seq`: the last assignment that is durable here.
-    pub(super) const fn heartbeat(&self, seq: Index) -> NodeMessage {
-        NodeMessage::Heartbeat { seq, registered_at: self.registered_at }
     }
 
     pub(super) fn on_up(&mut self, now: MonoTime, server: ServerId) {
@@ -185,6 +186,7 @@ impl Servers {
         };
         self.registered_at = index;
         self.is_confirmed = false;
+        self.is_in_touch = false;
         self.is_answer_awaited = false;
         self.due = Some(now);
     }
@@ -195,10 +197,24 @@ impl Servers {
         }
         self.is_answer_awaited = false;
         self.is_confirmed = true;
+        self.is_in_touch = true;
+        if core::mem::take(&mut self.has_more) {
+            self.due = Some(now);
+            return;
+        }
         // However odd the server's answer, a node speaks neither all the time nor never.
         let ttl_ms = ttl_ms.clamp(ANSWER_MS_MIN, HEARTBEAT_TTL_MS * 100);
         let early_ms = self.rng.between(0, ttl_ms / EARLY_PART);
         self.due = Some(now.plus_ms(ttl_ms - early_ms));
+    }
+
+    /// The next heartbeat says what the last one could not: it does not wait for its time.
+    pub(super) fn speak_soon(&mut self, now: MonoTime) {
+        if self.is_answer_awaited {
+            self.has_more = true;
+        } else if self.is_registered() {
+            self.due = self.due.map(|_| now);
+        }
     }
 
     /// The current server hears this node and cannot have a report written down: it may be cut off from
@@ -217,6 +233,7 @@ impl Servers {
         if self.is_answer_awaited {
             self.choose(now);
         } else if self.registration == Registration::Done {
+            self.is_in_touch &= next.is_none();
             self.current = next.or(self.current);
         }
         self.is_answer_awaited = true;
@@ -246,6 +263,7 @@ impl Servers {
         let others: Vec<_> =
             self.up.iter().copied().filter(|&up| Some(up) != self.current).collect();
         self.is_answer_awaited = false;
+        self.is_in_touch = false;
         if others.is_empty() {
             self.current = self.current.filter(|current| self.up.contains(current));
         } else {
@@ -259,6 +277,18 @@ impl Servers {
 }
 
 impl Client {
+    /// What is said once in a time-to-live, and to whoever asks.
+    pub(super) fn heartbeat(&mut self) -> NodeMessage {
+        if !self.servers.is_in_touch {
+            self.reports.on_out_of_touch();
+        }
+        NodeMessage::Heartbeat {
+            seq: self.heard.seq,
+            registered_at: self.servers.registered_at,
+            is_behind: !self.reports.have_caught_up(),
+        }
+    }
+
     /// Where servers were, as one of them said when the agent ran last.
     pub fn on_remembered(&mut self, servers: &[String], out: &mut impl Emit<Output>) {
         self.servers.on_told(servers, out);

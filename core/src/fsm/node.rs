@@ -3,7 +3,7 @@
 //! A node's death marks the node and asks for evaluations; its allocs follow in plans.
 //!
 //! Invariants
-//! - a node that registers is not ready before it is heard from;
+//! - a node that registers, or returns, is not ready before it says that it has reported its allocs;
 //! - every job with an alloc that may run on a node that goes down is evaluated;
 //! - a job that runs on every node is evaluated when a node takes new allocs again and has something to
 //!   do for it, and only then.
@@ -64,12 +64,9 @@ pub(super) fn set_status(
     reason: &str,
 ) -> Result<Outcome, Rejection> {
     check_length("nodes", nodes.len())?;
-    if status == NodeStatus::Init {
-        return Err(invalid("status", "a node becomes init by registering"));
-    }
     let (mut first_eval, mut evaluated, mut more) = (None, BTreeSet::new(), false);
     for (nth, &id) in nodes.iter().enumerate() {
-        let changes = txn.state().node(id).is_some_and(|node| node.status.may_become(status));
+        let changes = txn.state().node(id).is_some_and(|node| node.status.may_be_found(status));
         if !changes {
             continue;
         }

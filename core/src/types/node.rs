@@ -4,9 +4,9 @@
 //!
 //! | from \ to | init | ready | down |
 //! |---|---|---|---|
-//! | init | | first heartbeat | silence |
+//! | init | | heartbeat, all reported | silence |
 //! | ready | registration | | silence |
-//! | down | registration | heartbeat | |
+//! | down | registration; heartbeat, not all reported | heartbeat, all reported | |
 //!
 //! Invariants
 //! - a node is placed on only while it is ready and eligible; while it drains it is not eligible.
@@ -96,7 +96,7 @@ pub struct Node {
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 pub enum NodeStatus {
-    /// Registered, not yet heard from.
+    /// It is there, and what runs on it is not known for certain: nothing is placed on it.
     #[default]
     Init,
     Ready,
@@ -118,6 +118,13 @@ impl NodeStatus {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         Self::TRANSITIONS.contains(&(self, next))
+    }
+
+    /// Whether hearing the node, or not hearing it, may give it `next`: a node that is ready has nothing to
+    /// report before it registers anew.
+    #[must_use]
+    pub fn may_be_found(self, next: Self) -> bool {
+        self.may_become(next) && (self, next) != (Self::Ready, Self::Init)
     }
 }
 

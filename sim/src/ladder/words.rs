@@ -163,8 +163,9 @@ fn of_node(message: &NodeMessage, names: &Names) -> Said {
             let text = format!("registers as {}", spec.name);
             Said::new(Kind::Work, "register", text, Dull::IfSaid)
         }
-        NodeMessage::Heartbeat { seq, .. } => {
-            let text = format!("lives, has heard up to {}", seq.0);
+        NodeMessage::Heartbeat { seq, is_behind, .. } => {
+            let more = if *is_behind { ", has something to report" } else { "" };
+            let text = format!("lives, has heard up to {}{more}", seq.0);
             Said::new(Kind::Heartbeat, "beat", text, Dull::Always)
         }
         NodeMessage::Acknowledge { seq } => {

@@ -129,6 +129,9 @@ fn mark_message(marks: &mut Marks, message: &Message) {
             marks.reach(Mark::ForwardRefused);
         }
         Message::FromNode(NodeMessage::AskFullSet) => marks.reach(Mark::FullSetAsked),
+        Message::FromNode(NodeMessage::Heartbeat { is_behind: true, .. }) => {
+            marks.reach(Mark::NodeBehind);
+        }
         Message::ToNode(ServerMessage::Unregistered) => marks.reach(Mark::NodeForgotten),
         Message::ToNode(ServerMessage::Unavailable) => marks.reach(Mark::NodeUnserved),
         Message::LookedFor { silent, .. } => {

@@ -111,7 +111,8 @@ impl Beside for Fleet {
     }
 }
 
-const BEAT: NodeMessage = NodeMessage::Heartbeat { seq: Index(0), registered_at: Index(0) };
+const BEAT: NodeMessage =
+    NodeMessage::Heartbeat { seq: Index(0), registered_at: Index(0), is_behind: false };
 
 impl Clients {
     /// All are ready, and beat at moments of their own.

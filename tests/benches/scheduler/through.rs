@@ -175,7 +175,7 @@ impl Beside for Bench {
 }
 
 const fn beat((seq, registered_at): (Index, Index)) -> NodeMessage {
-    NodeMessage::Heartbeat { seq, registered_at }
+    NodeMessage::Heartbeat { seq, registered_at, is_behind: false }
 }
 
 fn ready(state: &State) -> usize {

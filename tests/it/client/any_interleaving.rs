@@ -5,6 +5,7 @@
 //! - nothing is stopped without a tombstone, or the end of a task of its group;
 //! - once an alloc was reported as ended, it is never reported otherwise, and never starts again; when it
 //!   is forgotten too, all that is left to say is that it does not run;
+//! - it says that it is not behind only when all that it knew at its start was looked for and reported since;
 //! - when the faults end, the servers know what really runs, and it is what they want.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use drover_core::rng::Rng;
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
     AllocId, AllocSpec, AllocUpdate, Assignment, Boot, ClientStatus, Index, JobKind, NodeId,
-    Remedy, RestartMode, ServerId, TaskChange, TaskKey, TaskPhase, WriteSeq,
+    RestartMode, ServerId, TaskChange, TaskKey, TaskPhase, WriteSeq,
 };
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::specs;
+
+mod processes;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
@@ -83,6 +86,10 @@ struct World {
     from_driver: VecDeque<(TaskKey, TaskChange)>,
     processes: BTreeMap<TaskKey, Process>,
     asked_to_stop: BTreeSet<TaskKey>,
+    /// What was on the disk at the last start, and was not reported since to servers that said so.
+    unconfirmed: BTreeSet<AllocId>,
+    /// What each report of this start speaks of.
+    reports: BTreeMap<u64, BTreeSet<AllocId>>,
 }
 
 const SERVER: ServerId = ServerId(1);
@@ -109,6 +116,8 @@ impl World {
             from_driver: VecDeque::new(),
             processes: BTreeMap::new(),
             asked_to_stop: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
+            reports: BTreeMap::new(),
         };
         world.boot(Boot::Same);
         world
@@ -200,6 +209,7 @@ impl World {
             self.to_client.remove(at)
         };
         if self.rng.chance(900) {
+            self.note_confirmed(&message);
             self.step(|client, at, out| client.on_message(at, SERVER, message, out));
         }
     }
@@ -237,53 +247,6 @@ impl World {
         self.to_client.push(answer);
     }
 
-    /// The driver does what it was asked for first.
-    fn drive(&mut self) {
-        let Some(output) = self.to_driver.pop_front() else { return };
-        match output {
-            Output::StartTask { key, .. } => self.start(key),
-            Output::Reattach { key, .. } => {
-                let change = match self.processes.get(&key) {
-                    Some(Process::Alive) => TaskChange::Started { pid: 1 },
-                    Some(&Process::Ended { exit_code }) => {
-                        TaskChange::Exited { exit_code, signal: 0 }
-                    }
-                    None => TaskChange::Lost,
-                };
-                self.from_driver.push_back((key, change));
-            }
-            Output::StopTask { key, .. } => {
-                self.asked_to_stop.insert(key);
-            }
-            Output::KillTask { key } => self.end(key, 137),
-            other => panic!("not for a driver: {other:?}"),
-        }
-    }
-
-    fn start(&mut self, key: TaskKey) {
-        assert!(!self.processes.contains_key(&key), "a key is used once: {key:?}");
-        let is_other_alive = self.processes.iter().any(|(other, process)| {
-            (other.alloc, other.task) == (key.alloc, key.task) && *process == Process::Alive
-        });
-        assert!(!is_other_alive, "at most one process of a task lives: {key:?}");
-        let change = if self.rng.chance(100) {
-            self.processes.insert(key, Process::Ended { exit_code: 127 });
-            self.troubled.insert(key.alloc);
-            let remedy = if self.rng.chance(500) { Remedy::Retry } else { Remedy::None };
-            TaskChange::StartFailed { why: "no such file".into(), remedy }
-        } else {
-            self.processes.insert(key, Process::Alive);
-            TaskChange::Started { pid: 1 }
-        };
-        self.from_driver.push_back((key, change));
-    }
-
-    fn hear_driver(&mut self) {
-        if let Some((key, change)) = self.from_driver.pop_front() {
-            self.step(|client, at, out| client.on_task(at, key, &change, out));
-        }
-    }
-
     fn write(&mut self) {
         let count = self.rng.between(0, self.writing.len() as u64);
         self.write_some(count);
@@ -294,26 +257,6 @@ impl World {
         self.upto.0 += count;
         let upto = self.upto;
         self.step(|client, at, out| client.on_persisted(at, upto, out));
-    }
-
-    fn process_ends(&mut self) {
-        let alive: Vec<_> = self.alive().collect();
-        if let Some(&key) = pick(&mut self.rng, &alive) {
-            let exit_code = i32::from(self.rng.chance(500));
-            self.end(key, exit_code);
-        }
-    }
-
-    fn end(&mut self, key: TaskKey, exit_code: i32) {
-        if self.processes.get(&key) == Some(&Process::Alive) {
-            self.processes.insert(key, Process::Ended { exit_code });
-            self.troubled.insert(key.alloc);
-            self.from_driver.push_back((key, TaskChange::Exited { exit_code, signal: 0 }));
-        }
-    }
-
-    fn alive(&self) -> impl Iterator<Item = TaskKey> {
-        self.processes.iter().filter(|(_, p)| **p == Process::Alive).map(|(&key, _)| key)
     }
 
     fn pass(&mut self, ms_max: u64) {
@@ -353,6 +296,8 @@ impl World {
         self.upto = WriteSeq(0);
         let recovered = Recovered::from_records(self.durable.clone(), boot);
         let rng = self.rng.fork_number(self.at.now.ns);
+        self.unconfirmed = recovered.allocs.keys().chain(&recovered.strangers).copied().collect();
+        self.reports.clear();
         self.client = Client::new(config(), rng);
         self.step(|client, at, out| client.on_booted(at, recovered, out));
         let node = Arc::new(specs::node_spec());
@@ -423,8 +368,20 @@ impl World {
         assert!(wanted.tombstoned.is_some() || is_group_ending, "stopped without reason: {key:?}");
     }
 
+    fn note_confirmed(&mut self, message: &ServerMessage) {
+        if let ServerMessage::ReportAck { report } = message {
+            for alloc in self.reports.get(report).into_iter().flatten() {
+                self.unconfirmed.remove(alloc);
+            }
+        }
+    }
+
     fn check_report(&mut self, message: &NodeMessage) {
-        let NodeMessage::Report { updates, .. } = message else { return };
+        if let NodeMessage::Heartbeat { is_behind: false, .. } = message {
+            assert_eq!(self.unconfirmed, BTreeSet::new(), "it says that it is not behind");
+        }
+        let NodeMessage::Report { report, updates } = message else { return };
+        self.reports.insert(*report, updates.iter().map(|update| update.id).collect());
         for update in updates {
             if update.status.is_terminal() {
                 let first = *self.reported_ends.entry(update.id).or_insert(update.status);
@@ -440,6 +397,7 @@ impl World {
         for _ in 0..2_000 {
             while !self.to_client.is_empty() {
                 let message = self.to_client.remove(0);
+                self.note_confirmed(&message);
                 self.step(|client, at, out| client.on_message(at, SERVER, message, out));
             }
             while !self.to_server.is_empty() {

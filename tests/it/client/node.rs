@@ -291,7 +291,9 @@ impl Node {
     fn message(&mut self, message: NodeMessage) -> String {
         match message {
             NodeMessage::Register { .. } => "register".into(),
-            NodeMessage::Heartbeat { seq, .. } => format!("heartbeat {}", seq.0),
+            NodeMessage::Heartbeat { seq, is_behind, .. } => {
+                format!("heartbeat {}{}", seq.0, if is_behind { " behind" } else { "" })
+            }
             NodeMessage::Acknowledge { seq } => format!("acknowledge {}", seq.0),
             NodeMessage::AskFullSet => "ask full set".into(),
             NodeMessage::Report { report, updates } => {

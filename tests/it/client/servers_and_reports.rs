@@ -184,7 +184,7 @@ fn a_report_is_sent_again_until_it_is_acknowledged_with_what_is_true_by_then() {
     assert_eq!(node.said(), [""; 0], "a second report waits for the first");
     node.link(S2, Link::Up);
     node.link(S1, Link::Down);
-    assert_eq!(node.said(), ["s2 < heartbeat 5", "s2 < report a5 Running"]);
+    assert_eq!(node.said(), ["s2 < heartbeat 5 behind", "s2 < report a5 Running"]);
     node.hear(S2, ack());
     node.pass(4_000);
     node.said();
@@ -223,9 +223,11 @@ fn a_server_that_cannot_have_a_report_written_down_is_left_for_another() {
     assert!(node.said().contains(&"s1 < report a5 Pending".into()));
     node.pass(5_000);
     let sent = node.reports();
-    assert_eq!(node.said(), ["s2 < heartbeat 5", "s2 < report a5 Pending"]);
+    assert_eq!(node.said(), ["s2 < heartbeat 5 behind", "s2 < report a5 Pending"]);
     node.hear(S2, ack());
     node.hear(S2, ServerMessage::ReportAck { report: sent[0] });
+    assert_eq!(node.said(), ["s2 < heartbeat 5"]);
+    node.hear(S2, ack());
     node.pass(5_000);
     assert_eq!(node.said(), [""; 0], "the other one is good enough");
 }
@@ -332,4 +334,48 @@ fn what_ended_and_was_forgotten_runs_again_if_an_old_state_wants_it() {
     assert_eq!(node.did(), ["look for a5/main#0"], "its log says the same");
     node.assign((LEAPT + 1, None), &service(), &[5], &[]);
     assert_eq!(node.did(), [""; 0], "it leapt once");
+}
+
+/// Ended while no server was there: what would be placed on the node meanwhile might not fit.
+#[test]
+fn a_node_that_was_out_of_touch_says_that_it_is_behind_until_its_report_is_known() {
+    let mut node = Node::running(&service());
+    node.link(S1, Link::Down);
+    node.exited("a5/main#0", 1);
+    node.pass(60_000);
+    node.sync();
+    node.said();
+    node.link(S2, Link::Up);
+    let report = node.reports()[0];
+    assert_eq!(node.said(), ["s2 < heartbeat 5 behind", "s2 < report a5 Pending"]);
+    node.hear(S2, ack());
+    assert_eq!(node.said(), [""; 0]);
+    node.hear(S2, ServerMessage::ReportAck { report });
+    assert_eq!(node.said(), ["s2 < heartbeat 5"], "at once");
+}
+
+#[test]
+fn what_changes_while_in_touch_leaves_nobody_behind() {
+    let mut node = Node::running(&service());
+    node.exited("a5/main#0", 1);
+    node.pass(10_000);
+    assert!(node.said().contains(&"s1 < heartbeat 5".to_owned()), "its report is not acknowledged");
+}
+
+/// What its log says of a task is old: its driver knows better.
+#[test]
+fn a_node_that_starts_again_is_behind_until_its_driver_was_asked_and_that_was_reported() {
+    let mut node = Node::running(&service());
+    node.restart(Boot::Same);
+    node.pass(1_000);
+    let said = node.said();
+    assert!(said.contains(&"s1 < heartbeat 5 behind".to_owned()), "{said:?}");
+    assert!(!said.iter().any(|said| said.contains("report")), "{said:?}");
+    node.exited("a5/main#0", 0);
+    node.sync();
+    node.pass(200);
+    let report = *node.reports().last().expect("it is known now");
+    node.said();
+    node.hear(S1, ServerMessage::ReportAck { report });
+    assert_eq!(node.said(), ["s1 < heartbeat 5"]);
 }

@@ -230,7 +230,10 @@ fn from_servers() -> Vec<Message> {
         Message::Ask { incarnation, seq, request: Request::StopAlloc { alloc: AllocId(9) } },
         Message::Answer { incarnation, seq, answer: Ok(applied) },
         Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
-        Message::Sighting { wall: wall(), seen: vec![Seen { node: NodeId(8), age_ms: 20 }] },
+        Message::Sighting {
+            wall: wall(),
+            seen: vec![Seen { node: NodeId(8), age_ms: 20, is_behind: false }],
+        },
         Message::Cut { index: Index(9), digest: Digest(5) },
         Message::LookFor { round: 9, nodes: vec![NodeId(8)] },
         Message::LookedFor { round: 9, silent: vec![NodeId(8)] },
@@ -295,7 +298,7 @@ fn assignment() -> Assignment {
 fn from_clients() -> [NodeMessage; 5] {
     [
         NodeMessage::Register { spec: Arc::new(node_spec(NodeId(8))) },
-        NodeMessage::Heartbeat { seq: Index(12), registered_at: Index(11) },
+        NodeMessage::Heartbeat { seq: Index(12), registered_at: Index(11), is_behind: true },
         NodeMessage::Acknowledge { seq: Index(12) },
         NodeMessage::AskFullSet,
         NodeMessage::Report { report: 3, updates: vec![update()] },

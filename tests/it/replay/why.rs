@@ -146,6 +146,7 @@ fn why_tells_how_the_nodes_compared_and_what_was_left_out() {
         dev.step(says(NodeMessage::Heartbeat {
             seq: drover_core::types::Index(0),
             registered_at: drover_core::types::Index(0),
+            is_behind: false,
         }));
     }
     dev.pass_ms(500);

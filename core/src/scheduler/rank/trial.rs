@@ -59,7 +59,7 @@ pub(in crate::scheduler) fn of_node(slot: NodeSlot, room: &Room<'_>) -> Tried {
     let node =
         room.state().node_at(slot).expect("invariant: a slot that is asked about has a node");
     let found = match node.status {
-        NodeStatus::Init => "not heard of yet",
+        NodeStatus::Init => "initializing",
         NodeStatus::Down => "down",
         NodeStatus::Ready if node.drain.is_some() => "draining",
         NodeStatus::Ready if !node.eligible => "not eligible",
