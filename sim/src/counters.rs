@@ -41,6 +41,7 @@ counters!(
     snapshots_saved,
     snapshots_installed,
     crashes,
+    moves,
     departures,
     power_failures,
     restarts,

@@ -16,7 +16,7 @@ use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 use crate::clock::{HostClock, Moment};
 use crate::disk::Disk;
 use crate::drivers::Drivers;
-use crate::network::HostId;
+use crate::network::{HostId, Station};
 use crate::plan::{Knobs, Plan, Who};
 use crate::standing::Standing;
 use crate::workload::{node_id, node_of};
@@ -235,6 +235,16 @@ impl Host {
     pub fn standing(&self) -> Option<Standing> {
         let (PeerId::Server(server) | PeerId::Foreign(server)) = self.peer else { return None };
         Standing::of(server, self.agent.as_ref()?)
+    }
+
+    /// What it is to those that dial it.
+    #[must_use]
+    pub const fn station(&self) -> Station {
+        match self.peer {
+            PeerId::Server(_) => Station::Server,
+            PeerId::Client(_) => Station::Client,
+            PeerId::Foreign(_) => Station::Foreigner,
+        }
     }
 
     /// Whether it takes part in our region's consensus.

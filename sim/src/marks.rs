@@ -97,6 +97,8 @@ marks!(
     NodeUnserved,
     /// servers of two regions spoke of who is there
     RegionsSpoke,
+    /// a server was at an address where another one had been
+    AddressReused,
     /// a server said that one of another region had failed
     ForeignerFailed,
     /// a node saw a gap in what it was told

@@ -26,11 +26,18 @@ use crate::world::Happening;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct HostId(pub usize);
 
+/// Where somebody can be dialled: a name that follows a host, or an address that hosts have in turn.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Place(pub usize);
+
+/// Addresses that no host has at first.
+pub const ADDRESSES: usize = 8;
+
 /// What the network does by itself.
 #[derive(Debug)]
 pub enum NetEvent {
-    /// `from` tries to reach `to`.
-    Dial { from: HostId, to: HostId },
+    /// `from` tries to reach whoever is there.
+    Dial { from: HostId, to: Place },
     /// `end` hears that the link to `peer` has come or gone.
     Told { end: HostId, peer: HostId, generation: u64, up: bool },
     /// The first message in line may have arrived.
@@ -130,10 +137,20 @@ impl Hasher for Mixed {
     }
 }
 
+/// Who a host is to those that dial it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Station {
+    Server,
+    Client,
+    /// A server of another region: it serves none of our clients.
+    Foreigner,
+}
+
 /// The network.
 #[derive(Debug)]
 pub struct Network {
     hosts: usize,
+    stations: Vec<Station>,
     rng: Rng,
     pub weather: Weather,
     alive: Vec<bool>,
@@ -141,21 +158,26 @@ pub struct Network {
     links: HashMap<(HostId, HostId), Link, BuildHasherDefault<Mixed>>,
     /// By (from, to).
     harms: BTreeMap<(HostId, HostId), Vec<Harm>>,
-    wanted: BTreeSet<(HostId, HostId)>,
-    dialling: BTreeSet<(HostId, HostId)>,
+    /// Who has each address.
+    addresses: [Option<HostId>; ADDRESSES],
+    wanted: BTreeSet<(HostId, Place)>,
+    dialling: BTreeSet<(HostId, Place)>,
 }
 
 impl Network {
-    /// `hosts` hosts that do not know each other.
+    /// Hosts that do not know each other.
     #[must_use]
-    pub fn new(hosts: usize, weather: Weather, rng: Rng) -> Self {
+    pub fn new(stations: Vec<Station>, weather: Weather, rng: Rng) -> Self {
+        let hosts = stations.len();
         Self {
             hosts,
+            stations,
             rng,
             weather,
             alive: vec![false; hosts],
             links: HashMap::default(),
             harms: BTreeMap::new(),
+            addresses: [None; ADDRESSES],
             wanted: BTreeSet::new(),
             dialling: BTreeSet::new(),
         }
@@ -179,15 +201,53 @@ impl Network {
         }
     }
 
-    /// `from` wants a link to `to`, now and whenever it breaks.
-    pub fn dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
+    /// `host`, which is down, will be at an address that nobody has now. Answers which, unless none is left.
+    pub fn relocate(&mut self, host: HostId) -> Option<usize> {
+        assert!(!self.alive[host.0], "whoever runs stays where it is");
+        let free = |at: &usize| self.addresses[*at].is_none();
+        let free: Vec<usize> = (0..ADDRESSES).filter(free).collect();
+        let last = u64::try_from(free.len().checked_sub(1)?).expect("invariant: few addresses");
+        let nth = usize::try_from(self.rng.between(0, last)).expect("invariant: few addresses");
+        self.leave_address(host);
+        self.addresses[free[nth]] = Some(host);
+        Some(free[nth])
+    }
+
+    /// `host`, which is down, is only where its name says from now on.
+    pub fn leave_address(&mut self, host: HostId) {
+        for had in self.addresses.iter_mut().filter(|had| **had == Some(host)) {
+            *had = None;
+        }
+    }
+
+    /// Whether they greet each other: an agent that is met at another's address may be none of its kind.
+    fn may_meet(&self, a: HostId, b: HostId) -> bool {
+        let both = [self.stations[a.0], self.stations[b.0]];
+        a != b && !(both.contains(&Station::Client) && both.contains(&Station::Foreigner))
+    }
+
+    fn occupant(&self, place: Place) -> Option<HostId> {
+        match place.0.checked_sub(self.hosts) {
+            None => Some(HostId(place.0)),
+            Some(address) => self.addresses[address],
+        }
+    }
+
+    /// The place of an address.
+    #[must_use]
+    pub const fn place_of_address(&self, address: usize) -> Place {
+        Place(self.hosts + address)
+    }
+
+    /// `from` wants a link to whoever is there, now and whenever it breaks.
+    pub fn dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: Place) {
         self.wanted.insert((from, to));
         let delay_us = self.rng.between(1_000, 20_000);
         self.plan_dial(queue, from, to, delay_us);
     }
 
     /// `from` does not dial `to` any more once their link is gone.
-    pub fn forget(&mut self, from: HostId, to: HostId) {
+    pub fn forget(&mut self, from: HostId, to: Place) {
         self.wanted.remove(&(from, to));
     }
 
@@ -205,9 +265,13 @@ impl Network {
             let at = queue.now().plus_us(self.rng.between(1_000, 400_000));
             let told = NetEvent::Told { end, peer, generation, up: false };
             queue.push(at, Happening::Net(told));
-            if self.wanted.contains(&(end, peer)) {
+            let whole = (end, Place(0))..=(end, Place(usize::MAX));
+            let wanted = self.wanted.range(whole).map(|&(_, place)| place);
+            let there: Vec<Place> =
+                wanted.filter(|&place| self.occupant(place) == Some(peer)).collect();
+            for place in there {
                 let delay_us = self.rng.between(100_000, 700_000);
-                self.plan_dial(queue, end, peer, delay_us);
+                self.plan_dial(queue, end, place, delay_us);
             }
         }
     }
@@ -324,19 +388,23 @@ impl Network {
     }
 
     /// An attempt to connect.
-    pub fn on_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId) {
-        self.dialling.remove(&(from, to));
-        if !self.alive[from.0]
-            || !self.wanted.contains(&(from, to))
-            || self.link_mut(from, to).is_up
-        {
+    pub fn on_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, place: Place) {
+        self.dialling.remove(&(from, place));
+        if !self.alive[from.0] || !self.wanted.contains(&(from, place)) {
+            return;
+        }
+        let Some(to) = self.occupant(place).filter(|&to| self.may_meet(from, to)) else {
+            let delay_us = self.rng.between(200_000, 1_000_000);
+            return self.plan_dial(queue, from, place, delay_us);
+        };
+        if self.link_mut(from, to).is_up {
             return;
         }
         let is_cut = self.is_cut(from, to) || self.is_cut(to, from);
         let is_believed = self.link_mut(from, to).told != [false, false];
         if is_cut || is_believed || !self.alive[to.0] {
             let delay_us = self.rng.between(200_000, 1_000_000);
-            return self.plan_dial(queue, from, to, delay_us);
+            return self.plan_dial(queue, from, place, delay_us);
         }
         let delays_us = [self.draw_delay_us(), self.draw_delay_us()];
         let link = self.link_mut(from, to);
@@ -377,7 +445,7 @@ impl Network {
         }
     }
 
-    fn plan_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: HostId, us: u64) {
+    fn plan_dial(&mut self, queue: &mut Queue<Happening>, from: HostId, to: Place, us: u64) {
         if self.dialling.insert((from, to)) {
             queue.push(queue.now().plus_us(us), Happening::Net(NetEvent::Dial { from, to }));
         }

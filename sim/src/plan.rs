@@ -67,6 +67,11 @@ pub enum Act {
         who: Who,
         for_ms: u64,
     },
+    /// The agent dies, and starts again at another address.
+    Move {
+        who: Who,
+        for_ms: u64,
+    },
     /// The machine dies.
     Power {
         who: Who,
@@ -271,6 +276,7 @@ impl Act {
         match self {
             Self::Crash { who, .. }
             | Self::Leave { who, .. }
+            | Self::Move { who, .. }
             | Self::Power { who, .. }
             | Self::Pause { who, .. }
             | Self::Isolate { who, .. }

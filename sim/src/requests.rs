@@ -289,6 +289,7 @@ pub fn request_of(
             Request::ReadPoint { consistency: Consistency::Consistent }
         }
         Act::Crash { .. }
+        | Act::Move { .. }
         | Act::Leave { .. }
         | Act::Power { .. }
         | Act::Pause { .. }

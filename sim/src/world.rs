@@ -189,11 +189,13 @@ impl World {
         };
         let silence_ms = knobs.heartbeat_ttl_ms + knobs.heartbeat_grace_ms;
         let hosts: Vec<Host> = (0..hosts).map(|at| Host::new(&plan, HostId(at))).collect();
+        let stations = hosts.iter().map(Host::station).collect();
+        let network = Network::new(stations, weather, rng.fork("network"));
         let mut world = Self {
             queue: Queue::default(),
-            whereabouts: Whereabouts::of(&hosts),
+            whereabouts: Whereabouts::of(&hosts, &network),
             inboxes: hosts.iter().map(|_| Inbox::default()).collect(),
-            network: Network::new(hosts.len(), weather, rng.fork("network")),
+            network,
             hosts,
             checkers: Checkers::new(&plan, silence_ms),
             counters: Counters::default(),

@@ -441,6 +441,35 @@ fn who_has_left_is_not_dialled_any_more_unless_it_is_configured() {
     assert_eq!(forgotten, [&Output::Forget(member(3, 3).address)]);
 }
 
+/// Somebody else may be there by now.
+#[test]
+fn who_has_moved_is_dialled_where_it_is_and_not_where_it_was() {
+    let mut ours = gossip(member(1, 3), &[2], patient());
+    let (now, mut out) = (MonoTime { ns: 1 }, Vec::new());
+    ours.on_time(now, &mut out);
+    let moved = |id: u64| {
+        let address = format!("s{id}:9999");
+        Member { incarnation: Incarnation(2), address, ..member(id, 3) }
+    };
+    let mut news_of = |own: Member, out: &mut Vec<Output>| {
+        let packet = Packet { matter: Matter::News, news: vec![introduction(own)] };
+        ours.on_message(now, ServerId(2), Message::Datagram(packet), out);
+        ours.on_time(now, out);
+        std::mem::take(out)
+    };
+    let dial = |address: &str| Output::Dial(address.to_owned());
+    let forget = |address: &str| Output::Forget(address.to_owned());
+    let said = news_of(member(2, 3), &mut out);
+    assert!(said.contains(&dial("s2:4648")), "{said:?}");
+    let said = news_of(member(3, 3), &mut out);
+    assert!(said.contains(&dial("s3:4648")), "{said:?}");
+    let said = news_of(moved(3), &mut out);
+    assert!(said.contains(&dial("s3:9999")) && said.contains(&forget("s3:4648")), "{said:?}");
+    let said = news_of(moved(2), &mut out);
+    assert!(said.contains(&dial("s2:9999")), "{said:?}");
+    assert!(!said.contains(&forget("s2:4648")), "it is configured: {said:?}");
+}
+
 #[test]
 fn where_others_were_is_dialled_for_a_while_and_what_is_configured_for_ever() {
     let rng = Rng::from_seed(1);

@@ -26,19 +26,30 @@ impl Gossip {
 
     /// Those of its own region are dialled by that region's membership.
     pub(super) fn dial(&mut self, id: ServerId, out: &mut impl Emit<Output>) {
-        let Some(said) = self.swim.said(id).filter(|_| !self.links.contains(&id)) else { return };
+        let Some(said) = self.swim.said(id) else { return };
         let is_ours = self.scope == Scope::Region || said.region != self.own.region;
-        if is_ours && self.dialled.get(&id) != Some(&said.address) {
-            self.dialled.insert(id, said.address.clone());
-            out.emit(Output::Dial(said.address.clone()));
+        if !is_ours || self.dialled.get(&id) == Some(&said.address) {
+            return;
+        }
+        let address = said.address.clone();
+        if let Some(old) = self.dialled.remove(&id) {
+            // Somebody else may be there now.
+            self.forget_address(old, out);
+        }
+        if !self.links.contains(&id) {
+            self.dialled.insert(id, address.clone());
+            out.emit(Output::Dial(address));
         }
     }
 
-    /// Who has left, or is remembered by nobody, is not dialled any more.
+    /// Who has left, or is remembered by nobody, is not dialled any more; nor is anybody where it is not now.
     pub(super) fn forget_gone(&mut self, now: MonoTime, out: &mut impl Emit<Output>) {
         let is_gone = |id: ServerId| self.swim.state(id).is_none_or(|state| state == State::Left);
-        let gone = self.dialled.keys().copied().filter(|&id| is_gone(id));
-        for id in gone.collect::<Vec<_>>() {
+        let is_elsewhere = |id: ServerId, address: &String| {
+            self.swim.said(id).is_some_and(|said| said.address != *address)
+        };
+        let gone = self.dialled.iter().filter(|&(&id, at)| is_gone(id) || is_elsewhere(id, at));
+        for id in gone.map(|(&id, _)| id).collect::<Vec<_>>() {
             if let Some(address) = self.dialled.remove(&id) {
                 self.forget_address(address, out);
             }

@@ -2,7 +2,8 @@
 //!
 //! What a ground cannot do is counted as left out, by the name of the act:
 //! - turmoil lets no host stand still (`pause`) and has no processor that could be slow (`slow-cpu`): all
-//!   its hosts live by one clock, and their tasks run when they want to.
+//!   its hosts live by one clock, and their tasks run when they want to;
+//! - no ground gives a host another address: whoever should `move` starts again where it was.
 //!
 //! Invariants
 //! - every fault that lasts has an end;
@@ -42,6 +43,12 @@ impl Scenario {
             Act::Crash { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.stage.book().counters.crashes += 1;
+                    self.take_down(host, for_ms);
+                }
+            }
+            Act::Move { who, for_ms } => {
+                self.count_left_out("move", false);
+                if let Some(host) = self.up(who) {
                     self.take_down(host, for_ms);
                 }
             }

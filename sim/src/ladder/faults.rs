@@ -279,7 +279,11 @@ const fn sort_of(act: &Act) -> Sort {
         Act::SlowDisk { for_ms, .. } => Sort::Fault(FaultKind::SlowDisk, *for_ms),
         Act::FillDisk { for_ms, .. } => Sort::Fault(FaultKind::FullDisk, *for_ms),
         Act::BreakDisk { .. } | Act::JumpClock { .. } => Sort::Fault(FaultKind::Blow, 0),
-        Act::Crash { .. } | Act::Power { .. } | Act::Wipe { .. } | Act::Rot { .. } => Sort::End,
+        Act::Crash { .. }
+        | Act::Move { .. }
+        | Act::Power { .. }
+        | Act::Wipe { .. }
+        | Act::Rot { .. } => Sort::End,
         Act::Register(_)
         | Act::StopJob { .. }
         | Act::Evaluate { .. }

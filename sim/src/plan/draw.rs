@@ -21,6 +21,7 @@ mod everywhere;
 mod gates;
 mod launches;
 mod leaves;
+mod moves;
 mod pieces;
 mod rebalances;
 mod regions;
@@ -74,6 +75,7 @@ impl Plan {
         draw_restores(&mut rng.fork("restores"), size, &mut lines);
         leaves::draw(&mut rng.fork("leaves"), size, &mut lines);
         let foreigners = regions::draw(&mut rng.fork("regions"), size, &mut lines);
+        moves::draw(&mut rng.fork("moves"), size, foreigners, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;

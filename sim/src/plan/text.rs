@@ -61,6 +61,7 @@ impl fmt::Display for Act {
         match self {
             Self::Crash { who, for_ms } => write!(f, "crash {who} for {}", Seconds(*for_ms)),
             Self::Leave { who, for_ms } => write!(f, "leave {who} for {}", Seconds(*for_ms)),
+            Self::Move { who, for_ms } => write!(f, "move {who} for {}", Seconds(*for_ms)),
             Self::Power { who, for_ms } => write!(f, "power {who} for {}", Seconds(*for_ms)),
             Self::Pause { who, for_ms } => write!(f, "pause {who} for {}", Seconds(*for_ms)),
             Self::Isolate { who, way, for_ms } => {
@@ -274,6 +275,7 @@ fn read_act(words: &[&str]) -> Option<Act> {
     Some(match *words {
         ["crash", who, "for", ms] => Act::Crash { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["leave", who, "for", ms] => Act::Leave { who: read_who(who)?, for_ms: read_ms(ms)? },
+        ["move", who, "for", ms] => Act::Move { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["power", who, "for", ms] => Act::Power { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["pause", who, "for", ms] => Act::Pause { who: read_who(who)?, for_ms: read_ms(ms)? },
         ["isolate", who, "for", ms] => isolate(who, Way::Both, ms)?,

@@ -43,6 +43,12 @@ impl World {
                 }
             }
             Act::Leave { who, for_ms } => self.tell_to_leave(who, for_ms),
+            Act::Move { who, for_ms } => {
+                if let Some(host) = self.up(who) {
+                    self.take_down(host, for_ms)?;
+                    self.relocate(host);
+                }
+            }
             Act::Power { who, for_ms } => {
                 if let Some(host) = self.up(who) {
                     self.counters.power_failures += 1;
@@ -246,6 +252,7 @@ impl World {
         self.wiped_at = self.queue.now();
         self.whereabouts.by_peer.remove(&self.hosts[host.0].peer);
         self.hosts[host.0].lose_log(&self.plan, kept);
+        self.network.leave_address(host);
         self.whereabouts.by_peer.insert(self.hosts[host.0].peer, host);
     }
 

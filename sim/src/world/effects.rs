@@ -39,12 +39,12 @@ impl World {
             Effect::Disk { op, operation } => self.write_disk(host, op, operation),
             Effect::Reply { id, answer } => return self.take_answer(host, id, &answer),
             Effect::Dial { address } => {
-                if let Some(to) = self.host_at(&address).filter(|&to| to != host) {
+                if let Some(to) = self.place_at(&address) {
                     self.network.dial(&mut self.queue, host, to);
                 }
             }
             Effect::Forget { address } => {
-                if let Some(to) = self.host_at(&address) {
+                if let Some(to) = self.place_at(&address) {
                     self.network.forget(host, to);
                 }
             }

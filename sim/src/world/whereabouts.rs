@@ -9,27 +9,37 @@ use drover_core::wire::PeerId;
 
 use super::World;
 use crate::host::{Host, address_of, position_of};
-use crate::network::HostId;
+use crate::marks::Mark;
+use crate::network::{ADDRESSES, HostId, Network, Place};
 use crate::plan::Who;
 
 /// Hosts by what others call them.
 #[derive(Debug)]
 pub(super) struct Whereabouts {
     pub(super) by_peer: BTreeMap<PeerId, HostId>,
-    by_address: BTreeMap<String, HostId>,
+    by_address: BTreeMap<String, Place>,
     servers: Vec<HostId>,
+    /// Who was last at each address.
+    last_at: [Option<HostId>; ADDRESSES],
 }
 
 impl Whereabouts {
-    pub(super) fn of(hosts: &[Host]) -> Self {
-        let named = |host: &Host| (address_of(&host.name), host.id);
+    pub(super) fn of(hosts: &[Host], network: &Network) -> Self {
+        let named = |host: &Host| (address_of(&host.name), Place(host.id.0));
+        let addresses = (0..ADDRESSES).map(|at| (address(at), network.place_of_address(at)));
         let servers = hosts.iter().filter(|host| host.is_server());
         Self {
             by_peer: hosts.iter().map(|host| (host.peer, host.id)).collect(),
-            by_address: hosts.iter().map(named).collect(),
+            by_address: hosts.iter().map(named).chain(addresses).collect(),
             servers: servers.map(|host| host.id).collect(),
+            last_at: [None; ADDRESSES],
         }
     }
+}
+
+/// How an address is written.
+fn address(at: usize) -> String {
+    address_of(&format!("p{}", at + 1))
 }
 
 /// Who a server is to the other region; `None`: it is no server.
@@ -55,8 +65,19 @@ impl World {
         self.find(who).filter(|host| self.hosts[host.0].agent.is_some())
     }
 
-    pub(super) fn host_at(&self, address: &str) -> Option<HostId> {
+    pub(super) fn place_at(&self, address: &str) -> Option<Place> {
         self.whereabouts.by_address.get(address).copied()
+    }
+
+    /// The server, which is down, is not where it was when it starts again.
+    pub(super) fn relocate(&mut self, host: HostId) {
+        let Some(at) = self.network.relocate(host) else { return };
+        self.counters.moves += 1;
+        if let Some(server) = &mut self.hosts[host.0].config.server {
+            server.gossip.own.address = address(at);
+        }
+        let before = self.whereabouts.last_at[at].replace(host);
+        self.marks.reach_if(before.is_some_and(|before| before != host), Mark::AddressReused);
     }
 
     /// Whose name it is now: a server that lost its disk has no host any more.
