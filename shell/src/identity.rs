@@ -6,12 +6,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use drover_core::types::{ClusterId, Incarnation, NodeId, ServerId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
+use crate::node_key::NodeKey;
 
 const FILE: &str = "identity.json";
 /// Starts that are remembered, for peers that met one of them.
@@ -21,7 +23,7 @@ const STARTS_MAX: usize = 32;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Written {
     server_id: String,
-    /// The node's own secret; its id is the hash of it.
+    /// What the node's own key is made of.
     node_key: String,
     /// Lets peers know at once that connections of an earlier start are gone.
     reset_key: String,
@@ -38,6 +40,7 @@ struct Written {
 pub struct Identity {
     path: PathBuf,
     written: Written,
+    node_key: Arc<NodeKey>,
     /// The machine has booted since the last start.
     pub rebooted: bool,
 }
@@ -82,7 +85,8 @@ impl Identity {
         written.incarnation += 1;
         written.starts.insert(0, random_hex(8).map_err(io)?);
         written.starts.truncate(STARTS_MAX);
-        let identity = Self { path: path.clone(), written, rebooted };
+        let node_key = Arc::new(NodeKey::from_seed(&seed_of(&path, &written)?));
+        let identity = Self { path: path.clone(), written, node_key, rebooted };
         identity.write().map_err(io)?;
         Ok(identity)
     }
@@ -92,13 +96,16 @@ impl Identity {
         ServerId(u64::from_str_radix(&self.written.server_id, 16).unwrap_or_default())
     }
 
+    /// What the node is known by.
+    #[must_use]
+    pub const fn node_key(&self) -> &Arc<NodeKey> {
+        &self.node_key
+    }
+
     /// The hash of the node's key.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        let hash = ring::digest::digest(&ring::digest::SHA256, self.written.node_key.as_bytes());
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.as_ref()[..16]);
-        NodeId(u128::from_be_bytes(id))
+        self.node_key.node()
     }
 
     #[must_use]
@@ -152,6 +159,18 @@ impl Identity {
     fn write(&self) -> io::Result<()> {
         files::replace(&self.path, serde_json::to_string_pretty(&self.written)?.as_bytes())
     }
+}
+
+fn seed_of(path: &Path, written: &Written) -> Result<[u8; 32], Failure> {
+    let byte = |at: usize| {
+        written.node_key.get(2 * at..2 * at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok())
+    };
+    let seed: Option<Vec<u8>> = (0..32).map(byte).collect();
+    let seed = seed.filter(|_| written.node_key.len() == 64).and_then(|seed| seed.try_into().ok());
+    seed.ok_or_else(|| Failure::Damaged {
+        path: path.to_owned(),
+        why: "`node_key` is not 32 bytes in hexadecimal".into(),
+    })
 }
 
 fn read(path: &Path, bytes: &[u8]) -> Result<Written, Failure> {

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod jobspec;
 pub mod logs;
 pub mod node;
+pub mod node_key;
 mod open_files;
 pub mod operator_log;
 pub mod recorder;

@@ -290,6 +290,7 @@ fn start_transport(
         Arc::new(move || clock.wall())
     };
     let mut config = transport::Config::new(resolved.rpc_bind, hello, identity.server().0, wall);
+    config.node_key = matches!(agent, PeerId::Client(_)).then(|| Arc::clone(identity.node_key()));
     config.reset_key = Some(identity.reset_key());
     for join in resolved.joins() {
         let most = &mut config.timings.redial_ms_max;

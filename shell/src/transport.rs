@@ -34,6 +34,8 @@ pub use drover_core::wire::{Lane, PeerId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::node_key::NodeKey;
+
 mod close;
 mod dial;
 pub mod frame;
@@ -102,7 +104,7 @@ pub struct Hello {
 }
 
 /// The form of `Hello` that this build speaks.
-pub const HELLO_VERSION: u8 = 1;
+pub const HELLO_VERSION: u8 = 2;
 
 /// What happened on the network.
 #[derive(Clone, Debug)]
@@ -224,6 +226,8 @@ pub struct Config {
     pub seed: u64,
     /// Wall time, for the validity of certificates only.
     pub wall: Wall,
+    /// What a client node's id is the hash of; servers have none.
+    pub node_key: Option<Arc<NodeKey>>,
     /// Kept across restarts, so that peers learn at once that their connections are gone.
     pub reset_key: Option<[u8; 32]>,
     /// Makes quinn's own chance repeatable; `None` in production.
@@ -239,7 +243,8 @@ impl Config {
     #[must_use]
     pub fn new(bind: SocketAddr, hello: Hello, seed: u64, wall: Wall) -> Self {
         let (timings, bounds) = (Timings::default(), Bounds::default());
-        Self { bind, hello, seed, wall, reset_key: None, quinn_seed: None, timings, bounds }
+        let (node_key, reset_key, quinn_seed) = (None, None, None);
+        Self { bind, hello, seed, wall, node_key, reset_key, quinn_seed, timings, bounds }
     }
 }
 

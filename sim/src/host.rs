@@ -19,7 +19,7 @@ use crate::drivers::Drivers;
 use crate::network::{HostId, Station};
 use crate::plan::{Knobs, Plan, Who};
 use crate::standing::Standing;
-use crate::workload::{node_id, node_of};
+use crate::workload::{node_id, node_key_seed, node_of};
 
 /// Of the servers of the other region, which never lose their disks.
 const FOREIGN_IDS: u64 = 1_000_000;
@@ -289,6 +289,15 @@ fn number_of(plan: &Plan, who: Who) -> Option<u64> {
         Who::Server(number) => number.max(1),
         Who::Client(number) => plan.servers + number.max(1),
     })
+}
+
+/// What the key of the node at `id` is made of; `None`: no client lies there.
+#[must_use]
+pub fn node_key_seed_of(plan: &Plan, id: HostId) -> Option<[u8; 32]> {
+    match place_of(plan, id) {
+        Who::Client(number) => Some(node_key_seed(number)),
+        Who::Leader | Who::Server(_) | Who::Foreigner(_) => None,
+    }
 }
 
 /// Where the host called `name` is reached.

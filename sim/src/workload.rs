@@ -15,6 +15,8 @@ use drover_core::types::{
     MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator, PoolName, PortAsk,
     ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
 };
+use ring::digest::{SHA256, digest};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::plan::{JobAsk, PiecesAsk, Promotion, Spread, UpdateAsk};
 
@@ -250,10 +252,25 @@ fn cards_of(number: u64) -> Vec<DeviceGroup> {
     large.into_iter().chain(small).collect()
 }
 
-/// The id of the client `number`.
+/// What the key of the client `number` is made of.
 #[must_use]
-pub const fn node_id(number: u64) -> NodeId {
-    NodeId(0xc000 + number as u128)
+pub fn node_key_seed(number: u64) -> [u8; 32] {
+    let mut seed = *b"a client of the simulator's ....";
+    seed[24..].copy_from_slice(&number.to_be_bytes());
+    seed
+}
+
+/// The id of the client `number`: the hash of its key, as everywhere.
+///
+/// # Panics
+/// Never: every seed makes a key.
+#[must_use]
+pub fn node_id(number: u64) -> NodeId {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&node_key_seed(number));
+    let pair = pair.expect("invariant: every seed of 32 bytes makes a key");
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, pair.public_key().as_ref()).as_ref());
+    NodeId::of_hash(&hash)
 }
 
 fn narrow(number: u64) -> u32 {

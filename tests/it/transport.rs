@@ -4,13 +4,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use drover_core::types::{ClusterId, Incarnation};
 use drover_shell::transport::tls::{self, Request};
-use drover_shell::transport::{Certificates, Lane, Role, Transport, TransportEvent};
+use drover_shell::transport::{Certificates, Config, Lane, Role, Transport, TransportEvent};
 use tokio::sync::mpsc;
 
 mod rig;
 mod shared_thread;
 
-use rig::{Agent, PATIENCE, authority, certificates, client, config, server, wall};
+use rig::{Agent, PATIENCE, authority, certificates, client, client_config, config, server, wall};
 
 fn two_servers() -> (Agent, Agent) {
     let authority = authority();
@@ -245,7 +245,7 @@ fn a_server_that_went_back_to_an_old_copy_of_its_data_is_refused() {
 #[test]
 fn a_client_follows_servers_that_were_put_back_to_an_old_copy_of_their_data() {
     let authority = authority();
-    let mut node = Agent::start(config(client(9)), &certificates(&authority, Role::Client));
+    let mut node = Agent::start(client_config(9), &certificates(&authority, Role::Client));
     for incarnation in [8, 7] {
         let mut config = config(server(2));
         config.hello.incarnation = Incarnation(incarnation);
@@ -378,11 +378,28 @@ fn certificates_are_replaced_without_a_restart() {
     two.until(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()));
 }
 
+/// One certificate may serve a whole fleet; none of it speaks for another.
+#[test]
+fn a_node_that_does_not_hold_the_key_of_its_id_is_refused() {
+    let authority = authority();
+    let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
+    for node_key in [None, client_config(78).node_key] {
+        let stolen = Config { node_key, ..client_config(77) };
+        let mut thief = Agent::start(stolen, &certificates(&authority, Role::Client));
+        thief.dial(&one);
+        let why = one.refused();
+        assert!(why.contains("does not hold that node's key"), "{why}");
+        let why = thief.dial_failed();
+        assert!(why.contains("a data directory can only be moved whole"), "{why}");
+    }
+    assert_eq!(one.transport.peers().len(), 0);
+}
+
 #[test]
 fn a_client_and_a_server_speak() {
     let authority = authority();
     let mut one = Agent::start(config(server(1)), &certificates(&authority, Role::Server));
-    let mut node = Agent::start(config(client(77)), &certificates(&authority, Role::Client));
+    let mut node = Agent::start(client_config(77), &certificates(&authority, Role::Client));
     node.dial(&one);
     assert_eq!(node.connected(), server(1));
     assert_eq!(one.connected(), client(77));

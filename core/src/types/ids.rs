@@ -115,6 +115,14 @@ impl fmt::Debug for Uuid {
 }
 
 impl NodeId {
+    /// The node whose key has this hash (SHA-256 of its public half).
+    #[must_use]
+    pub const fn of_hash(hash: &[u8; 32]) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(hash.split_at(16).0);
+        Self(u128::from_be_bytes(id))
+    }
+
     /// How users see the node.
     #[must_use]
     pub const fn uuid(self) -> Uuid {

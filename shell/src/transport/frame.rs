@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{HELLO_VERSION, Hello};
+use crate::node_key::Proof;
 
 /// First byte of an ordered stream.
 pub const LANE_ORDERED: u8 = 1;
@@ -117,6 +118,8 @@ pub struct Greeting {
     pub hello: Hello,
     /// Grows with every dial of one start of the dialler; zero from the side that was dialled.
     pub ordinal: u64,
+    /// From a client node: that it is the one that it says it is.
+    pub proof: Option<Proof>,
 }
 
 /// The bytes of a greeting, without its length.

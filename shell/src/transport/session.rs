@@ -136,7 +136,7 @@ async fn answer_greeting(
         let mut recv = connection.accept_uni().await?;
         let mut decoder = Decoder::default();
         let greeting = read_greeting(&mut recv, &mut decoder).await?;
-        check(peers, &connection, &greeting.hello)?;
+        check(peers, &connection, &greeting)?;
         let send = connection.open_uni().await?;
         Ok((recv, decoder, greeting, send))
     };
@@ -147,7 +147,7 @@ async fn answer_greeting(
         dialler: greeting.hello.agent,
         ordinal: greeting.ordinal,
     };
-    let own = Greeting { hello: peers.own_hello(), ordinal: 0 };
+    let own = own_greeting(peers, &connection, 0);
     let link = Arc::new(link(peers, connection, greeting.hello, rank));
     Ok((link, Streams { send, recv, decoder, preface: preface(&own) }))
 }
@@ -206,14 +206,14 @@ async fn dial_greeting(peers: &Arc<Peers>, addr: SocketAddr) -> Result<(Arc<Link
     let connection = connecting.await?;
     let opened = async {
         let mut send = connection.open_uni().await?;
-        let own = Greeting { hello: peers.own_hello(), ordinal };
+        let own = own_greeting(peers, &connection, ordinal);
         send.write_all_chunks(&mut preface(&own))
             .await
             .map_err(|why| lost_by_write(&connection, &why))?;
         let mut recv = connection.accept_uni().await?;
         let mut decoder = Decoder::default();
         let greeting = read_greeting(&mut recv, &mut decoder).await?;
-        check(peers, &connection, &greeting.hello)?;
+        check(peers, &connection, &greeting)?;
         Ok((send, recv, decoder, greeting))
     };
     let (send, recv, decoder, greeting) =
@@ -228,6 +228,12 @@ fn link(peers: &Peers, connection: Connection, hello: Hello, rank: Rank) -> Link
     let ordered = Queue::new(bounds.ordered_bytes_max);
     let peer = peers.peer_of(hello.agent, &hello.region);
     Link { connection, peer, hello, rank, ordered, bulk: Queue::new(bounds.bulk_bytes_max) }
+}
+
+fn own_greeting(peers: &Peers, connection: &Connection, ordinal: u64) -> Greeting {
+    let key = peers.config.node_key.as_ref();
+    let proof = key.and_then(|key| key.prove(connection));
+    Greeting { hello: peers.own_hello(), ordinal, proof }
 }
 
 fn preface(greeting: &Greeting) -> Vec<Bytes> {
@@ -285,7 +291,8 @@ fn lost_by_write(connection: &Connection, why: &WriteError) -> End {
 }
 
 /// Judges a greeting against the certificate and against what we are.
-fn check(peers: &Peers, connection: &Connection, hello: &Hello) -> Result<(), End> {
+fn check(peers: &Peers, connection: &Connection, greeting: &Greeting) -> Result<(), End> {
+    let hello = &greeting.hello;
     let chain = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
@@ -307,8 +314,23 @@ fn check(peers: &Peers, connection: &Connection, hello: &Hello) -> Result<(), En
             End::Refused(format!("has our own id, {}: was a data directory copied?", own.agent))
         });
     }
+    check_node(connection, greeting)?;
     check_start(peers, hello)?;
     check_region(hello, &own).and_then(|()| check_cluster(hello, &own)).map_err(End::Refused)
+}
+
+/// Nobody speaks for a node but whoever holds its key.
+fn check_node(connection: &Connection, greeting: &Greeting) -> Result<(), End> {
+    let PeerId::Client(claimed) = greeting.hello.agent else { return Ok(()) };
+    let proven = greeting.proof.as_ref().and_then(|proof| proof.node(connection));
+    if proven == Some(claimed) {
+        return Ok(());
+    }
+    Err(End::Refused(format!(
+        "says that it is node {}, and does not hold that node's key: a data directory can only be moved \
+         whole",
+        claimed.uuid()
+    )))
 }
 
 /// Servers of two regions know each other; a client is served in its own.

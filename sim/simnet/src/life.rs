@@ -12,13 +12,14 @@ use drover_core::types::{ClusterId, Incarnation};
 use drover_core::wal;
 use drover_shell::clock::Clock;
 use drover_shell::config::RawExec;
+use drover_shell::node_key::NodeKey;
 use drover_shell::run::{Core, End, Loop, Parts};
 use drover_shell::shadow::{self, Shadow};
 use drover_shell::start::may_begin_anew;
 use drover_shell::tasks::{Tasks, TasksConfig};
 use drover_shell::transport::{self, HELLO_VERSION, Hello, PeerId, Role, Transport};
 use drover_sim::checkers::Violation;
-use drover_sim::host::{Kept, address_of};
+use drover_sim::host::{Kept, address_of, node_key_seed_of};
 use drover_sim::network::HostId;
 use drover_sim::plan::Plan;
 use tokio::sync::mpsc;
@@ -87,6 +88,7 @@ struct Born {
     is_torn: bool,
     node: Option<Arc<drover_core::types::NodeSpec>>,
     hello: Hello,
+    node_key: Option<Arc<NodeKey>>,
     reset_key: [u8; 32],
     rng: Rng,
 }
@@ -111,8 +113,10 @@ fn begin(plan: &Plan, machine: &mut Machine) -> Result<Born, Violation> {
     };
     // The loop owns it from now on.
     let agent = host.agent.take().expect("invariant: a start makes an agent");
-    let reset_key = machine.reset_key;
-    Ok(Born { agent, recovered, is_torn, node: machine.host.node.clone(), hello, reset_key, rng })
+    let seed = node_key_seed_of(plan, host.id);
+    let node_key = seed.map(|seed| Arc::new(NodeKey::from_seed(&seed)));
+    let (node, reset_key) = (host.node.clone(), machine.reset_key);
+    Ok(Born { agent, recovered, is_torn, node, hello, node_key, reset_key, rng })
 }
 
 /// Reads the log; where it is damaged, a new server begins beside the others, as `start/found.rs` has it.
@@ -159,6 +163,7 @@ fn start_transport(
     };
     let bind = site.env.socket.local_addr().expect("invariant: a simulated socket has an address");
     let mut config = transport::Config::new(bind, born.hello.clone(), rng.next_u64(), wall);
+    config.node_key = born.node_key.clone();
     config.reset_key = Some(born.reset_key);
     config.quinn_seed = Some(bytes_of(&mut rng));
     let (events, network) = mpsc::channel(EVENTS_MAX);

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use drover_core::time::WallTime;
-use drover_core::types::{ClusterId, Incarnation, NodeId, ServerId};
+use drover_core::types::{ClusterId, Incarnation, ServerId};
+use drover_shell::node_key::NodeKey;
 use drover_shell::transport::tls::{self, Pem, Request};
 use drover_shell::transport::{
     Certificates, Config, Env, HELLO_VERSION, Hello, Lane, PeerId, Role, Transport, TransportEvent,
@@ -36,8 +37,15 @@ pub(super) fn server(id: u64) -> PeerId {
     PeerId::Server(ServerId(id))
 }
 
-pub(super) fn client(id: u128) -> PeerId {
-    PeerId::Client(NodeId(id))
+/// The client whose key is made of this byte alone.
+pub(super) fn client(seed: u8) -> PeerId {
+    PeerId::Client(NodeKey::from_seed(&[seed; 32]).node())
+}
+
+/// Its own.
+pub(super) fn client_config(seed: u8) -> Config {
+    let node_key = Some(Arc::new(NodeKey::from_seed(&[seed; 32])));
+    Config { node_key, ..config(client(seed)) }
 }
 
 /// Timings are generous: the machine that runs the tests may be busy, and no test waits for them.
