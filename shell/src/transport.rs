@@ -265,6 +265,10 @@ pub struct Counts {
     pub refused: u64,
     /// Connections closed because another between the same two agents stays.
     pub duplicates: u64,
+    /// In UDP packets to peers that were greeted, with all that QUIC and TLS need.
+    pub udp_sent_bytes: u64,
+    /// The same from them.
+    pub udp_received_bytes: u64,
 }
 
 /// One connected peer, for the operator's eyes.

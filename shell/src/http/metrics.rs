@@ -21,6 +21,7 @@ use crate::api::jobs::{Summary, status};
 use crate::api::time::rfc3339;
 use crate::api::{alloc, node};
 use crate::clock::Clock;
+use crate::transport::Counts;
 
 /// Counted since the agent started.
 #[derive(Debug, Default)]
@@ -89,6 +90,9 @@ pub(super) async fn metrics(State(http): State<Shared>, query: Query) -> Answer 
     let view = http.view().await?;
     let mut gauges = Gauges { host: http.api.me.name.clone(), list: Vec::new() };
     consensus(&mut gauges, &view);
+    if let Some(joins) = &http.api.joins {
+        network(&mut gauges, joins.transport.counts());
+    }
     if let Some(shadow) = &http.api.shadow {
         tables(&mut gauges, &shadow.read());
     }
@@ -117,6 +121,26 @@ fn consensus(gauges: &mut Gauges, view: &View) {
         ("raft.is_leader", u64::from(server.role == Role::Leader)),
         ("serf.members", server.members.len() as u64),
         ("requests.waiting", server.requests_waiting as u64),
+    ] {
+        gauges.set(name, value as f64);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn network(gauges: &mut Gauges, counts: Counts) {
+    let Counts { sent, received, refused, duplicates, udp_sent_bytes, udp_received_bytes, .. } =
+        counts;
+    for (name, value) in [
+        ("transport.messages_sent", sent),
+        ("transport.messages_received", received),
+        (
+            "transport.messages_dropped",
+            counts.dropped_full + counts.dropped_unconnected + counts.dropped_oversized,
+        ),
+        ("transport.connections_refused", refused),
+        ("transport.connections_duplicate", duplicates),
+        ("transport.udp_bytes_sent", udp_sent_bytes),
+        ("transport.udp_bytes_received", udp_received_bytes),
     ] {
         gauges.set(name, value as f64);
     }

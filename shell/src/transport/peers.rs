@@ -110,6 +110,9 @@ pub(super) struct Tally {
     dropped_oversized: AtomicU64,
     refused: AtomicU64,
     duplicates: AtomicU64,
+    /// Of links that have ended.
+    udp_sent_bytes: AtomicU64,
+    udp_received_bytes: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -261,6 +264,9 @@ impl Peers {
         if is_current {
             table.links.remove(&link.peer);
         }
+        let carried = link.connection.stats();
+        self.tally.udp_sent_bytes.fetch_add(carried.udp_tx.bytes, Ordering::Relaxed);
+        self.tally.udp_received_bytes.fetch_add(carried.udp_rx.bytes, Ordering::Relaxed);
     }
 
     /// Returns once there is no link to `peer`.
@@ -383,7 +389,14 @@ impl Peers {
 
     pub(super) fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let table = lock(&self.table);
+        let carried: Vec<_> =
+            table.links.values().map(|entry| entry.link.connection.stats()).collect();
         Counts {
+            udp_sent_bytes: read(&self.tally.udp_sent_bytes)
+                + carried.iter().map(|link| link.udp_tx.bytes).sum::<u64>(),
+            udp_received_bytes: read(&self.tally.udp_received_bytes)
+                + carried.iter().map(|link| link.udp_rx.bytes).sum::<u64>(),
             sent: read(&self.tally.sent),
             received: read(&self.tally.received),
             dropped_full: read(&self.tally.dropped_full),
