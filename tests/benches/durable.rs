@@ -60,11 +60,11 @@ mod machine;
 #[path = "product/program.rs"]
 #[expect(dead_code, reason = "the product bench uses the rest")]
 mod program;
+#[path = "product/servers.rs"]
+#[expect(dead_code, reason = "the product bench uses the rest")]
+mod servers;
 #[path = "durable/table.rs"]
 mod table;
-#[path = "product/trio.rs"]
-#[expect(dead_code, reason = "the product bench uses the rest")]
-mod trio;
 #[path = "durable/usage.rs"]
 mod usage;
 
@@ -72,7 +72,7 @@ use clients::Ask;
 use disk::Disk;
 use load::{Load, Outcome};
 use program::Program;
-use trio::Trio;
+use servers::Servers;
 
 /// What may go wrong is said in words and ends the run.
 type Measured<T> = Result<T, String>;
@@ -174,13 +174,13 @@ fn ladders(
     pace: &Pace,
     asked: &[String],
 ) -> Measured<Vec<Vec<Outcome>>> {
-    let mut trio = Trio::start(program, disk::scratch(folder)?, "")?;
+    let mut servers = Servers::start(program, disk::scratch(folder)?, 3, "")?;
     let mut ladder = |(part, ask, counted)| -> Measured<Vec<Outcome>> {
         if asked.iter().all(|name| name != part) {
             return Ok(Vec::new());
         }
         let load = |&clients| Load { ask, clients, warm: pace.warm, counted };
-        CLIENTS.iter().map(|clients| load(clients).put_on(&mut trio)).collect()
+        CLIENTS.iter().map(|clients| load(clients).put_on(&mut servers)).collect()
     };
     let parts = [
         ("light", Ask::Light, pace.light),
@@ -193,8 +193,8 @@ fn ladders(
 /// Two clusters side by side, one with the recorder and one without it, under load in turn. What else
 /// happens on the machine happens to both, and who goes first changes.
 fn recorder_pairs(program: &Program, folder: &Path, pace: &Pace) -> Measured<Vec<[Outcome; 2]>> {
-    let mut on = Trio::start(program, disk::scratch(folder)?, "")?;
-    let mut off = Trio::start(program, disk::scratch(folder)?, NO_RECORDER)?;
+    let mut on = Servers::start(program, disk::scratch(folder)?, 3, "")?;
+    let mut off = Servers::start(program, disk::scratch(folder)?, 3, NO_RECORDER)?;
     let mut pairs = Vec::new();
     for clients in RECORDER_CLIENTS {
         for pair in 0..pace.pairs {

@@ -24,11 +24,13 @@ mod measure;
 #[path = "product/program.rs"]
 #[expect(dead_code, reason = "the product bench uses the rest")]
 mod program;
+#[path = "membership/real.rs"]
+mod real;
 #[path = "membership/scenes.rs"]
 mod scenes;
-#[path = "product/trio.rs"]
+#[path = "product/servers.rs"]
 #[expect(dead_code, reason = "the durable bench uses the rest")]
-mod trio;
+mod servers;
 #[path = "membership/world.rs"]
 mod world;
 
@@ -210,19 +212,42 @@ fn clients(extent: Extent) -> Vec<Row> {
 }
 
 /// Of real time, so whoever shares the machine is in it.
-fn lead(_: Extent) -> Vec<Row> {
+fn lead(extent: Extent) -> Vec<Row> {
+    let minutes = if extent == Extent::Full { 10 } else { 1 };
     let series = Program::find().and_then(|program| {
         Series::of(KILLS, || {
             let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
-            trio::Trio::start(&program, folder, "")?.write_after_kill()
+            servers::Servers::start(&program, folder, 3, "")?.write_after_kill()
         })
     });
-    vec![Row {
-        what: "leader of three real servers killed: to the next accepted write, median of 15",
-        figure: series.map_or_else(|why| format!("not measured: {why}"), Series::seconds),
-        anchor: "3.18 s (Nomad 1.1.2)",
-        goal: "0.8 s",
-    }]
+    let or_why =
+        |figure: Measured<String>| figure.unwrap_or_else(|why| format!("not measured: {why}"));
+    vec![
+        Row {
+            what: "leader of three real servers killed: to the next accepted write, median of 15",
+            figure: or_why(series.map(Series::seconds)),
+            anchor: "3.18 s (Nomad 1.1.2)",
+            goal: "0.8 s",
+        },
+        Row {
+            what: "elections of three real servers beside two busy loops",
+            figure: or_why(real::elections_beside_busy_loops(minutes)),
+            anchor: "",
+            goal: "0 in 10 minutes",
+        },
+        Row {
+            what: "elections in a simulated hour in which each server stands still for 200 ms every ten seconds",
+            figure: or_why(real::elections_in_stalls(60)),
+            anchor: "",
+            goal: "0",
+        },
+        Row {
+            what: "five real servers at rest: bytes sent over QUIC per server and second, all of Raft in it",
+            figure: or_why(real::quic_bytes_at_rest(5, 30)),
+            anchor: "",
+            goal: "",
+        },
+    ]
 }
 
 fn group(_: Extent) -> Vec<Row> {

@@ -30,9 +30,9 @@ mod machine;
 mod measure;
 #[path = "product/program.rs"]
 mod program;
-#[path = "product/trio.rs"]
+#[path = "product/servers.rs"]
 #[expect(dead_code, reason = "the durable bench uses the rest")]
-mod trio;
+mod servers;
 
 use measure::Series;
 use program::Program;
@@ -229,7 +229,7 @@ fn tasks(program: &Program, runs: usize) -> Vec<Row> {
 fn lead(program: &Program, runs: usize) -> Vec<Row> {
     let series = Series::of(runs, || {
         let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
-        trio::Trio::start(program, folder, "")?.write_after_kill()
+        servers::Servers::start(program, folder, 3, "")?.write_after_kill()
     });
     vec![Row {
         what: "leader of three killed: to the next accepted write",

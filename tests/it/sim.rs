@@ -3,7 +3,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use drover_sim::plan::Plan;
+use drover_sim::plan::draw::Size;
+use drover_sim::plan::{Act, Line, Plan, Who};
 use drover_sim::{Options, Replays, Times, hunt, plan_of, run, run_plan, shrink};
 
 /// Chosen because together they see every kind of event.
@@ -39,6 +40,21 @@ fn a_plan_that_was_printed_and_read_runs_as_before() {
 fn a_plan_that_does_not_fail_is_not_shrunk() {
     let short = Options { minutes: 1, ..options() };
     assert_eq!(shrink(&plan_of(1, &short), &short, 10), None);
+}
+
+/// As on a machine whose disk or hypervisor takes its time: an hour of this is in the bench `membership`.
+#[test]
+fn servers_that_stand_still_for_200_ms_depose_no_leader() {
+    let options = Options { minutes: 5, replays: Replays::No, ..Options::default() };
+    let mut plan = Plan::calm(1, Size { servers: 3, clients: 1, fault_ms: 300_000 });
+    let stall = |nth: u64| Line {
+        at_ms: 10_000 + nth * 1_700,
+        act: Act::Pause { who: Who::Server(1 + nth % 3), for_ms: 200 },
+    };
+    plan.lines = (0..150).map(stall).collect();
+    let report = run_plan(&plan, &options);
+    assert!(report.failure.is_none(), "{:?}", report.failure);
+    assert_eq!((report.counters.pauses, report.counters.leader_changes), (150, 0));
 }
 
 #[test]

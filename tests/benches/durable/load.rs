@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Measured;
 use crate::clients::{self, Ask, Phase, Tally};
 use crate::http::Http;
-use crate::trio::Trio;
+use crate::servers::Servers;
 use crate::usage::Usage;
 
 /// For all clients to be connected.
@@ -40,11 +40,11 @@ pub(crate) struct Outcome {
 }
 
 impl Load {
-    pub(crate) fn put_on(self, trio: &mut Trio) -> Measured<Outcome> {
-        let leader = trio.leader()?;
-        let mut pids = trio.pids();
+    pub(crate) fn put_on(self, servers: &mut Servers) -> Measured<Outcome> {
+        let leader = servers.leader()?;
+        let mut pids = servers.pids();
         pids.swap(0, leader);
-        let (phase, address) = (Arc::new(Phase::default()), trio.http(leader));
+        let (phase, address) = (Arc::new(Phase::default()), servers.http(leader));
         let (connected, all_connected) = mpsc::channel();
         let clients = {
             let phase = Arc::clone(&phase);
@@ -71,7 +71,7 @@ impl Load {
             clients: after.clients.since(&before.clients),
             log_blocks: after.log_blocks - before.log_blocks,
             log_bytes: after.log_bytes - before.log_bytes,
-            is_led_by_another: trio.leader()? != leader,
+            is_led_by_another: servers.leader()? != leader,
         })
     }
 
