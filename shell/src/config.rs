@@ -18,7 +18,8 @@ pub use resolved::{
     Unusable,
 };
 pub use written::{
-    Consul, DrainOnShutdown, Written, WrittenClient, WrittenJoin, WrittenServer, WrittenTls,
+    Consul, DrainOnShutdown, Introduction, Written, WrittenClient, WrittenJoin, WrittenServer,
+    WrittenTls,
 };
 
 /// Before what the shell is to run for addresses of servers.

@@ -314,6 +314,11 @@ fn api_of(resolved: &Resolved, running: &Running, logs: LogTap) -> Api {
             transport: running.transport.clone(),
             port: resolved.rpc_bind.port(),
         }),
+        introduction: resolved
+            .server
+            .as_ref()
+            .map(|server| server.introduction)
+            .unwrap_or_default(),
         unsafe_open: resolved.unsafe_open,
     }
 }

@@ -22,6 +22,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use drover_core::types::NodeId;
 use tokio::sync::Semaphore;
 
+use crate::config::Introduction;
 use crate::node::OwnNode;
 use crate::run::Core;
 use crate::shadow::Shadow;
@@ -41,6 +42,7 @@ mod explain;
 mod fs;
 mod guard;
 mod host;
+mod introduction;
 mod job;
 mod jobs;
 mod launch;
@@ -94,6 +96,7 @@ pub struct Api {
     pub servers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// `None` where nobody can be dialled.
     pub joins: Option<Joins>,
+    pub introduction: Introduction,
     /// The operator wants everyone on the network to be answered, without any check of who it is.
     pub unsafe_open: bool,
 }
@@ -194,6 +197,7 @@ fn state_routes() -> Router<Shared> {
         .route("/v1/jobs/parse", write(jobs::parse))
         .route("/v1/validate/job", write(jobs::validate))
         .route("/v1/job/{*rest}", get(job::read).merge(write(job::write)).merge(delete(job::stop)))
+        .route("/v1/acl/identity/client-introduction-token", write(introduction::create))
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/node/{id}", get(nodes::one))
         .route("/v1/node/pools", get(pools::list).merge(write(pools::apply)))

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
+use drover_core::client::NodeMessage;
 use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
 use drover_core::wire::{Lane, Message, PeerId};
 use quinn::{AsyncTimer, Runtime};
@@ -30,6 +31,7 @@ use crate::recorder::InputLog;
 use crate::shadow::{self, News};
 use crate::storage::{Completion, Disk};
 use crate::tasks::Tasks;
+use crate::transport::introduction::Claims;
 use crate::transport::{Transport, TransportEvent};
 
 mod received;
@@ -180,6 +182,8 @@ pub struct Loop {
     leader_log: LeaderLog,
     /// The message that was sent last.
     encoded: Option<(Message, Bytes)>,
+    /// Clients that became nodes by a token which names a pool.
+    introduced: BTreeMap<PeerId, Claims>,
 }
 
 impl Loop {
@@ -196,6 +200,7 @@ impl Loop {
             timer: None,
             leader_log: LeaderLog::default(),
             encoded: None,
+            introduced: BTreeMap::new(),
         }
     }
 
@@ -306,13 +311,22 @@ impl Loop {
     /// Links, dials and refusals were logged by the transport, which knows how often is enough.
     fn take_network(&mut self, event: TransportEvent) -> ControlFlow<End> {
         match event {
-            TransportEvent::Connected { peer, .. } => {
+            TransportEvent::Connected { peer, introduction, .. } => {
+                self.introduced.extend(introduction.map(|claims| (peer, claims)));
                 self.step(Event::LinkChanged { peer, up: true })
             }
             TransportEvent::Disconnected { peer, .. } => {
+                self.introduced.remove(&peer);
                 self.step(Event::LinkChanged { peer, up: false })
             }
             TransportEvent::Received { peer, bytes, .. } => match Message::decode(peer, &bytes) {
+                Ok(message) if self.is_elsewhere(peer, &message) => {
+                    tracing::warn!(
+                        "{peer} is cut off: its introduction token is for another node pool"
+                    );
+                    self.parts.transport.hang_up(peer);
+                    ControlFlow::Continue(())
+                }
                 Ok(message) => self.step(Event::Received { from: peer, message }),
                 Err(fault) => {
                     tracing::warn!("{peer} is cut off: {fault}");
@@ -324,6 +338,12 @@ impl Loop {
                 ControlFlow::Continue(())
             }
         }
+    }
+
+    /// Whether it registers in another pool than that for which it was let in.
+    fn is_elsewhere(&self, peer: PeerId, message: &Message) -> bool {
+        let Message::FromNode(NodeMessage::Register { spec }) = message else { return false };
+        self.introduced.get(&peer).is_some_and(|claims| !claims.admits_to(spec.pool.as_str()))
     }
 
     fn take_completion(&mut self, completion: Completion) -> ControlFlow<End> {

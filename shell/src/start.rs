@@ -5,9 +5,9 @@
 //! - whatever fails before the loop runs is said with the path or address and what to do.
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use std::{io, thread};
+use std::{env, fs, io, thread};
 
 use drover_core::agent::{
     Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
@@ -30,6 +30,7 @@ use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
 use crate::shadow::{self, Shadow};
 use crate::storage;
 use crate::tasks::{Tasks, TasksConfig};
+use crate::transport::introduction::{Gate, TOKEN_BYTES_MAX};
 use crate::transport::{
     self, Certificates, HELLO_VERSION, Hello, PeerId, Transport, TransportEvent, tls,
 };
@@ -45,6 +46,10 @@ const EVENTS_MAX: usize = 4_096;
 /// Tasks of the network that run between two turns of the loop at most. A handshake is the longest thing
 /// that one does at once: a fraction of a millisecond.
 const NETWORK_TURNS: u32 = 4;
+/// Where a client finds the token by which it becomes a node, if no flag says it.
+const INTRODUCTION_VARIABLE: &str = "DROVER_CLIENT_INTRO_TOKEN";
+/// The same in the data directory.
+const INTRODUCTION_FILE: &str = "intro_token";
 /// How long the peers are told that this agent stops.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -143,11 +148,12 @@ fn begin(
         .map_err(|source| Failure::Io { what: "cannot draw a seed".into(), source })?;
     let (core, inbox) = Core::channel();
 
+    let tables = Arc::new(OnceLock::new());
     let thread = CoreThread::spawn()?;
     let (network, network_events) = mpsc::channel(EVENTS_MAX);
     let transport = {
         let _within = thread.runtime.enter();
-        let transport = start_transport(resolved, &identity, &clock, network)?;
+        let transport = start_transport(resolved, &identity, &clock, (network, &tables))?;
         let _ends_with_the_transport = tokio::spawn(core.clone().hear(network_events));
         transport
     };
@@ -158,6 +164,7 @@ fn begin(
             let news = move |news| core.tell_blocking(Inbox::Shadow(news));
             let (shadow, work) = shadow::spawn(state, snapshots.clone(), news)
                 .map_err(|source| Failure::Io { what: "cannot start the shadow".into(), source })?;
+            let _set_here_only = tables.set(shadow.clone());
             let tell = move |told| {
                 let _the_shadow_outlives_the_loop = work.send(told);
             };
@@ -256,11 +263,25 @@ impl CoreThread {
     }
 }
 
+/// The token that a client was given: by its flag, in its surroundings, or in a file.
+fn introduction_of(resolved: &Resolved) -> Option<String> {
+    let client = resolved.client.as_ref().filter(|_| resolved.server.is_none())?;
+    let given = client.introduction_token.clone();
+    let given = given.or_else(|| env::var(INTRODUCTION_VARIABLE).ok());
+    let file = || fs::read_to_string(resolved.data_dir.join(INTRODUCTION_FILE)).ok();
+    let token = given.or_else(file)?.trim().to_owned();
+    if TOKEN_BYTES_MAX < token.len() {
+        tracing::warn!("the introduction token is too long to be one: it is left out");
+        return None;
+    }
+    Some(token).filter(|token| !token.is_empty())
+}
+
 fn start_transport(
     resolved: &Resolved,
     identity: &Identity,
     clock: &Arc<Clock>,
-    events: mpsc::Sender<TransportEvent>,
+    (events, tables): (mpsc::Sender<TransportEvent>, &Arc<OnceLock<Shadow>>),
 ) -> Result<Transport, Failure> {
     let certificates = match &resolved.certificates {
         config::Certificates::InMemory => Certificates::ephemeral(&resolved.region, clock.wall())?,
@@ -291,6 +312,16 @@ fn start_transport(
     };
     let mut config = transport::Config::new(resolved.rpc_bind, hello, identity.server().0, wall);
     config.node_key = matches!(agent, PeerId::Client(_)).then(|| Arc::clone(identity.node_key()));
+    config.introduction = introduction_of(resolved);
+    config.gate = resolved.server.as_ref().map(|server| Gate {
+        enforcement: server.introduction.enforcement,
+        knows: {
+            let tables = Arc::clone(tables);
+            Arc::new(move |node| {
+                tables.get().is_some_and(|tables| tables.read().node(node).is_some())
+            })
+        },
+    });
     config.reset_key = Some(identity.reset_key());
     for join in resolved.joins() {
         let most = &mut config.timings.redial_ms_max;

@@ -35,10 +35,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::node_key::NodeKey;
+use introduction::{Claims, Gate};
 
 mod close;
 mod dial;
 pub mod frame;
+pub mod introduction;
+mod judge;
 mod peers;
 mod queue;
 mod quic;
@@ -115,6 +118,8 @@ pub enum TransportEvent {
         peer: PeerId,
         /// What it said of itself.
         hello: Box<Hello>,
+        /// Why a client node may become one that was not known.
+        introduction: Option<Claims>,
         /// Where its packets come from.
         addr: SocketAddr,
     },
@@ -228,6 +233,10 @@ pub struct Config {
     pub wall: Wall,
     /// What a client node's id is the hash of; servers have none.
     pub node_key: Option<Arc<NodeKey>>,
+    /// A client's token, until the servers know it.
+    pub introduction: Option<String>,
+    /// On servers; without it a certificate is enough.
+    pub gate: Option<Gate>,
     /// Kept across restarts, so that peers learn at once that their connections are gone.
     pub reset_key: Option<[u8; 32]>,
     /// Makes quinn's own chance repeatable; `None` in production.
@@ -243,8 +252,19 @@ impl Config {
     #[must_use]
     pub fn new(bind: SocketAddr, hello: Hello, seed: u64, wall: Wall) -> Self {
         let (timings, bounds) = (Timings::default(), Bounds::default());
-        let (node_key, reset_key, quinn_seed) = (None, None, None);
-        Self { bind, hello, seed, wall, node_key, reset_key, quinn_seed, timings, bounds }
+        Self {
+            bind,
+            hello,
+            seed,
+            wall,
+            node_key: None,
+            introduction: None,
+            gate: None,
+            reset_key: None,
+            quinn_seed: None,
+            timings,
+            bounds,
+        }
     }
 }
 
@@ -364,6 +384,14 @@ impl Transport {
     /// If they cannot be used; then the old ones stay.
     pub fn replace_certificates(&self, certificates: &Certificates) -> Result<(), Failure> {
         self.peers.replace_certificates(certificates)
+    }
+
+    /// A token by which a machine may become a client node of this region.
+    ///
+    /// # Errors
+    /// If this agent's certificate can sign none.
+    pub fn introduce(&self, claims: &Claims) -> Result<String, Failure> {
+        self.peers.introducer().introduce(claims)
     }
 
     /// The port that was bound.

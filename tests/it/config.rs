@@ -254,6 +254,13 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "`enable_custom_upgrades` is a part of Nomad",
     );
     says("autopilot {\n min_quorum = 16\n}", "a region has at most 15 servers");
+    let introduced =
+        |inner: &str| format!("server {{\n client_introduction {{\n  {inner}\n }}\n}}");
+    says(&introduced("enforcement = \"maybe\""), "there is no enforcement \"maybe\"");
+    says(
+        &introduced("default_identity_ttl = \"1h\""),
+        "`default_identity_ttl` is longer than `max_identity_ttl`",
+    );
     says("plugin_dir = \"/x\"", "`plugin_dir` is a part of Nomad's");
     says(
         "client {\n host_volume \"x\" {\n path = \"/x\"\n}\n}",

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use drover_shell::config::{Resolved, Surroundings, Written};
+use drover_shell::config::{Introduction, Resolved, Surroundings, Written};
 use drover_shell::drivers::{Cgroups, DriversConfig};
 use drover_shell::http::{Api, LogTap, Me, router, serve};
 use drover_shell::run::{AtStop, Core};
@@ -59,6 +59,7 @@ async fn agent(data_dir: &Path) -> (Running, Browser) {
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
         joins: None,
+        introduction: Introduction::default(),
         unsafe_open: false,
     })
     .await;
@@ -80,6 +81,7 @@ async fn client_only(servers: impl FnOnce(String) -> Servers) -> Browser {
         logs: LogTap::new().0,
         servers: servers(http_address),
         joins: None,
+        introduction: Introduction::default(),
         unsafe_open: false,
     })
     .await

@@ -19,6 +19,8 @@ mod damage;
 mod deployments;
 #[path = "process/drains.rs"]
 mod drains;
+#[path = "process/introduced.rs"]
+mod introduced;
 #[path = "process/launches.rs"]
 mod launches;
 #[path = "process/leaving.rs"]

@@ -7,6 +7,7 @@ use drover_shell::transport::tls::{self, Request};
 use drover_shell::transport::{Certificates, Config, Lane, Role, Transport, TransportEvent};
 use tokio::sync::mpsc;
 
+mod introductions;
 mod rig;
 mod shared_thread;
 

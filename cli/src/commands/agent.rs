@@ -41,6 +41,12 @@ pub(crate) struct AgentArgs {
     node_class: Option<String>,
     #[arg(long, value_name = "NAME", value_parser = node_pool, help = "The pool of the client node")]
     node_pool: Option<PoolName>,
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        help = "What makes this machine a client node of servers that ask for it"
+    )]
+    client_intro_token: Option<String>,
     #[arg(long, value_name = "LEVEL", help = "trace, debug, info, warn or error")]
     log_level: Option<String>,
 }
@@ -79,6 +85,7 @@ fn overlay(args: &AgentArgs, global: &Global) -> Written {
             join: if args.client && !args.server { join } else { WrittenJoin::default() },
             node_class: args.node_class.clone(),
             node_pool: args.node_pool.clone(),
+            introduction_token: args.client_intro_token.clone(),
             ..WrittenClient::default()
         },
         ..Written::default()

@@ -9,10 +9,12 @@ use crate::failure::{Exit, Failure, error};
 use crate::table::table;
 
 mod drain;
+mod intro;
 mod meta;
 mod pool;
 mod show;
 
+pub(crate) use intro::IntroCommand;
 pub(crate) use meta::MetaCommand;
 pub(crate) use pool::PoolCommand;
 
@@ -26,6 +28,8 @@ pub(crate) enum NodeCommand {
     Drain(drain::DrainArgs),
     #[command(subcommand, about = "Say of a node what constraints can ask for, while it runs")]
     Meta(MetaCommand),
+    #[command(subcommand, about = "Let new machines in, where servers ask for introductions")]
+    Intro(IntroCommand),
     #[command(subcommand, about = "Look at node pools, make and delete them")]
     Pool(PoolCommand),
 }
@@ -62,6 +66,7 @@ pub(crate) fn run(command: &NodeCommand, session: &mut Session) -> Ended {
         NodeCommand::Eligibility(args) => eligibility(args, session),
         NodeCommand::Drain(args) => drain::drain(args, session),
         NodeCommand::Meta(command) => meta::run(command, session),
+        NodeCommand::Intro(command) => intro::run(command, session),
         NodeCommand::Pool(command) => pool::run(command, session),
     }
 }

@@ -14,7 +14,9 @@ use drover_core::raft::Priority;
 use drover_core::types::{AutopilotConfig, CoreSet, DeviceGroup, PoolName, SchedulerConfig};
 
 use super::address;
-use super::written::{Consul, DrainOnShutdown, Written, WrittenClient, WrittenServer};
+use super::written::{
+    Consul, DrainOnShutdown, Introduction, Written, WrittenClient, WrittenServer,
+};
 use crate::jobspec::check::Problem;
 
 mod client;
@@ -100,6 +102,7 @@ pub struct Server {
     pub scheduler: SchedulerConfig,
     pub autopilot: AutopilotConfig,
     pub lead: LeadConfig,
+    pub introduction: Introduction,
 }
 
 /// Whom to look for at start.
@@ -150,6 +153,8 @@ impl Resolved {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     pub join: Join,
+    /// As the flag says it.
+    pub introduction_token: Option<String>,
     pub node_class: String,
     pub node_pool: PoolName,
     pub meta: BTreeMap<String, String>,

@@ -11,6 +11,7 @@ use drover_core::types::{AutopilotConfig, DeviceGroup, PoolName, SchedulerConfig
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
+use crate::transport::introduction::Enforcement;
 
 /// Everything a configuration may say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,6 +63,23 @@ pub struct WrittenServer {
     /// The block `default_scheduler_config`.
     pub scheduler: Option<SchedulerConfig>,
     pub garbage: WrittenGarbage,
+    /// The block `client_introduction`.
+    pub introduction: Option<Introduction>,
+}
+
+/// Whether new client nodes need a token, and how long one is good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Introduction {
+    pub enforcement: Enforcement,
+    pub ttl_ms: u64,
+    pub ttl_ms_max: u64,
+}
+
+impl Default for Introduction {
+    /// Nomad's, but for its `warn`: here every client has a certificate.
+    fn default() -> Self {
+        Self { enforcement: Enforcement::default(), ttl_ms: 300_000, ttl_ms_max: 1_800_000 }
+    }
 }
 
 /// How long what has ended is kept, and how often it is looked for.
@@ -126,6 +144,8 @@ pub struct WrittenClient {
     pub fingerprint_interval_ms: Option<u64>,
     pub max_kill_timeout_ms: Option<u64>,
     pub drain_on_shutdown: Option<DrainOnShutdown>,
+    /// Not in files: it is soon worth nothing.
+    pub introduction_token: Option<String>,
 }
 
 /// The block `drain_on_shutdown`: how a client's node is emptied when its agent leaves.
@@ -236,6 +256,7 @@ impl WrittenServer {
         over(&mut self.min_heartbeat_ttl_ms, later.min_heartbeat_ttl_ms);
         over(&mut self.scheduler, later.scheduler);
         self.garbage.overlay(later.garbage);
+        over(&mut self.introduction, later.introduction);
     }
 }
 
@@ -264,6 +285,7 @@ impl WrittenClient {
         self.join.overlay(later.join);
         over(&mut self.node_class, later.node_class);
         over(&mut self.drain_on_shutdown, later.drain_on_shutdown);
+        over(&mut self.introduction_token, later.introduction_token);
         over(&mut self.node_pool, later.node_pool);
         self.meta.extend(later.meta);
         self.options.extend(later.options);

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::answer::Failure;
 use super::{Api, LogTap, Me, region};
+use crate::config::Introduction;
 use crate::run::{Core, Inbox};
 use crate::shadow::Shadow;
 
@@ -79,6 +80,7 @@ impl Past {
             logs,
             servers: Arc::new(Vec::new),
             joins: None,
+            introduction: Introduction::default(),
             unsafe_open: false,
         };
         let served = super::serve(listener, router(api), shutdown).await;

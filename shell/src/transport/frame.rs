@@ -120,6 +120,8 @@ pub struct Greeting {
     pub ordinal: u64,
     /// From a client node: that it is the one that it says it is.
     pub proof: Option<Proof>,
+    /// From a client node that has one: the token by which it may become a node.
+    pub introduction: Option<String>,
 }
 
 /// The bytes of a greeting, without its length.

@@ -20,16 +20,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::close::Close;
 use super::dial::{self, Told, Wanted};
+use super::introduction::{Claims, Introducer};
 use super::queue::{Admission, Queue};
 use super::quic::{self, Env, Failure};
 use super::tls::Certificates;
-use super::{Config, Counts, Hello, Lane, PeerId, PeerView, TransportEvent, session};
+use super::{Config, Counts, Hello, Lane, PeerId, PeerView, TransportEvent, judge, session};
 
 /// A connection in use.
 pub(super) struct Link {
     pub(super) connection: Connection,
     pub(super) peer: PeerId,
     pub(super) hello: Hello,
+    /// Why the client may become a node that was not known.
+    pub(super) introduction: Option<Claims>,
     pub(super) rank: Rank,
     pub(super) ordered: Queue,
     pub(super) bulk: Queue,
@@ -135,6 +138,7 @@ pub(super) struct Peers {
     cluster: Mutex<ClusterId>,
     wanted: mpsc::Sender<Wanted>,
     dialling: Mutex<quinn::ClientConfig>,
+    introducer: Mutex<Arc<Introducer>>,
     table: Mutex<Table>,
     grumbles: Mutex<Grumbles>,
     jitter: Mutex<Rng>,
@@ -158,6 +162,7 @@ impl Peers {
             cluster: Mutex::new(config.hello.cluster),
             jitter: Mutex::new(Rng::from_seed(config.seed).fork("redial")),
             dialling: Mutex::new(halves.dialling),
+            introducer: Mutex::new(Arc::new(halves.introducer)),
             env,
             config,
             endpoint,
@@ -183,6 +188,10 @@ impl Peers {
 
     pub(super) fn own_id(&self) -> PeerId {
         self.config.hello.agent
+    }
+
+    pub(super) fn introducer(&self) -> Arc<Introducer> {
+        Arc::clone(&lock(&self.introducer))
     }
 
     pub(super) fn next_ordinal(&self) -> u64 {
@@ -360,7 +369,7 @@ impl Peers {
         *lock(&self.cluster) = cluster;
         let own = self.own_hello();
         for entry in lock(&self.table).links.values() {
-            if let Err(why) = session::check_cluster(&entry.link.hello, &own) {
+            if let Err(why) = judge::check_cluster(&entry.link.hello, &own) {
                 entry.link.connection.close(Close::Refused.code(), why.as_bytes());
             }
         }
@@ -371,6 +380,7 @@ impl Peers {
         let halves = quic::halves(&self.env.provider, &self.config, certificates)?;
         self.endpoint.set_server_config(Some(halves.answering));
         *lock(&self.dialling) = halves.dialling;
+        *lock(&self.introducer) = Arc::new(halves.introducer);
         Ok(())
     }
 

@@ -26,10 +26,12 @@ use rustls::crypto::{
     CryptoProvider, SecureRandom, WebPkiSupportedAlgorithms, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
 
+use super::introduction::Introducer;
 use super::tls::{self, Certificates};
 use super::{Config, Role, Timings, Wall, resolve};
 
@@ -303,6 +305,7 @@ impl ConnectionIdGenerator for Names {
 pub(super) struct Halves {
     pub(super) answering: quinn::ServerConfig,
     pub(super) dialling: quinn::ClientConfig,
+    pub(super) introducer: Introducer,
 }
 
 /// Prepares both halves for `certificates`.
@@ -324,6 +327,15 @@ pub(super) fn halves(
         WebPkiClientVerifier::builder_with_provider(Arc::clone(&authorities), Arc::clone(provider))
             .build()
             .map_err(|why| unusable(why.to_string()))?;
+    let introducer = Introducer {
+        key: provider
+            .key_provider
+            .load_private_key(key.clone_key())
+            .map_err(|why| unusable(why.to_string()))?,
+        chain: chain.clone(),
+        verifier: Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>,
+        algorithms: provider.signature_verification_algorithms,
+    };
     let mut answering =
         rustls::ServerConfig::builder_with_details(Arc::clone(provider), clock.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -364,7 +376,7 @@ pub(super) fn halves(
         .transport_config(Arc::new(dialling_timings(&config.timings, role)))
         // RFC 9000 §7.2: at least 8 bytes that nobody can guess.
         .initial_dst_cid_provider(Arc::new(move || names.name::<16>()));
-    Ok(Halves { answering, dialling })
+    Ok(Halves { answering, dialling, introducer })
 }
 
 /// Who answers does not know yet who dials: it takes the longest patience and keeps nothing alive.

@@ -20,23 +20,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use drover_core::types::ClusterId;
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
-use rustls::pki_types::CertificateDer;
 
 use super::close::{self, Close};
 use super::dial::Dialled;
 use super::frame::{self, Decoder, Fault, Greeting, HELLO_BYTES_MAX, LANE_BULK, LANE_ORDERED};
+use super::introduction::Claims;
 use super::peers::{Link, Peers, Rank, Seat, count};
 use super::queue::Queue;
 use super::quic;
-use super::{Hello, Lane, PeerId, Role, TransportEvent, tls};
+use super::{Hello, Lane, PeerId, TransportEvent, judge};
 
 /// Chunks taken from a stream at once.
 const CHUNKS: usize = 32;
 
 /// Why there is no session, or no longer.
-enum End {
+pub(super) enum End {
     /// The connection broke or was closed.
     Lost(ConnectionError),
     /// The peer broke a rule.
@@ -136,11 +135,11 @@ async fn answer_greeting(
         let mut recv = connection.accept_uni().await?;
         let mut decoder = Decoder::default();
         let greeting = read_greeting(&mut recv, &mut decoder).await?;
-        check(peers, &connection, &greeting)?;
+        let claims = judge::check(peers, &connection, &greeting)?;
         let send = connection.open_uni().await?;
-        Ok((recv, decoder, greeting, send))
+        Ok((recv, decoder, greeting, claims, send))
     };
-    let (recv, decoder, greeting, send) =
+    let (recv, decoder, greeting, claims, send) =
         opened.await.inspect_err(|end: &End| end.close(&connection))?;
     let rank = Rank {
         incarnation: greeting.hello.incarnation,
@@ -148,7 +147,7 @@ async fn answer_greeting(
         ordinal: greeting.ordinal,
     };
     let own = own_greeting(peers, &connection, 0);
-    let link = Arc::new(link(peers, connection, greeting.hello, rank));
+    let link = Arc::new(link(peers, connection, (greeting.hello, claims), rank));
     Ok((link, Streams { send, recv, decoder, preface: preface(&own) }))
 }
 
@@ -213,27 +212,33 @@ async fn dial_greeting(peers: &Arc<Peers>, addr: SocketAddr) -> Result<(Arc<Link
         let mut recv = connection.accept_uni().await?;
         let mut decoder = Decoder::default();
         let greeting = read_greeting(&mut recv, &mut decoder).await?;
-        check(peers, &connection, &greeting)?;
-        Ok((send, recv, decoder, greeting))
+        let claims = judge::check(peers, &connection, &greeting)?;
+        Ok((send, recv, decoder, greeting, claims))
     };
-    let (send, recv, decoder, greeting) =
+    let (send, recv, decoder, greeting, claims) =
         opened.await.inspect_err(|end: &End| end.close(&connection))?;
     let rank = Rank { incarnation: greeting.hello.incarnation, dialler: peers.own_id(), ordinal };
-    let link = Arc::new(link(peers, connection, greeting.hello, rank));
+    let link = Arc::new(link(peers, connection, (greeting.hello, claims), rank));
     Ok((link, Streams { send, recv, decoder, preface: Vec::new() }))
 }
 
-fn link(peers: &Peers, connection: Connection, hello: Hello, rank: Rank) -> Link {
+fn link(
+    peers: &Peers,
+    connection: Connection,
+    (hello, introduction): (Hello, Option<Claims>),
+    rank: Rank,
+) -> Link {
     let bounds = &peers.config.bounds;
-    let ordered = Queue::new(bounds.ordered_bytes_max);
+    let (ordered, bulk) = (Queue::new(bounds.ordered_bytes_max), Queue::new(bounds.bulk_bytes_max));
     let peer = peers.peer_of(hello.agent, &hello.region);
-    Link { connection, peer, hello, rank, ordered, bulk: Queue::new(bounds.bulk_bytes_max) }
+    Link { connection, peer, hello, introduction, rank, ordered, bulk }
 }
 
 fn own_greeting(peers: &Peers, connection: &Connection, ordinal: u64) -> Greeting {
     let key = peers.config.node_key.as_ref();
     let proof = key.and_then(|key| key.prove(connection));
-    Greeting { hello: peers.own_hello(), ordinal, proof }
+    let introduction = peers.config.introduction.clone();
+    Greeting { hello: peers.own_hello(), ordinal, proof, introduction }
 }
 
 fn preface(greeting: &Greeting) -> Vec<Bytes> {
@@ -290,98 +295,6 @@ fn lost_by_write(connection: &Connection, why: &WriteError) -> End {
     }
 }
 
-/// Judges a greeting against the certificate and against what we are.
-fn check(peers: &Peers, connection: &Connection, greeting: &Greeting) -> Result<(), End> {
-    let hello = &greeting.hello;
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or_else(|| End::Refused("presents no certificate".to_owned()))?;
-    let first = chain.first().ok_or_else(|| End::Refused("presents no certificate".to_owned()))?;
-    let owner = tls::owner_of(first)
-        .map_err(|why| End::Refused(format!("presents a certificate that {why}")))?;
-    let (role, own) = (Role::of(hello.agent), peers.own_hello());
-    if !owner.may_be(role, &hello.region) {
-        return Err(End::Refused(format!(
-            "claims to be a {role} of region {}, but its certificate is for {owner}",
-            hello.region
-        )));
-    }
-    if hello.agent == own.agent {
-        return Err(if hello.incarnation == own.incarnation {
-            End::Ourselves
-        } else {
-            End::Refused(format!("has our own id, {}: was a data directory copied?", own.agent))
-        });
-    }
-    check_node(connection, greeting)?;
-    check_start(peers, hello)?;
-    check_region(hello, &own).and_then(|()| check_cluster(hello, &own)).map_err(End::Refused)
-}
-
-/// Nobody speaks for a node but whoever holds its key.
-fn check_node(connection: &Connection, greeting: &Greeting) -> Result<(), End> {
-    let PeerId::Client(claimed) = greeting.hello.agent else { return Ok(()) };
-    let proven = greeting.proof.as_ref().and_then(|proof| proof.node(connection));
-    if proven == Some(claimed) {
-        return Ok(());
-    }
-    Err(End::Refused(format!(
-        "says that it is node {}, and does not hold that node's key: a data directory can only be moved \
-         whole",
-        claimed.uuid()
-    )))
-}
-
-/// Servers of two regions know each other; a client is served in its own.
-fn check_region(hello: &Hello, own: &Hello) -> Result<(), String> {
-    match (hello.agent, own.agent) {
-        _ if hello.region == own.region => Ok(()),
-        (PeerId::Server(_), PeerId::Server(_)) => Ok(()),
-        _ => Err(format!(
-            "is a {} of region {:?}, and this is a {} of region {:?}: let clients name servers of their \
-             own region",
-            Role::of(hello.agent),
-            hello.region,
-            Role::of(own.agent),
-            own.region
-        )),
-    }
-}
-
-/// A server that goes back to an old copy of its data has forgotten votes and entries that other servers
-/// count on. Clients count on nothing: they follow a whole cluster that was put back.
-fn check_start(peers: &Peers, hello: &Hello) -> Result<(), End> {
-    let (PeerId::Server(id), PeerId::Server(_)) = (hello.agent, peers.own_id()) else {
-        return Ok(());
-    };
-    let Some((latest, name)) = peers.latest_start(id) else { return Ok(()) };
-    // What this start's history calls the one that was here, if it reaches back so far.
-    let named = hello.incarnation.0.checked_sub(latest.0).map(|ago| {
-        usize::try_from(ago).ok().and_then(|ago| hello.starts.get(ago).copied()).unwrap_or(name)
-    });
-    if named == Some(name) {
-        return Ok(());
-    }
-    Err(End::Refused(format!(
-        "is in its start {}, and knows nothing of start {}, in which it was here: its data directory is \
-         an old copy, and has forgotten what others count on. Move it away and start it again: it joins \
-         as a new server",
-        hello.incarnation.0, latest.0
-    )))
-}
-
-/// A cluster belongs to a region: servers of two regions know each other without being one.
-pub(super) fn check_cluster(hello: &Hello, own: &Hello) -> Result<(), String> {
-    let unknown = ClusterId::default();
-    let comparable = hello.cluster != unknown && own.cluster != unknown;
-    if comparable && hello.region == own.region && hello.cluster != own.cluster {
-        let (theirs, ours) = (hello.cluster.0, own.cluster.0);
-        return Err(format!("belongs to another cluster ({theirs:032x}, ours is {ours:032x})"));
-    }
-    Ok(())
-}
-
 /// Carries a link until it ends, and tells what happens on it.
 async fn run(peers: Arc<Peers>, link: Arc<Link>, seat: Seat, streams: Streams) {
     let Seat { before, _ended } = seat;
@@ -392,7 +305,9 @@ async fn run(peers: Arc<Peers>, link: Arc<Link>, seat: Seat, streams: Streams) {
     let (peer, addr) = (link.peer, link.connection.remote_address());
     tracing::info!(%peer, %addr, name = link.hello.name, "connected");
     let hello = Box::new(link.hello.clone());
-    let told = peers.events.send(TransportEvent::Connected { peer, hello, addr }).await;
+    let introduction = link.introduction.clone();
+    let connected = TransportEvent::Connected { peer, hello, introduction, addr };
+    let told = peers.events.send(connected).await;
     let end = if told.is_ok() { carry(&peers, &link, streams).await } else { End::Unheard };
     end.close(&link.connection);
     let why = end.words();

@@ -19,6 +19,7 @@ use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{Index, JobKind};
 use drover_shell::api::job::Job;
+use drover_shell::config::Introduction;
 use drover_shell::http::{Api, LogTap, Me, router};
 use drover_shell::jobspec;
 use drover_shell::run::{Core, Inbox};
@@ -105,6 +106,7 @@ async fn ask(request: Request<Body>) {
         logs: LogTap::new().0,
         servers: Arc::new(Vec::new),
         joins: None,
+        introduction: Introduction::default(),
         unsafe_open: true,
     };
     let asked = format!("{} {}", request.method(), request.uri());

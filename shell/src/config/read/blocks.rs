@@ -12,16 +12,16 @@ use super::devices::devices;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
 use crate::config::written::{
-    Consul, DrainOnShutdown, WrittenClient, WrittenGarbage, WrittenServer, WrittenTls,
+    Consul, DrainOnShutdown, Introduction, WrittenClient, WrittenGarbage, WrittenServer, WrittenTls,
 };
 use crate::cores;
 use crate::jobspec::diagnostic::Findings;
 use crate::jobspec::reader::Reader;
+use crate::transport::introduction::Enforcement;
 
 /// Nomad's keys of the block `server` that have no counterpart yet.
-const SERVER_FOREIGN: [&str; 38] = [
+const SERVER_FOREIGN: [&str; 37] = [
     "authoritative_region",
-    "client_introduction",
     "raft_protocol",
     "raft_multiplier",
     "num_schedulers",
@@ -147,6 +147,7 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
         min_heartbeat_ttl_ms: duration_ms(&reader, "min_heartbeat_ttl"),
         scheduler: reader.one("default_scheduler_config").map(scheduler),
         garbage: garbage(&reader),
+        introduction: reader.one("client_introduction").map(introduction),
     };
     if let Some(one) = reader.attribute("encrypt") {
         reader.wrong(
@@ -157,6 +158,33 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
     }
     reader.finish(&SERVER_FOREIGN);
     made
+}
+
+/// What is not set is as `Introduction` has it.
+fn introduction(reader: Reader<'_>) -> Introduction {
+    let usual = Introduction::default();
+    let enforcement = match reader.text("enforcement").as_deref() {
+        None | Some("" | "none") => Enforcement::None,
+        Some("warn") => Enforcement::Warn,
+        Some("strict") => Enforcement::Strict,
+        Some(other) => {
+            if let Some(one) = reader.attribute("enforcement") {
+                let why = format!("there is no enforcement \"{other}\"");
+                reader.wrong(&one.value_place, why, "\"none\", \"warn\" or \"strict\"");
+            }
+            Enforcement::Strict
+        }
+    };
+    let ttl_ms = duration_ms(&reader, "default_identity_ttl").unwrap_or(usual.ttl_ms);
+    let ttl_ms_max = duration_ms(&reader, "max_identity_ttl").unwrap_or(usual.ttl_ms_max);
+    if ttl_ms_max < ttl_ms
+        && let Some(one) = reader.attribute("default_identity_ttl")
+    {
+        let why = "`default_identity_ttl` is longer than `max_identity_ttl`".to_owned();
+        reader.wrong(&one.value_place, why, "make one shorter or the other longer");
+    }
+    reader.finish(&[]);
+    Introduction { enforcement, ttl_ms, ttl_ms_max }
 }
 
 fn garbage(reader: &Reader<'_>) -> WrittenGarbage {

@@ -32,6 +32,7 @@ impl Resolution<'_> {
         let ports = client.reserved_ports.as_deref().map_or(Ok(Vec::new()), address::ports);
         Client {
             join,
+            introduction_token: client.introduction_token.clone(),
             node_class: client.node_class.clone().unwrap_or_default(),
             node_pool: client.node_pool.clone().unwrap_or_default(),
             meta: client.meta.clone(),

@@ -37,6 +37,7 @@ impl Resolution<'_> {
             scheduler: written.scheduler.unwrap_or_default(),
             autopilot: all.autopilot.unwrap_or_default(),
             lead: lead(written.garbage),
+            introduction: written.introduction.unwrap_or_default(),
         }
     }
 
