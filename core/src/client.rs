@@ -188,7 +188,9 @@ impl Client {
     ) {
         match message {
             ServerMessage::Registered { index, .. } => {
-                self.servers.on_registered(at.now, from, index);
+                if self.servers.on_registered(at.now, from, index) {
+                    self.tell_what_lives(at);
+                }
             }
             ServerMessage::HeartbeatAck { ttl_ms, servers } => {
                 self.servers.on_told(&servers, out);

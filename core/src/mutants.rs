@@ -166,6 +166,10 @@ mutants!(
     VerdictUnwitnessed,
     /// A new leader gives nodes no time to be heard.
     NoGraceForNewLeader,
+    /// A node runs what nobody knows any more, and says so, and nobody minds.
+    StrayRunsOn,
+    /// A node that was forgotten does not say what it runs.
+    LivesUntold,
     /// A client goes on with what its tombstone ended.
     TombstoneIgnored,
     /// A node that was down and is heard again is not called ready.

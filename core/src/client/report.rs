@@ -111,6 +111,13 @@ impl Reports {
         }
     }
 
+    /// What waits leaves as soon as it can.
+    fn leave_at_once(&mut self) {
+        if !self.waiting.is_empty() {
+            self.leaves = Leaves::AtOnce;
+        }
+    }
+
     /// Answers which allocs are thereby known to the servers as they are.
     pub(super) fn on_acknowledged(&mut self, report: u64) -> Vec<AllocId> {
         match self.in_flight.take() {
@@ -211,6 +218,18 @@ impl Reports {
 }
 
 impl Client {
+    /// The servers have registered this node, and may know nothing of it: it was away for so long that they
+    /// forgot it, and what it should have been told.
+    pub(super) fn tell_what_lives(&mut self, at: Moment) {
+        if planted!(LivesUntold) {
+            return;
+        }
+        for (&id, _) in self.allocs.iter().filter(|(_, run)| !run.has_ended()) {
+            self.reports.on_changed(at.now, id, Urgency::Batched);
+        }
+        self.reports.leave_at_once();
+    }
+
     /// Tells what waits, if it is time and there is somebody to tell.
     pub(super) fn report(&mut self, at: Moment, out: &mut impl Emit<Output>) {
         let Some(to) = self.servers.registered_with() else {

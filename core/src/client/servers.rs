@@ -175,12 +175,13 @@ impl Servers {
         self.current != Some(from)
     }
 
-    pub(super) fn on_registered(&mut self, now: MonoTime, from: ServerId, index: Index) {
+    /// Answers whether that was still awaited.
+    pub(super) fn on_registered(&mut self, now: MonoTime, from: ServerId, index: Index) -> bool {
         if self.current != Some(from) || !self.is_answer_awaited {
-            return;
+            return false;
         }
         self.registration = match self.registration {
-            Registration::Unknown | Registration::Done => return,
+            Registration::Unknown | Registration::Done => return false,
             Registration::Needed => Registration::Done,
             Registration::Outdated => Registration::Needed,
         };
@@ -189,6 +190,7 @@ impl Servers {
         self.is_in_touch = false;
         self.is_answer_awaited = false;
         self.due = Some(now);
+        true
     }
 
     pub(super) fn on_heartbeat_ack(&mut self, now: MonoTime, from: ServerId, ttl_ms: u64) {

@@ -4,7 +4,8 @@
 //! - what a client reports moves an alloc along its table, and a task that is dead stays dead;
 //! - a report that another has overtaken changes nothing, nor does one of a client that has forgotten how
 //!   the alloc ended;
-//! - a report about an alloc of another node changes nothing;
+//! - a report about an alloc of another node changes nothing; but what runs there and is not known at all
+//!   is stopped: its node was forgotten, and what it was to be told with it;
 //! - an alloc that ends without having been asked to is followed by an evaluation of its job, unless
 //!   it is a batch alloc that completed, or one of a system job that failed: another node is no way out;
 //! - one of a job that runs on every node that has made way is followed by an evaluation.
@@ -14,7 +15,7 @@ use alloc::string::{String, ToString};
 use super::eval::{self, Cause};
 use super::{Outcome, check_length, deployment, not_found, shortened};
 use crate::api::Rejection;
-use crate::limits::TASK_EVENTS_MAX;
+use crate::limits::{CLIENT_ALLOCS_MAX, TASK_EVENTS_MAX};
 use crate::scheduler;
 use crate::state::State;
 use crate::state::txn::Txn;
@@ -47,6 +48,9 @@ pub(super) fn update(
     let (mut jobs, mut watched) = (BTreeSet::new(), BTreeSet::new());
     let mut vacated = BTreeSet::new();
     for report in updates {
+        if is_stray(txn.state(), node, report) {
+            txn.bury(node, report.id);
+        }
         let ours = txn.state().alloc(report.id).filter(|alloc| alloc.node == node);
         let Some(before) = ours else {
             continue;
@@ -89,6 +93,19 @@ pub(super) fn update(
         first = first.or(Some(made));
     }
     Ok(Outcome::with_eval(first))
+}
+
+/// Whether the node runs what nobody knows any more, and was not told yet. Ids that no entry has given out
+/// are nobody's, whatever a node says.
+fn is_stray(state: &State, node: NodeId, report: &AllocUpdate) -> bool {
+    let runs = !report.status.is_terminal() && report.id.made_by() < state.index();
+    if !runs || state.alloc(report.id).is_some() || state.node(node).is_none() {
+        return false;
+    }
+    let told = state.tombstones_of_node(node);
+    let (count, is_told) =
+        told.fold((0, false), |(count, is_told), (id, _)| (count + 1, is_told || id == report.id));
+    !is_told && count < CLIENT_ALLOCS_MAX && !planted!(StrayRunsOn)
 }
 
 /// The alloc as the report has it; `None` when the report says nothing new or cannot be true.

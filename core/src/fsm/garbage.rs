@@ -4,7 +4,8 @@
 //! - an alloc is collected only when its client is done with it and no scheduling looks at it;
 //! - a job goes only after everything that names it, and only when it is stopped, or a child that ended;
 //! - a restore that may go on keeps its parts;
-//! - a node that may still run a collected alloc is remembered until it has heard that it must not.
+//! - a node that is remembered and may still run a collected alloc is told that it must not. What it was to be
+//!   told goes with it: whoever comes back after that says what it runs, and is told anew (`fsm/alloc.rs`).
 use alloc::vec::Vec;
 
 use super::Outcome;
@@ -133,16 +134,10 @@ fn collect_nodes(txn: &mut Txn<'_>, before: WallTime) {
     let gone = txn.state().nodes().filter(|node| {
         node.status == NodeStatus::Down
             && node.status_changed_at < before
-            && !is_awaited(txn.state(), node.spec.id)
+            && !txn.state().allocs_of_node(node.spec.id).any(holds_room)
     });
     let gone: Vec<NodeId> = gone.map(|node| node.spec.id).take(txn.rows_left()).collect();
     for id in gone {
         txn.remove_node(id);
     }
-}
-
-/// Whether the node may run what it must not: then it must be told when it returns, and so be known.
-fn is_awaited(state: &State, node: NodeId) -> bool {
-    let may_run = |alloc: &Allocation| holds_room(alloc) || untold(state, alloc).is_some();
-    state.tombstones_of_node(node).next().is_some() || state.allocs_of_node(node).any(may_run)
 }

@@ -319,6 +319,17 @@ impl<'a> Txn<'a> {
         self.touch(TableKind::Allocs, Change::Alloc(id));
     }
 
+    /// The node runs an alloc that nobody knows any more, and must be told to stop it.
+    pub(crate) fn bury(&mut self, node: NodeId, id: AllocId) {
+        let index = self.state.header.index;
+        assert!(self.state.nodes.has(node), "only a known node is told anything");
+        assert!(!self.state.allocs.has(id), "an alloc that is known has no tombstone");
+        assert!(id.made_by() < index, "an alloc that may come to be has no tombstone");
+        self.state.tombstones.put((node, id), index);
+        self.assigned.insert(node);
+        self.rows += 1;
+    }
+
     pub(crate) fn put_pool(&mut self, mut pool: NodePool) {
         let (name, index) = (pool.spec.name.clone(), self.state.header.index);
         assert!(!name.is_built_in(), "what is built in has no row");

@@ -114,6 +114,14 @@ impl fmt::Debug for Uuid {
     }
 }
 
+impl AllocId {
+    /// The entry that created it.
+    #[must_use]
+    pub const fn made_by(self) -> Index {
+        Index(self.0 >> ORDINAL_BITS)
+    }
+}
+
 impl NodeId {
     /// The node whose key has this hash (SHA-256 of its public half).
     #[must_use]

@@ -306,17 +306,37 @@ fn a_collected_alloc_leaves_a_tombstone_until_its_node_has_heard() {
     assert_eq!((told.tombstones, told.runs), (allocs.clone(), vec![]));
     assert_eq!(world.state.assignment(NodeId(1), None).tombstones, allocs);
 
-    world.mark(1, NodeStatus::Down);
-    world.run(collect_before(FOREVER));
-    assert!(world.state.node(NodeId(1)).is_some(), "it has not heard what it must not run");
-
     let heard = |seq| Command::AcknowledgeAssignment { node: NodeId(1), seq };
     world.run(heard(told_before));
     assert_eq!(world.state.tombstones_of_node(NodeId(1)).count(), 1, "that was too early");
     world.run(heard(told.seq));
     assert_eq!(world.state.tombstones_of_node(NodeId(1)).count(), 0);
+}
+
+/// Machines that are gone for good do not stay in the list for ever.
+#[test]
+fn a_node_that_was_forgotten_with_its_tombstones_is_told_anew_when_it_says_what_it_runs() {
+    let mut world = World::with_nodes(1);
+    let (job, allocs) = world.place(service("web", 1), &[0]);
+    world.mark_down_and_stop(1, job, &allocs);
+    world.mark(1, NodeStatus::Down);
+    world.run(collect_before(WallTime { unix_ms: u64::MAX }));
     world.run(collect_before(FOREVER));
     assert!(world.state.node(NodeId(1)).is_none());
+    assert_eq!(world.state.tombstones_of_node(NodeId(1)).count(), 0);
+
+    world.run(Command::RegisterNode { spec: node_spec(1).into() });
+    assert_eq!(world.state.assignment(NodeId(1), None).tombstones, [], "nobody knows of it");
+    let heard_before = world.state.index();
+    world.report(1, allocs[0], ClientStatus::Running);
+    let told = world.state.assignment(NodeId(1), Some(heard_before));
+    assert_eq!(told.tombstones, allocs);
+    let never_given = AllocId(u64::MAX >> 1);
+    world.report(1, never_given, ClientStatus::Running);
+    assert_eq!(world.state.tombstones_of_node(NodeId(1)).count(), 1, "no entry has made that one");
+    world.report(1, allocs[0], ClientStatus::Complete);
+    world.run(Command::AcknowledgeAssignment { node: NodeId(1), seq: told.seq });
+    assert_eq!(world.state.tombstones_of_node(NodeId(1)).count(), 0);
 }
 
 impl World {
