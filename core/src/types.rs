@@ -20,6 +20,7 @@ pub mod pieces;
 pub mod plan;
 pub mod pool;
 pub mod resources;
+pub mod service;
 
 pub use alloc::*;
 pub use client::*;
@@ -39,3 +40,4 @@ pub use pieces::*;
 pub use plan::*;
 pub use pool::*;
 pub use resources::*;
+pub use service::*;

@@ -120,6 +120,7 @@ fn group_of(ask: &JobAsk) -> Group {
         affinities: affinities_of(ask.spread),
         spreads: spreads_of(ask.spread),
         after: Vec::new(),
+        services: Vec::new(),
     }
 }
 
@@ -178,6 +179,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
+        services: Vec::new(),
     }
 }
 

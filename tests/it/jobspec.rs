@@ -2,6 +2,7 @@
 mod gates;
 mod launch;
 mod refused;
+mod services;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,7 +82,7 @@ fn says(text: &str, words: &str) {
 
 #[test]
 fn every_example_is_read() {
-    for name in ["web", "batch", "placement", "periodic", "dispatch", "after"] {
+    for name in ["web", "batch", "placement", "periodic", "dispatch", "after", "services"] {
         let file = Source::read(&root().join(format!("examples/{name}.nomad.hcl"))).unwrap();
         let job = jobspec::parse(&file, &inputs()).unwrap_or_else(|found| panic!("{found}"));
         assert!(!job.spec.groups.is_empty());

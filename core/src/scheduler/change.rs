@@ -54,6 +54,8 @@ fn same_task(one: &Task, other: &Task) -> bool {
         logs,
         payload_file,
         affinities,
+        // Others find it elsewhere; to itself it is the same.
+        services: _,
     } = one;
     *name == other.name
         && *driver == other.driver

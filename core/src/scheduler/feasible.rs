@@ -24,12 +24,16 @@ use super::strata::Strata;
 use crate::state::State;
 use crate::state::bits::Bits;
 use crate::state::fleet::ClassKey;
-use crate::types::{Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName};
+use crate::types::{
+    CONSUL_VERSION, Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName,
+};
 
 /// What excludes a node whose drivers are missing or unhealthy (Nomad's words).
 const MISSING_DRIVERS: &str = "missing drivers";
 /// What excludes a node that has no such devices, or too few (Nomad's words).
 const MISSING_DEVICES: &str = "missing devices";
+/// What excludes a node beside which no Consul agent was found.
+const MISSING_CONSUL: &str = "missing consul";
 /// What excludes a node that already has an alloc of the job or group (Nomad's words).
 pub(super) const DISTINCT_HOSTS: &str = "distinct_hosts";
 /// How what excludes a node begins whose value of an attribute has as many allocs as it may (Nomad's
@@ -238,6 +242,9 @@ impl<'a> Feasibility<'a> {
         if !devices::are_offered(&class.devices, self.group.device_asks()) {
             return Judgement::Unfit(MISSING_DEVICES.to_string());
         }
+        if self.group.has_services() && !class.attributes.contains_key(CONSUL_VERSION) {
+            return Judgement::Unfit(MISSING_CONSUL.to_string());
+        }
         self.judge_demands(&self.shared, Subject::Class(class))
     }
 
@@ -295,6 +302,11 @@ impl<'a> Feasibility<'a> {
             let demand = format!("{} {}", ask.count, ask.name);
             let found = is_met.then(|| "there".to_string());
             Tried { asked: Asked::Device, demand, found, is_met }
+        }));
+        tried.extend(self.group.has_services().then(|| {
+            let found = class.attributes.get(CONSUL_VERSION).cloned();
+            let (demand, is_met) = (CONSUL_VERSION.to_string(), found.is_some());
+            Tried { asked: Asked::Consul, demand, found, is_met }
         }));
         let of = |demands: &[Demand<'_>], subject| -> Vec<Tried> {
             demands.iter().map(|demand| demand.tried(self.spec, subject)).collect()

@@ -74,6 +74,8 @@ pub enum Asked {
     Driver,
     /// That there are such devices, whoever has them.
     Device,
+    /// That a Consul agent is beside it, for services of the job.
+    Consul,
     Constraint,
     /// That new allocs may go there at all.
     Node,

@@ -71,6 +71,7 @@ fn demands_hash(spec: &JobSpec, group: &Group) -> u64 {
     (&spec.region, &spec.node_pool, &spec.datacenters, &spec.constraints).hash(&mut hash);
     drivers_of(group).for_each(|driver| driver.hash(&mut hash));
     group.device_asks().for_each(|ask| ask.hash(&mut hash));
+    group.has_services().hash(&mut hash);
     constraints_of(group).for_each(|constraint| constraint.hash(&mut hash));
     affinities_of(spec, group).for_each(|affinity| affinity.hash(&mut hash));
     (&group.spreads, &spec.spreads).hash(&mut hash);
@@ -87,6 +88,7 @@ fn demands_equal(one: (&JobSpec, &Group), other: (&JobSpec, &Group)) -> bool {
     of_job(one.0, other.0)
         && drivers_of(one.1).eq(drivers_of(other.1))
         && one.1.device_asks().eq(other.1.device_asks())
+        && one.1.has_services() == other.1.has_services()
         && constraints_of(one.1).eq(constraints_of(other.1))
         && affinities_of(one.0, one.1).eq(affinities_of(other.0, other.1))
         && one.0.spreads == other.0.spreads

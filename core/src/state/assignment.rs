@@ -63,6 +63,7 @@ impl State {
             spec,
             ports: alloc.ports.clone(),
             is_deployed: alloc.deployment.is_some(),
+            is_canary: alloc.canary,
             may_exceed_memory: alloc.may_exceed_memory,
             pieces: alloc.pieces.clone(),
         });

@@ -453,5 +453,6 @@ fn offers_less(before: &Node, after: &Node) -> bool {
 /// Whether the node has something else to do for the alloc than it had.
 fn asks_otherwise(before: &Allocation, after: &Allocation) -> bool {
     let is_other_version = before.version != after.version && !planted!(UpdateNotTold);
-    before.desired != after.desired || is_other_version
+    let is_promoted = before.canary && !after.canary;
+    before.desired != after.desired || is_other_version || is_promoted
 }

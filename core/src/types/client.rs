@@ -41,6 +41,8 @@ pub struct AssignedAlloc {
     pub ports: Vec<PortGrant>,
     /// A deployment watches its health.
     pub is_deployed: bool,
+    /// Its version is not promoted yet.
+    pub is_canary: bool,
     /// Its tasks may use memory up to their `memory_max`.
     pub may_exceed_memory: bool,
     /// What its tasks have for themselves.

@@ -19,6 +19,7 @@ use super::leaning::{Affinity, Spread};
 use super::pieces::{DeviceAsk, NodePieces};
 use super::pool::PoolName;
 use super::resources::{Capacity, NetworkAsk, TaskResources};
+use super::service::Service;
 use crate::time::WallTime;
 
 /// How long a job's allocs are meant to live.
@@ -100,6 +101,7 @@ pub struct Group {
     pub spreads: Vec<Spread>,
     /// What the group waits for beside its job.
     pub after: Vec<Gate>,
+    pub services: Vec<Service>,
 }
 
 /// One process, started by a driver.
@@ -125,6 +127,7 @@ pub struct Task {
     /// Where in its own directory the task finds what its job was dispatched with; empty: nowhere.
     pub payload_file: String,
     pub affinities: Vec<Affinity>,
+    pub services: Vec<Service>,
 }
 
 /// When a task's log files are rotated and dropped.

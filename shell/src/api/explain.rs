@@ -284,6 +284,7 @@ const fn kind(asked: Asked) -> &'static str {
         Asked::Pool => "node pool",
         Asked::Datacenter => "datacenter",
         Asked::Driver => "driver",
+        Asked::Consul => "consul",
         Asked::Constraint => "constraint",
         Asked::Node => "node",
         Asked::DistinctHosts => "distinct_hosts",

@@ -18,6 +18,7 @@ mod gates;
 mod launch;
 mod leanings;
 mod resources;
+mod services;
 mod to_spec;
 mod unsupported;
 
@@ -25,6 +26,7 @@ pub use from_spec::Row;
 pub use gates::until_word;
 pub use launch::{DispatchPayload, ParameterizedJob, Periodic, ScalingPolicy};
 pub use resources::memory_max_mb;
+pub use services::{Check, Service, status_word};
 
 /// A duration: nanoseconds in JSON, and on the way in also `"30s"`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -125,7 +127,7 @@ pub struct TaskGroup {
     pub migrate: Option<Migrate>,
     pub networks: Option<Vec<Network>>,
     pub meta: Option<Texts>,
-    pub services: Json,
+    pub services: Option<Vec<Service>>,
     pub shutdown_delay: Option<Ns>,
     pub stop_after_client_disconnect: Option<Ns>,
     pub max_client_disconnect: Option<Ns>,
@@ -160,7 +162,7 @@ pub struct Task {
     pub shutdown_delay: Option<Ns>,
     pub log_config: Option<LogConfig>,
     pub lifecycle: Json,
-    pub services: Json,
+    pub services: Option<Vec<Service>>,
     pub artifacts: Json,
     pub templates: Json,
     pub vault: Json,

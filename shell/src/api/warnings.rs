@@ -3,7 +3,7 @@
 //! Invariants
 //! - each line says what will not be as it is written, and what would change that.
 use drover_core::state::State;
-use drover_core::types::JobSpec;
+use drover_core::types::{CONSUL_VERSION, JobSpec};
 
 use super::gate;
 
@@ -22,5 +22,22 @@ pub fn warnings(state: &State, spec: &JobSpec) -> String {
             }
         }
     }
+    let of_services = spec.groups.iter().filter(|group| group.has_services());
+    let names: Vec<&str> = of_services.map(|group| group.name.as_str()).collect();
+    if !names.is_empty() && !is_beside_consul(state, spec) {
+        lines.push(format!(
+            "services of {} stand in Consul's catalog, and no node of the pool {} has a Consul agent beside \
+             it: set consul {{ address = \"127.0.0.1:8500\" }} in the configuration of clients",
+            names.join(", "),
+            spec.node_pool
+        ));
+    }
     lines.join("\n")
+}
+
+/// Whether a node that the job may run on has a Consul agent.
+fn is_beside_consul(state: &State, spec: &JobSpec) -> bool {
+    state.nodes().any(|node| {
+        spec.node_pool.covers(&node.spec.pool) && node.spec.attributes.contains_key(CONSUL_VERSION)
+    })
 }

@@ -33,9 +33,11 @@ const APART: [&str; 14] = [
 /// Maps whose entries are fields of the object around them.
 const FLAT: [&str; 2] = ["Env", "Meta"];
 /// What one element of a list is called.
-const SINGULAR: [(&str, &str); 4] = [
+const SINGULAR: [(&str, &str); 6] = [
     ("Constraints", "Constraint"),
     ("Networks", "Network"),
+    ("Services", "Service"),
+    ("Checks", "Check"),
     ("DynamicPorts", "Dynamic Port"),
     ("ReservedPorts", "Static Port"),
 ];
@@ -153,10 +155,11 @@ impl Found {
             return self.object(key, old, new, inner);
         }
         let name = SINGULAR.iter().find(|(plural, _)| *plural == key).map_or(key, |&(_, one)| one);
-        for at in 0..gone.len().max(come.len()) {
-            let (old, new) = (gone.get(at), come.get(at));
-            let (old, new) = (old.unwrap_or(&Json::Null), new.unwrap_or(&Json::Null));
-            self.object(name, old, new, compare(old, new));
+        for (old, new) in beside_each_other(gone, come) {
+            let mut inner = compare(&old, &new);
+            inner.field("Name".to_owned(), &old["Name"], &new["Name"]);
+            inner.fields.sort_by(|one, other| one.name.cmp(&other.name));
+            self.object(name, &old, &new, inner);
         }
     }
 
@@ -215,6 +218,19 @@ fn pairs(old: &Json, new: &Json) -> Vec<(Json, Json)> {
         }
     }
     pairs
+}
+
+/// Elements of two lists: those of one name, if names tell them apart, or those of one place.
+fn beside_each_other(old: Vec<Json>, new: Vec<Json>) -> Vec<(Json, Json)> {
+    let are_named = |list: &[Json]| {
+        let names: BTreeSet<_> = list.iter().filter_map(|one| one["Name"].as_str()).collect();
+        names.len() == list.len()
+    };
+    if are_named(&old) && are_named(&new) {
+        return pairs(&Json::Array(old), &Json::Array(new));
+    }
+    let at = |list: &[Json], at| list.get(at).cloned().unwrap_or(Json::Null);
+    (0..old.len().max(new.len())).map(|nth| (at(&old, nth), at(&new, nth))).collect()
 }
 
 fn kind(old: &Json, new: &Json, same: bool) -> &'static str {

@@ -17,6 +17,7 @@ mod gates;
 mod launch;
 mod leanings;
 mod resources;
+mod services;
 mod versions;
 
 /// Nomad's least of `restart.interval`.
@@ -146,6 +147,7 @@ impl Check<'_> {
         self.affinities(&group.affinities);
         self.spreads(&group.spreads);
         self.network(&group.network);
+        self.services(group);
         self.inner("restart").restart(&group.restart);
         self.inner("reschedule").reschedule(&group.reschedule);
         self.inner("update").update(kind, &group.update);

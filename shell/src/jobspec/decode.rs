@@ -2,8 +2,11 @@
 //!
 //! Invariants
 //! - every block is read to its end: a key is read, refused by name, or unknown.
+mod services;
+
 use drover_core::types::Operator;
 
+use self::services::services;
 use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
@@ -101,10 +104,10 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         meta: reader.map("meta"),
         shutdown_delay: ns(&reader, "shutdown_delay"),
         scaling: reader.one("scaling").map(scaling),
+        services: services(&reader),
         ..TaskGroup::default()
     };
     reader.finish(&[
-        "service",
         "volume",
         "consul",
         "vault",
@@ -139,12 +142,12 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         shutdown_delay: ns(&reader, "shutdown_delay"),
         log_config: reader.one("logs").map(logs),
         dispatch_payload: reader.one("dispatch_payload").map(dispatch_payload),
+        services: services(&reader),
         ..Task::default()
     };
     reader.finish(&[
         "artifact",
         "template",
-        "service",
         "vault",
         "consul",
         "identity",

@@ -88,6 +88,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
             logs: LogLimits::default(),
             payload_file: String::new(),
             affinities: Vec::new(),
+            services: Vec::new(),
         }],
         network: NetworkAsk::default(),
         restart: RestartPolicy::default_of(JobKind::Batch),
@@ -101,6 +102,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         affinities: Vec::new(),
         spreads: Vec::new(),
         after: Vec::new(),
+        services: Vec::new(),
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn task(name: &str) -> Task {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
+        services: Vec::new(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         affinities: Vec::new(),
         spreads: Vec::new(),
         after: Vec::new(),
+        services: Vec::new(),
     };
     AllocSpec {
         job_id: "shop".into(),
@@ -76,6 +78,7 @@ pub(super) fn run(id: AllocId) -> AssignedAlloc {
         ports: vec![],
         pieces: None,
         is_deployed: true,
+        is_canary: false,
         may_exceed_memory: false,
     }
 }

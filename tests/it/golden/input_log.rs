@@ -283,6 +283,7 @@ fn assignment() -> Assignment {
         spec: 0,
         ports,
         is_deployed,
+        is_canary: false,
         may_exceed_memory: true,
         pieces,
     };

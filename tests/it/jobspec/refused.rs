@@ -17,7 +17,6 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
     for name in [
         "template",
         "artifact",
-        "service",
         "vault",
         "consul",
         "lifecycle",
@@ -32,7 +31,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
-    for name in ["service", "volume", "disconnect", "consul"] {
+    for name in ["volume", "disconnect", "consul"] {
         says(
             &group(&format!("{name} \"x\" {{\n}}")),
             &format!("`{name}` is a part of Nomad's job files"),

@@ -133,6 +133,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
+        services: Vec::new(),
     };
     let group = Group {
         name: "group".into(),
@@ -151,6 +152,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         affinities: Vec::new(),
         spreads: Vec::new(),
         after: Vec::new(),
+        services: Vec::new(),
     };
     JobSpec {
         id: id.into(),

@@ -13,7 +13,7 @@ use drover_core::types::{
 use super::{
     Affinity, After, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network,
     Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
-    ScalingPolicy, Spread, Task, TaskGroup, Update,
+    ScalingPolicy, Service, Spread, Task, TaskGroup, Update,
 };
 
 /// What the tables know of a job beside its specification.
@@ -31,15 +31,15 @@ pub struct Row {
 }
 
 /// `ms` in nanoseconds, as far as they can be told.
-fn ns(ms: u64) -> Option<Ns> {
+pub(super) fn ns(ms: u64) -> Option<Ns> {
     Some(Ns(i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX)))
 }
 
-fn some(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+pub(super) fn some(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
     (!map.is_empty()).then(|| map.clone())
 }
 
-fn text(text: &str) -> Option<String> {
+pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
@@ -138,6 +138,7 @@ impl TaskGroup {
             meta: some(&group.meta),
             shutdown_delay: ns(group.shutdown_delay_ms).filter(|delay| delay.0 != 0),
             scaling: group.scaling.as_ref().map(ScalingPolicy::of),
+            services: Service::list(&group.services),
             ..Self::default()
         }
     }
@@ -168,6 +169,7 @@ impl Task {
                 disabled: Some(false),
             }),
             dispatch_payload: DispatchPayload::of(&task.payload_file),
+            services: Service::list(&task.services),
             ..Self::default()
         }
     }

@@ -11,6 +11,7 @@ use drover_core::types::{
     RestartMode, RestartPolicy as Restart, Task as TaskSpec, UpdatePolicy,
 };
 
+use super::services::Bearer;
 use super::{
     Constraint, Job, Migrate, Network, Ns, Port, ReschedulePolicy, RestartPolicy, Task, TaskGroup,
     Update, unsupported,
@@ -45,7 +46,7 @@ pub(super) fn text(value: Option<&String>, default: &str) -> String {
     value.filter(|text| !text.is_empty()).map_or_else(|| default.to_owned(), Clone::clone)
 }
 
-fn texts(map: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+pub(super) fn texts(map: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
     map.cloned().unwrap_or_default()
 }
 
@@ -68,7 +69,7 @@ impl Conversion {
         })
     }
 
-    fn ms(&mut self, field: &str, value: Option<Ns>, default: u64) -> u64 {
+    pub(super) fn ms(&mut self, field: &str, value: Option<Ns>, default: u64) -> u64 {
         let Some(Ns(ns)) = value else { return default };
         u64::try_from(ns).map_or_else(
             |_| {
@@ -151,8 +152,15 @@ impl Conversion {
         let path = format!("group[{name}]");
         unsupported::of_group(group, &path, &mut self.problems);
         let restart = self.restart(&path, kind, &[&job.restart_policy, &group.restart_policy]);
-        let tasks =
-            group.tasks.iter().flatten().map(|task| self.task(&path, restart, task)).collect();
+        let job_name = text(job.name.as_ref().or(job.id.as_ref()), "");
+        let bearer = Bearer { job: &job_name, group: &name, task: None };
+        let tasks = group
+            .tasks
+            .iter()
+            .flatten()
+            .map(|task| self.task((&path, bearer), restart, task))
+            .collect();
+        let services = self.services(&path, bearer, group.services.as_ref());
         let disk = group.ephemeral_disk.as_ref().and_then(|disk| disk.size_mb);
         Group {
             count: self.number(&format!("{path}.count"), group.count, 1),
@@ -170,11 +178,17 @@ impl Conversion {
             affinities: self.affinities(&path, group.affinities.as_ref()),
             spreads: self.spreads(&path, group.spreads.as_ref()),
             after: self.gates(&path, &text(job.id.as_ref(), ""), group.after.as_ref()),
+            services,
             name,
         }
     }
 
-    fn task(&mut self, group: &str, restart: Restart, task: &Task) -> TaskSpec {
+    fn task(
+        &mut self,
+        (group, bearer): (&str, Bearer<'_>),
+        restart: Restart,
+        task: &Task,
+    ) -> TaskSpec {
         let name = text(task.name.as_ref(), "");
         let path = format!("{group}.task[{name}]");
         unsupported::of_task(task, &path, &mut self.problems);
@@ -223,6 +237,11 @@ impl Conversion {
                 "",
             ),
             affinities: self.affinities(&path, task.affinities.as_ref()),
+            services: self.services(
+                &path,
+                Bearer { task: Some(&name), ..bearer },
+                task.services.as_ref(),
+            ),
             name,
         }
     }

@@ -10,7 +10,7 @@ use crate::jobspec::check::Problem;
 use crate::jobspec::diagnostic::Dialect;
 
 /// Whether `json` asks for anything.
-fn asks(json: &Json) -> bool {
+pub(super) fn asks(json: &Json) -> bool {
     match json {
         Json::Null => false,
         Json::Bool(value) => *value,
@@ -21,7 +21,7 @@ fn asks(json: &Json) -> bool {
     }
 }
 
-fn is_text(value: Option<&String>, harmless: &[&str]) -> bool {
+pub(super) fn is_text(value: Option<&String>, harmless: &[&str]) -> bool {
     value.is_some_and(|text| !text.is_empty() && !harmless.contains(&text.as_str()))
 }
 
@@ -30,14 +30,14 @@ fn is_ns(value: Option<Ns>) -> bool {
 }
 
 /// Collects what is asked for in vain.
-struct Refusals<'a> {
-    path: &'a str,
-    list: &'a mut Vec<Problem>,
+pub(super) struct Refusals<'a> {
+    pub(super) path: &'a str,
+    pub(super) list: &'a mut Vec<Problem>,
 }
 
 impl Refusals<'_> {
     /// Each name whose presence is true.
-    fn each(&mut self, names: &[(&str, bool)]) {
+    pub(super) fn each(&mut self, names: &[(&str, bool)]) {
         for (name, _) in names.iter().filter(|(_, present)| *present) {
             let field = if self.path.is_empty() {
                 (*name).to_owned()
@@ -114,7 +114,6 @@ fn reschedules(policy: &ReschedulePolicy) -> bool {
 /// Everything of the group at `path`.
 pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
     Refusals { path, list }.each(&[
-        ("service", asks(&group.services)),
         ("stop_after_client_disconnect", is_ns(group.stop_after_client_disconnect)),
         ("max_client_disconnect", is_ns(group.max_client_disconnect)),
         ("prevent_reschedule_on_lost", asks(&group.prevent_reschedule_on_lost)),
@@ -158,7 +157,6 @@ pub(super) fn of_task(task: &Task, path: &str, list: &mut Vec<Problem>) {
     Refusals { path, list }.each(&[
         ("kind", is_text(task.kind.as_ref(), &[])),
         ("lifecycle", asks(&task.lifecycle)),
-        ("service", asks(&task.services)),
         ("artifact", asks(&task.artifacts)),
         ("template", asks(&task.templates)),
         ("vault", asks(&task.vault)),

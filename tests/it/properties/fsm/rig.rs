@@ -203,6 +203,7 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         affinities: Vec::new(),
         spreads: Vec::new(),
         after: Vec::new(),
+        services: Vec::new(),
     }
 }
 
@@ -223,5 +224,6 @@ fn task(name: &str) -> Task {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
+        services: Vec::new(),
     }
 }

@@ -146,10 +146,13 @@ pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
         let mut makes = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
         makes.any(|make| is_wanted(ask, make) && ask.count as usize <= make.instances.len())
     });
-    devices && is_feasible_without_devices(spec, group, node)
+    let beside_consul = node.spec.attributes.contains_key("consul.version");
+    devices
+        && (beside_consul || !group.has_services())
+        && is_feasible_without_devices(spec, group, node)
 }
 
-/// The same, whatever devices it has.
+/// The same, whatever devices it has, and whether or not Consul is there.
 pub(crate) fn is_feasible_without_devices(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     let drivers = group.tasks.iter().all(|task| {
         node.spec.drivers.get(&task.driver).is_some_and(|info| info.detected && info.healthy)

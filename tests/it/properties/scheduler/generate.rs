@@ -33,6 +33,9 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     }
     // Apart, so that the rest of a seed's history is as it was without.
     in_pieces(&mut rng.fork("pieces"), &mut spec);
+    if rng.fork("consul").chance(800) {
+        spec.attributes.insert("consul.version".to_owned(), "1.20.1".to_owned());
+    }
     spec
 }
 
@@ -69,6 +72,7 @@ pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
         spec.class = "big".to_owned();
         spec.pool = PoolName::of(if id % 2 == 0 { "default" } else { "gpu" });
         spec.meta.insert("rack".to_owned(), rack.to_string());
+        spec.attributes.insert("consul.version".to_owned(), "1.20.1".to_owned());
         let cores = (0..40).collect();
         let devices = vec![a_make("a", "8 GiB", 20), a_make("b", "16384 MiB", 20)];
         let pieces = NodePieces { core_mhz: 2_500, cores, devices, ..NodePieces::default() };
@@ -209,6 +213,9 @@ fn fit_out(rng: &mut Rng, group: &mut Group) {
     group.update.parallel_max = small(rng, 0, 2);
     group.reschedule.unlimited = true;
     ask_for_pieces(&mut rng.fork("pieces"), group);
+    if rng.fork("services").chance(100) {
+        group.services = vec![Service { name: "web".to_owned(), ..Service::default() }];
+    }
     if rng.chance(200) {
         group.constraints.push(constraint("", "distinct_hosts", ""));
     }

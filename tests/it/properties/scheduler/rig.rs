@@ -371,6 +371,7 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             affinities: Vec::new(),
             spreads: Vec::new(),
             after: Vec::new(),
+            services: Vec::new(),
         }]
         .into(),
         meta: BTreeMap::new(),
@@ -408,6 +409,7 @@ fn task() -> Task {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
+        services: Vec::new(),
     }
 }
 
