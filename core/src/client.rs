@@ -6,9 +6,11 @@
 //! | `alloc`, `task`, `restart` | an alloc, its tasks, what follows a task's end |
 //! | `health` | whether an alloc can be relied on |
 //! | `environment` | a task's variables, and `${...}` |
+//! | `services` | what others find in the catalog |
 //! | `report` | what the servers do not know yet |
 //! | `servers` | which server is spoken to, registration, heartbeats |
 //! | `assignment` | what a server says must run here |
+//! | `wishes` | what operators want of tasks |
 //! | `record`, `journal` | what is written, and when it is written anew |
 //! | `message`, `output` | what is said to servers, and to the rest of the agent |
 //!
@@ -22,7 +24,6 @@
 //!
 //! It does not know the machine: what `NodeSpec` says is found out by the shell.
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -44,8 +45,10 @@ mod record;
 mod report;
 mod restart;
 mod servers;
+mod services;
 mod task;
 mod view;
+mod wishes;
 mod words;
 
 pub use environment::{Lookup, interpolate, interpolate_json};
@@ -153,6 +156,7 @@ impl Client {
             return;
         }
         self.ground.node = Some(spec);
+        self.allocs.values_mut().for_each(AllocRun::on_node_changed);
         self.servers.on_registration_needed(at.now);
         self.look_at_ready(at, out);
         self.finish(at, out);
@@ -250,43 +254,6 @@ impl Client {
         self.finish(at, out);
     }
 
-    /// An operator wants a task (`None`: every task) restarted; this does not count against the
-    /// restart policy.
-    pub fn on_restart_asked(
-        &mut self,
-        at: Moment,
-        target: (AllocId, Option<&str>),
-        out: &mut impl Emit<Output>,
-    ) -> Result<(), Refusal> {
-        let (id, name) = target;
-        let alloc = self.allocs.get_mut(&id).ok_or(Refusal::UnknownAlloc)?;
-        let only = name.map(|name| alloc.task(name).ok_or(Refusal::UnknownTask)).transpose()?;
-        if !alloc.on_restart_asked(at, only) {
-            return Err(Refusal::NotRunning);
-        }
-        self.look_at(at, id, out);
-        self.finish(at, out);
-        Ok(())
-    }
-
-    /// An operator wants a task to get a signal.
-    pub fn on_signal_asked(
-        &mut self,
-        at: Moment,
-        target: (AllocId, &str),
-        signal: String,
-        out: &mut impl Emit<Output>,
-    ) -> Result<(), Refusal> {
-        let (id, name) = target;
-        let alloc = self.allocs.get_mut(&id).ok_or(Refusal::UnknownAlloc)?;
-        let task = alloc.task(name).ok_or(Refusal::UnknownTask)?;
-        let key = alloc.on_signal_asked(at, task).ok_or(Refusal::NotRunning)?;
-        out.emit(Output::SignalTask { key, signal });
-        self.look_at(at, id, out);
-        self.finish(at, out);
-        Ok(())
-    }
-
     /// Time passed.
     pub fn on_time(&mut self, at: Moment, out: &mut impl Emit<Output>) {
         while let Some(&(due, alloc)) = self.timers.first() {
@@ -328,7 +295,7 @@ impl Client {
             .collect();
         assert_eq!(timers, self.timers, "every timer of an alloc is in the index");
         for (&id, alloc) in &self.allocs {
-            alloc.check_invariants();
+            alloc.check_invariants(&self.ground);
             assert!(!alloc.is_dirty(), "what changed was written in the same step");
             assert!(
                 alloc.is_settled(self.ground.durable)

@@ -182,6 +182,10 @@ mutants!(
     NoReattach,
     /// A task that ignores its signal is left alone.
     KillForgotten,
+    /// What is being stopped is still to be found in the catalog.
+    ServicesOutliveStop,
+    /// A service whose job has changed meanwhile stands as it did before.
+    ServicesNotRenewed,
     /// A report that was lost with its server is not made again.
     ReportLostWithServer,
     /// The scheduler does not see what the leader's own plans in flight take.

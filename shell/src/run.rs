@@ -19,7 +19,7 @@ use bytes::Bytes;
 use drover_core::agent::{Agent, Effect, Effects, Event, Input, TaskAsk, View};
 use drover_core::api::{Rejection, Request, Response};
 use drover_core::client::NodeMessage;
-use drover_core::types::{AllocId, ClusterId, RequestId, TaskChange, TaskKey};
+use drover_core::types::{Advert, AllocId, ClusterId, RequestId, TaskChange, TaskKey, Uuid};
 use drover_core::wire::{Lane, Message, PeerId};
 use quinn::{AsyncTimer, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -98,6 +98,9 @@ pub struct Core {
     inbox: mpsc::Sender<Inbox>,
 }
 
+/// Takes what stands of an alloc in the catalog.
+pub type Advertise = dyn FnMut(AllocId, Uuid, &[Advert]) + Send;
+
 /// What the loop works with.
 pub struct Parts {
     /// Whose timers wake the loop; its time goes as `clock`'s does.
@@ -112,6 +115,8 @@ pub struct Parts {
     pub inputs: Option<Box<dyn InputLog>>,
     /// Told once the cluster is known: to be written down.
     pub joined: Box<dyn FnMut(ClusterId) + Send>,
+    /// Told what stands of an alloc, if there is a catalog; returns at once.
+    pub advertise: Option<Box<Advertise>>,
 }
 
 impl Core {
@@ -426,6 +431,11 @@ impl Loop {
             }
             Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
                 self.carry_out_snapshot(effect);
+            }
+            Effect::Advertise { alloc, uuid, services } => {
+                if let Some(advertise) = &mut self.parts.advertise {
+                    advertise(alloc, uuid, &services);
+                }
             }
             Effect::Halt { reason } => return ControlFlow::Break(End::Halted(reason)),
             Effect::Departed { unfinished } => {

@@ -205,6 +205,7 @@ fn begin(
         shadow: shadow_work,
         inputs,
         joined,
+        advertise: None,
     };
     let mut agent = Agent::new(config, seed);
     agent.set_guard(Guard(guard));

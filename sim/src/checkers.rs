@@ -14,6 +14,7 @@
 //! | `alloc_runs_once` | no task runs twice at once |
 //! | `node_not_oversubscribed` | no node is given more than it has |
 //! | `stopped_for_a_reason` | nothing is stopped that nobody asked for |
+//! | `advertised_is_running` | what stands in the catalog runs, and nobody has begun to stop it |
 //! | `regions_meet` | servers of two regions know each other again after all faults |
 //! | `queues_are_bounded` | what waits is no more than may wait |
 //! | `linearizable` | what callers asked and were told has an order |
@@ -54,6 +55,7 @@ use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::plan::Plan;
 
+pub mod advertised_is_running;
 pub mod alloc_runs_once;
 pub mod at_rest;
 pub mod children;
@@ -154,6 +156,7 @@ pub struct Checkers {
     pub terms_and_indexes_grow: terms_and_indexes_grow::TermsAndIndexesGrow,
     pub vote_is_kept: vote_is_kept::VoteIsKept,
     pub alloc_runs_once: alloc_runs_once::AllocRunsOnce,
+    pub advertised_is_running: advertised_is_running::AdvertisedIsRunning,
     pub linearizable: linearizable::Linearizable,
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,

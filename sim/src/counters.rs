@@ -84,6 +84,7 @@ counters!(
     children_forced,
     children_dispatched,
     groups_scaled,
+    services_advertised,
 );
 
 impl Counters {

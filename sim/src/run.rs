@@ -165,6 +165,7 @@ fn run_watched(plan: &Plan, options: &Options, ladder: Option<Ladder>) -> (Repor
         ladder: Vec::new(),
     });
     world.counters.drains_complete = world.checkers.drains_end.seen();
+    world.counters.services_advertised = world.checkers.advertised_is_running.said();
     world.counters.histories_undecided = world.checkers.linearizable.undecided();
     let World { chain: digest, counters, marks, steps, ladder, .. } = world;
     (Report { seed: plan.seed, digest, counters, marks, failure, steps, lasted }, ladder)

@@ -13,7 +13,7 @@ use drover_core::types::{
     self, Affinity, Capacity, Constraint, DelayFunction, DeviceAsk, DeviceGroup, DeviceInstance,
     DeviceName, DriverInfo, Gate, Group, Index, JobKind, JobSpec, Launch, LogLimits, MemoryMax,
     MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator, PoolName, PortAsk,
-    ReschedulePolicy, RestartMode, RestartPolicy, Task, TaskResources, UpdatePolicy,
+    ReschedulePolicy, RestartMode, RestartPolicy, Service, Task, TaskResources, UpdatePolicy,
 };
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -120,8 +120,21 @@ fn group_of(ask: &JobAsk) -> Group {
         affinities: affinities_of(ask.spread),
         spreads: spreads_of(ask.spread),
         after: Vec::new(),
-        services: Vec::new(),
+        services: if ask.mark.is_multiple_of(3) { Vec::new() } else { vec![service_of(ask)] },
     }
+}
+
+/// What a registration changes without a restart: its tag says which one it is.
+fn service_of(ask: &JobAsk) -> Service {
+    let port = if ask.ports == 0 { String::new() } else { "p0".to_owned() };
+    let tags = vec![format!("mark{}", ask.mark)];
+    Service { name: ask.job.clone(), port, tags, ..Service::default() }
+}
+
+/// What the task at that position is called.
+#[must_use]
+pub fn task_name(at: u64) -> String {
+    format!("work{at}")
 }
 
 fn affinities_of(spread: Spread) -> Vec<Affinity> {
@@ -155,7 +168,7 @@ fn update_of(ask: &UpdateAsk) -> UpdatePolicy {
 
 fn task_of(ask: &JobAsk, at: u64) -> Task {
     Task {
-        name: format!("work{at}"),
+        name: task_name(at),
         driver: "raw_exec".into(),
         user: String::new(),
         config_json: r#"{"command":"/bin/work"}"#.into(),
@@ -179,7 +192,7 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         logs: LogLimits::default(),
         payload_file: String::new(),
         affinities: Vec::new(),
-        services: Vec::new(),
+        services: if ask.mark.is_multiple_of(2) { vec![service_of(ask)] } else { Vec::new() },
     }
 }
 
@@ -207,7 +220,8 @@ pub fn mark_of(spec: &JobSpec) -> u64 {
 #[must_use]
 pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
     let healthy = DriverInfo { detected: true, healthy: true, description: "Healthy".into() };
-    let attributes = [("kernel.name", "linux"), ("driver.raw_exec", "1")];
+    let attributes =
+        [("kernel.name", "linux"), ("driver.raw_exec", "1"), ("consul.version", "1.20.1")];
     let capacity = Capacity {
         cpu_mhz: narrow(rng.between(1_000, 8_000)),
         memory_mib: narrow(rng.between(1_024, 8_192)),

@@ -6,4 +6,5 @@ mod life_of_an_alloc;
 mod node;
 mod restarts;
 mod servers_and_reports;
+mod services;
 mod specs;

@@ -13,7 +13,8 @@ use crate::digest::Digest;
 use crate::raft::{Configuration, Frame, Position, SnapshotMark};
 use crate::time::MonoTime;
 use crate::types::{
-    AllocId, AllocSpec, ClusterId, Index, Plan, RequestId, ServerId, TaskKey, TaskStart, Uuid,
+    Advert, AllocId, AllocSpec, ClusterId, Index, Plan, RequestId, ServerId, TaskKey, TaskStart,
+    Uuid,
 };
 use crate::wal;
 use crate::wire::{Message, PeerId};
@@ -73,6 +74,12 @@ pub enum Effect {
     DestroyAlloc {
         alloc: AllocId,
         uuid: Uuid,
+    },
+    /// These services of the alloc stand in the catalog, and no others of it.
+    Advertise {
+        alloc: AllocId,
+        uuid: Uuid,
+        services: Vec<Advert>,
     },
     /// This server belongs to that cluster, for good: write it down, and greet with it.
     Joined {

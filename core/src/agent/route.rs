@@ -160,6 +160,9 @@ impl Agent {
             client::Output::DestroyAlloc { alloc, uuid } => {
                 effects.list.push(Effect::DestroyAlloc { alloc, uuid });
             }
+            client::Output::Advertise { alloc, uuid, services } => {
+                effects.list.push(Effect::Advertise { alloc, uuid, services });
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Policy, Watch};
 use super::record::AllocRow;
 use super::report::Urgency;
+use super::services::Services;
 use super::task::{Purpose, Stage, TaskRun, Terms};
 use super::{Ground, Moment, Output, environment, words};
 use crate::emit::Emit;
@@ -42,6 +43,7 @@ pub(super) struct AllocRun {
     pub(super) is_tombstoned: bool,
     tasks: Vec<TaskRun>,
     health: Watch,
+    services: Services,
     stop: Option<Stop>,
     /// The last write that says something of it.
     written: WriteSeq,
@@ -76,8 +78,8 @@ impl AllocRun {
     ) -> Self {
         let tasks = spec.group.tasks.iter().map(|_| TaskRun::new(at.wall)).collect();
         let (stop, timer, health) = (None, None, Watch::new(at.now));
-        let (is_tombstoned, is_dirty) = (false, false);
-        Self { run, spec, is_tombstoned, tasks, health, stop, written, is_dirty, timer }
+        let (is_tombstoned, is_dirty, services) = (false, false, Services::default());
+        Self { run, spec, is_tombstoned, tasks, health, services, stop, written, is_dirty, timer }
     }
 
     /// Read from the log.
@@ -87,18 +89,16 @@ impl AllocRun {
         row: AllocRow,
     ) -> Self {
         let (run, spec) = assigned;
+        let mut this = Self::new(at, run, spec, WriteSeq(0));
         let mut rows = row.tasks.into_iter();
-        let tasks = spec.group.tasks.iter().map(|_| {
+        let tasks = this.spec.group.tasks.iter().map(|_| {
             // Assigned and nothing more: its first attempt may have begun all the same.
             let row = rows.next().unwrap_or_else(|| TaskRun::new(at.wall).row(at.now));
             TaskRun::restore(at.now, row)
         });
-        let tasks: Vec<_> = tasks.collect();
-        let (stop, timer, written) = (None, None, WriteSeq(0));
-        let (is_tombstoned, is_dirty) = (row.tombstoned, false);
-        let health = Watch::restore(at.now, row.health);
-        let mut this =
-            Self { run, spec, is_tombstoned, tasks, health, stop, written, is_dirty, timer };
+        this.tasks = tasks.collect();
+        this.is_tombstoned = row.tombstoned;
+        this.health = Watch::restore(at.now, row.health);
         // What was said to the siblings then is in their history.
         this.stop = this.why_stop().map(|why| Stop { why, from: at.now });
         this
@@ -161,7 +161,13 @@ impl AllocRun {
             self.health = Watch::new(at.now);
         }
         self.spec = spec;
+        self.services.on_changed();
         self.written = written;
+    }
+
+    /// Its node is another than before.
+    pub(super) fn on_node_changed(&mut self) {
+        self.services.on_changed();
     }
 
     /// The servers want it gone, by the record `written`.
@@ -216,6 +222,10 @@ impl AllocRun {
                 Some(stop) => self.try_stop(at, task, stop),
                 None => self.try_go_on(at, task, ground, out),
             }
+        }
+        // Before a signal goes out: what is about to end is not to be found any more.
+        self.advertise(ground, out);
+        for task in 0..self.tasks.len() {
             if is_settled {
                 self.try_signal(at, task, ground.config.kill_timeout_ms_max, out);
             }
@@ -267,9 +277,21 @@ impl AllocRun {
         AllocRow { tombstoned: self.is_tombstoned, tasks, health: self.health.verdict() }
     }
 
-    /// Whether a task waits for something that the whole client waits for.
+    /// Whether it waits for something that the whole client waits for.
     pub(super) fn has_ready(&self) -> bool {
-        self.tasks.iter().any(|task| task.stage == Stage::Ready)
+        self.tasks.iter().any(|task| task.stage == Stage::Ready) || self.has_unsaid()
+    }
+
+    /// Whether other services stand than was said.
+    fn has_unsaid(&self) -> bool {
+        self.services.has_news(&self.spec, &self.tasks, self.stop.is_some())
+    }
+
+    fn advertise(&mut self, ground: &Ground, out: &mut impl Emit<Output>) {
+        if let Some(node) = &ground.node {
+            let standing = (&*self.tasks, self.stop.is_some());
+            self.services.look((&self.run, &self.spec), standing, node, out);
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -315,7 +337,8 @@ impl AllocRun {
         }
     }
 
-    pub(super) fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self, ground: &Ground) {
+        assert!(ground.node.is_none() || !self.has_unsaid(), "what stands was said");
         assert_eq!(self.tasks.len(), self.spec.group.tasks.len(), "every task has its run");
         for task in &self.tasks {
             assert_eq!(task.is_dead(), task.state.phase == TaskPhase::Dead, "dead is dead");

@@ -161,7 +161,10 @@ impl Client {
         let spec = usize::try_from(run.spec).ok().and_then(|spec| specs.get(spec));
         let spec = spec.expect("invariant: a well-formed assignment");
         match self.allocs.get(&run.id) {
-            Some(known) => known.spec != *spec && known.has_tasks_of(spec),
+            Some(known) => {
+                let is_same = known.spec == *spec && known.run.is_canary == run.is_canary;
+                !is_same && known.has_tasks_of(spec)
+            }
             None => heard_until < made_by(run.id),
         }
     }

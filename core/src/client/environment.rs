@@ -46,15 +46,8 @@ pub(super) fn task_start(
     task: usize,
     node: &NodeSpec,
 ) -> TaskStart {
-    let mut env = variables(run, spec, task, node);
+    let env = of_task(run, spec, task, node);
     let task = &spec.group.tasks[task];
-    let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
-    let own: BTreeMap<_, _> = task
-        .env
-        .iter()
-        .map(|(name, value)| (interpolate(name, &lookup), interpolate(value, &lookup)))
-        .collect();
-    env.extend(own);
     let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
     let config_json = interpolate_json(&task.config_json, &lookup);
     let (uuid, ports) = (run.uuid, run.ports.clone());
@@ -63,31 +56,67 @@ pub(super) fn task_start(
     TaskStart { uuid, spec: Arc::clone(spec), ports, env, config_json, memory, cores }
 }
 
-/// The variables that every task gets.
-fn variables(
+/// All variables of a task, resolved but for directories.
+pub(super) fn of_task(
     run: &AssignedAlloc,
     spec: &AllocSpec,
     task: usize,
     node: &NodeSpec,
 ) -> BTreeMap<String, String> {
+    let mut env = of_group(run, spec, node);
+    let task = &spec.group.tasks[task];
+    add_task(&mut env, run, task, node);
+    let lookup = Lookup { node: Some(node), region: &spec.region, env: &env };
+    let own: BTreeMap<_, _> = task
+        .env
+        .iter()
+        .map(|(name, value)| (interpolate(name, &lookup), interpolate(value, &lookup)))
+        .collect();
+    env.extend(own);
+    env
+}
+
+/// The variables that every task of the group gets.
+pub(super) fn of_group(
+    run: &AssignedAlloc,
+    spec: &AllocSpec,
+    node: &NodeSpec,
+) -> BTreeMap<String, String> {
     let group = &spec.group;
-    let task = &group.tasks[task];
     let uuid = run.uuid.to_string();
     let name = format!("{}.{}[{}]", spec.job_id, group.name, run.ordinal);
     let mut env = BTreeMap::new();
-    let mut visible: Vec<&str> = Vec::new();
     let mut set = |name: &str, value: &str| env.insert(format!("NOMAD_{name}"), value.to_string());
     set("ALLOC_ID", &uuid);
     set("SHORT_ALLOC_ID", &uuid[..8]);
     set("ALLOC_NAME", &name);
     set("ALLOC_INDEX", &run.ordinal.to_string());
-    set("TASK_NAME", &task.name);
     set("GROUP_NAME", &group.name);
     set("JOB_ID", &spec.job_id);
     set("JOB_NAME", &spec.job_name);
     set("NAMESPACE", &spec.namespace);
     set("REGION", &spec.region);
     set("DC", &node.datacenter);
+    let ip = address_of(node);
+    for PortGrant { label, value, .. } in &run.ports {
+        let label = clean(label);
+        // Tasks live in the host's own network: inside and outside are the same.
+        for place in ["", "HOST_"] {
+            set(&format!("{place}IP_{label}"), ip);
+            set(&format!("{place}PORT_{label}"), &value.to_string());
+            set(&format!("{place}ADDR_{label}"), &address(ip, *value));
+        }
+        set(&format!("ALLOC_PORT_{label}"), &value.to_string());
+    }
+    add_meta(&mut env, spec.job_meta.iter().chain(&group.meta));
+    env
+}
+
+/// Those that are the task's alone.
+fn add_task(env: &mut BTreeMap<String, String>, run: &AssignedAlloc, task: &Task, node: &NodeSpec) {
+    let mut visible: Vec<&str> = Vec::new();
+    let mut set = |name: &str, value: &str| env.insert(format!("NOMAD_{name}"), value.to_string());
+    set("TASK_NAME", &task.name);
     let core_mhz = node.pieces.as_ref().map_or(0, |pieces| pieces.core_mhz);
     let of_cores = task.resources.cores.saturating_mul(core_mhz);
     set("CPU_LIMIT", &task.resources.cpu_mhz.saturating_add(of_cores).to_string());
@@ -108,28 +137,28 @@ fn variables(
     if let Some(MemoryLimit { most_mib: Some(most), .. }) = limit {
         set("MEMORY_MAX_LIMIT", &most.to_string());
     }
-    for (key, value) in spec.job_meta.iter().chain(&group.meta).chain(&task.meta) {
-        let key = clean(key);
-        set(&format!("META_{key}"), value);
-        set(&format!("META_{}", key.to_uppercase()), value);
-    }
-    let ip = node.attributes.get("unique.network.ip-address").map_or("127.0.0.1", String::as_str);
-    for PortGrant { label, value, .. } in &run.ports {
-        let label = clean(label);
-        // Tasks live in the host's own network: inside and outside are the same.
-        for place in ["", "HOST_"] {
-            set(&format!("{place}IP_{label}"), ip);
-            set(&format!("{place}PORT_{label}"), &value.to_string());
-            set(&format!("{place}ADDR_{label}"), &address(ip, *value));
-        }
-        set(&format!("ALLOC_PORT_{label}"), &value.to_string());
-    }
+    add_meta(env, task.meta.iter());
     if !visible.is_empty() {
         for name in ["NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"] {
             env.insert(name.to_string(), visible.join(","));
         }
     }
-    env
+}
+
+fn add_meta<'a>(
+    env: &mut BTreeMap<String, String>,
+    meta: impl Iterator<Item = (&'a String, &'a String)>,
+) {
+    for (key, value) in meta {
+        let key = clean(key);
+        env.insert(format!("NOMAD_META_{key}"), value.clone());
+        env.insert(format!("NOMAD_META_{}", key.to_uppercase()), value.clone());
+    }
+}
+
+/// Where others reach what runs on the node.
+pub(super) fn address_of(node: &NodeSpec) -> &str {
+    node.attributes.get("unique.network.ip-address").map_or("127.0.0.1", String::as_str)
 }
 
 /// What the task has for itself.

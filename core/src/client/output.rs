@@ -4,13 +4,16 @@
 //! - it speaks its own words: no effect, no other machine.
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use super::{ClientRecord, NodeMessage};
 use crate::limits::{CLIENT_ENDED_ALLOCS_MAX, CLIENT_RECORDS_MIN, KILL_TIMEOUT_MS_MAX};
 use crate::time::{MonoTime, WallTime};
-use crate::types::{AllocId, AllocSpec, NodeId, ServerId, TaskKey, TaskStart, Uuid, WriteSeq};
+use crate::types::{
+    Advert, AllocId, AllocSpec, NodeId, ServerId, TaskKey, TaskStart, Uuid, WriteSeq,
+};
 
 /// Both clocks, as the input brought them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -84,6 +87,12 @@ pub enum Output {
     DestroyAlloc {
         alloc: AllocId,
         uuid: Uuid,
+    },
+    /// These services of the alloc stand in the catalog from now on, and no others.
+    Advertise {
+        alloc: AllocId,
+        uuid: Uuid,
+        services: Vec<Advert>,
     },
 }
 

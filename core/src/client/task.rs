@@ -141,6 +141,12 @@ impl TaskRun {
         }
     }
 
+    /// Whether it runs and nobody has begun to stop it; as far as is known, while it is looked for.
+    pub(super) fn is_up(&self) -> bool {
+        let was_running = self.state.phase == TaskPhase::Running;
+        self.stage == Stage::Running || self.stage == Stage::Reattaching && was_running
+    }
+
     pub(super) const fn is_dead(&self) -> bool {
         matches!(self.stage, Stage::Dead)
     }

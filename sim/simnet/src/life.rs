@@ -74,6 +74,7 @@ pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
         shadow: folder,
         inputs: Some(Box::new(watch)),
         joined: Box::new(move |cluster| join(&joined, host, cluster)),
+        advertise: None,
     };
     let mut first = vec![Event::Booted(Box::new(born.recovered))];
     first.extend(born.node.map(Event::Fingerprinted));

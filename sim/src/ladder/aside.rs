@@ -81,6 +81,7 @@ pub(crate) fn of_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::DestroyAlloc { alloc, .. } => {
             format!("{}: its directory goes", names.alloc(*alloc))
         }
+        Effect::Advertise { alloc, services, .. } => words::of_services(*alloc, services, names),
         Effect::Joined { cluster } => format!("belongs to cluster {:08x}", cluster.0 >> 96),
         Effect::Cut { position, .. } => {
             format!("snapshot {} begins", raft_words::place(*position))

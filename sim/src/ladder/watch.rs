@@ -228,6 +228,11 @@ impl Ladder {
                 let said = Said::new(Kind::Task, "destroy", text, Dull::Always);
                 self.note(at, id, cause, said.of_alloc(&self.names, *alloc));
             }
+            Effect::Advertise { alloc, services, .. } => {
+                let text = words::of_services(*alloc, services, &self.names);
+                let said = Said::new(Kind::Task, "advertise", text, Dull::Always);
+                self.note(at, id, cause, said.of_alloc(&self.names, *alloc));
+            }
             Effect::Committed { frame } => self.commit(at, host, frame),
             Effect::Cut { position, .. } => {
                 let text = format!("snapshot {} begins", raft_words::place(*position));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use drover_core::agent::{Recovered, TaskAsk};
 use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::gossip::{self, swim};
-use drover_core::types::{AllocId, Assignment, TaskChange, Term};
+use drover_core::types::{Advert, AllocId, Assignment, TaskChange, Term};
 use drover_core::wire::Message;
 
 use super::command_words::{list, of_answer, of_request, of_updates};
@@ -228,6 +228,18 @@ fn of_assignment(assignment: &Assignment, names: &Names) -> Said {
 /// An end with grace.
 pub(super) fn of_departure(unfinished: Option<&str>) -> String {
     unfinished.map_or_else(|| "has left".into(), |why| format!("goes, but: {why}"))
+}
+
+/// What stands of an alloc in the catalog.
+pub(super) fn of_services(alloc: AllocId, services: &[Advert], names: &Names) -> String {
+    let alloc = names.alloc(alloc);
+    match services {
+        [] => format!("{alloc}: nothing of it is to be found any more"),
+        [one] => format!("{alloc}: {} is to be found", one.name),
+        [one, rest @ ..] => {
+            format!("{alloc}: {} and {} more are to be found", one.name, rest.len())
+        }
+    }
 }
 
 /// A start: what the disk gave back.

@@ -273,6 +273,9 @@ impl History {
             }
             Effect::KillTask { key } => (key.alloc, format!("the client kills task {}", key.task)),
             Effect::DestroyAlloc { alloc, .. } => (*alloc, "its files may go".to_owned()),
+            Effect::Advertise { alloc, services, .. } => {
+                (*alloc, format!("the client puts {} services into the catalog", services.len()))
+            }
             _ => return,
         };
         self.happened.push(Happened { at, alloc, what });

@@ -87,7 +87,7 @@ fn names(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> Names {
             | Effect::StopTask { key, .. }
             | Effect::SignalTask { key, .. }
             | Effect::KillTask { key } => learn(key.alloc),
-            Effect::DestroyAlloc { alloc, .. } => learn(*alloc),
+            Effect::DestroyAlloc { alloc, .. } | Effect::Advertise { alloc, .. } => learn(*alloc),
             _ => (),
         }
     }
@@ -156,6 +156,7 @@ const fn to(effect: &Effect) -> &'static str {
         | Effect::SignalTask { .. }
         | Effect::KillTask { .. }
         | Effect::DestroyAlloc { .. } => "task",
+        Effect::Advertise { .. } => "catalog",
         Effect::Joined { .. } | Effect::Halt { .. } | Effect::Departed { .. } => "agent",
         Effect::Committed { .. } | Effect::Cut { .. } => "log",
         Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {

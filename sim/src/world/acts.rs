@@ -223,6 +223,7 @@ impl World {
         if let PeerId::Server(server) = self.hosts[host.0].peer {
             self.checkers.left_is_out.on_start(server);
         }
+        self.checkers.advertised_is_running.on_agent(host);
         self.watch_up(host);
         self.step(host, Event::Booted(Box::new(recovered)))?;
         match node {

@@ -76,6 +76,9 @@ impl World {
                 let destroyed = self.hosts[host.0].drivers.destroy(alloc);
                 return named("alloc_runs_once", destroyed);
             }
+            Effect::Advertise { alloc, services, .. } => {
+                self.checkers.advertised_is_running.on_advertised(host, alloc, &services);
+            }
             Effect::Joined { cluster } => return self.join(host, cluster),
             // Looked at before anything was carried out.
             Effect::Committed { .. } => (),
@@ -201,7 +204,9 @@ impl World {
     fn look_at_stop(&self, key: TaskKey) -> Result<(), Violation> {
         let committed = self.shadow.state();
         let reason = self.checkers.stopped_for_a_reason.on_task_stopped(committed, key);
-        named("stopped_for_a_reason", reason)
+        named("stopped_for_a_reason", reason)?;
+        let hidden = self.checkers.advertised_is_running.on_stopped(committed, key);
+        named("advertised_is_running", hidden)
     }
 
     fn write_disk(&mut self, host: HostId, op: OpId, operation: Operation) {

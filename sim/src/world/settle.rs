@@ -103,6 +103,9 @@ impl World {
             let host = self.host_of(PeerId::Client(node))?;
             self.hosts[host.0].agent.as_ref()?.version_here(alloc)
         };
-        named("desired_is_running", desired_is_running::check_versions(tables, here))
+        named("desired_is_running", desired_is_running::check_versions(tables, here))?;
+        let live = self.checkers.alloc_runs_once.live().map(|key| (key.alloc, key.task)).collect();
+        let advertised = self.checkers.advertised_is_running.check(tables, &live);
+        named("advertised_is_running", advertised)
     }
 }

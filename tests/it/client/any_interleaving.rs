@@ -3,6 +3,7 @@
 //! - no two processes of one task live at once, and none starts under a key already used;
 //! - nothing starts before its assignment, and its attempt, are durable;
 //! - nothing is stopped without a tombstone, or the end of a task of its group;
+//! - what stands of an alloc in the catalog is of tasks that have begun, and of none that is asked to end;
 //! - once an alloc was reported as ended, it is never reported otherwise, and never starts again; when it
 //!   is forgotten too, all that is left to say is that it does not run;
 //! - it says that it is not behind only when all that it knew at its start was looked for and reported since;
@@ -17,12 +18,13 @@ use drover_core::rng::Rng;
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
     AllocId, AllocSpec, AllocUpdate, Assignment, Boot, ClientStatus, Index, JobKind, NodeId,
-    RestartMode, ServerId, TaskChange, TaskKey, TaskPhase, WriteSeq,
+    RestartMode, ServerId, TaskChange, TaskKey, WriteSeq,
 };
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::specs;
 
+mod checks;
 mod processes;
 
 proptest! {
@@ -90,6 +92,8 @@ struct World {
     unconfirmed: BTreeSet<AllocId>,
     /// What each report of this start speaks of.
     reports: BTreeMap<u64, BTreeSet<AllocId>>,
+    /// By alloc, the tasks whose services stand in the catalog.
+    advertised: BTreeMap<AllocId, BTreeSet<String>>,
 }
 
 const SERVER: ServerId = ServerId(1);
@@ -118,6 +122,7 @@ impl World {
             asked_to_stop: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             reports: BTreeMap::new(),
+            advertised: BTreeMap::new(),
         };
         world.boot(Boot::Same);
         world
@@ -145,6 +150,11 @@ impl World {
         let kind = if self.rng.chance(500) { JobKind::Service } else { JobKind::Batch };
         let count = self.rng.between(1, 2);
         let mut tasks: Vec<_> = (0..count).map(|at| specs::task(&format!("t{at}"))).collect();
+        // Apart, so that the rest of a seed's history is as it was without.
+        let mut rng = self.rng.fork("services");
+        for task in tasks.iter_mut().filter(|_| rng.chance(600)) {
+            task.services = vec![specs::service("found")];
+        }
         tasks[0].leader = count == 2 && self.rng.chance(300);
         tasks[0].shutdown_delay_ms = self.rng.between(0, 1) * 500;
         let mut spec = specs::spec(kind, tasks);
@@ -299,6 +309,7 @@ impl World {
         self.unconfirmed = recovered.allocs.keys().chain(&recovered.strangers).copied().collect();
         self.reports.clear();
         self.client = Client::new(config(), rng);
+        self.advertised.clear();
         self.step(|client, at, out| client.on_booted(at, recovered, out));
         let node = Arc::new(specs::node_spec());
         self.step(|client, at, out| client.on_fingerprint(at, node, out));
@@ -327,6 +338,7 @@ impl World {
             }
             Output::StopTask { key, .. } | Output::KillTask { key } => {
                 self.check_stop(key);
+                self.check_hidden(key);
                 self.to_driver.push_back(output);
             }
             Output::Reattach { .. } => self.to_driver.push_back(output),
@@ -337,6 +349,11 @@ impl World {
             Output::Dial { .. } | Output::Forget { .. } => (),
             Output::Compacted { before } => self.forget_records(before),
             Output::SignalTask { .. } => {}
+            Output::Advertise { alloc, services, .. } => {
+                let tasks = services.into_iter().filter_map(|one| one.task).collect();
+                self.check_advertised(alloc, &tasks);
+                self.advertised.insert(alloc, tasks);
+            }
         }
     }
 
@@ -350,46 +367,6 @@ impl World {
         let rest = Recovered::from_records(self.durable.clone(), Boot::Same);
         assert_eq!(whole.seq, rest.seq, "what is given up is not needed");
         assert_eq!(whole.allocs, rest.allocs, "what is given up is not needed");
-    }
-
-    fn check_start(&self, key: TaskKey) {
-        let recovered = Recovered::from_records(self.durable.clone(), Boot::Same);
-        let alloc = recovered.allocs.get(&key.alloc).expect("its assignment is durable");
-        assert!(!alloc.row.tombstoned, "what has a tombstone does not start");
-        let attempt = alloc.row.tasks.get(usize::from(key.task)).map_or(0, |task| task.attempt);
-        assert_eq!(attempt, key.attempt, "the attempt is durable");
-        assert!(!self.reported_ends.contains_key(&key.alloc), "what has ended does not start");
-    }
-
-    fn check_stop(&self, key: TaskKey) {
-        let wanted = &self.wanted[&key.alloc];
-        let is_group_ending =
-            1 < wanted.spec.group.tasks.len() && self.troubled.contains(&key.alloc);
-        assert!(wanted.tombstoned.is_some() || is_group_ending, "stopped without reason: {key:?}");
-    }
-
-    fn note_confirmed(&mut self, message: &ServerMessage) {
-        if let ServerMessage::ReportAck { report } = message {
-            for alloc in self.reports.get(report).into_iter().flatten() {
-                self.unconfirmed.remove(alloc);
-            }
-        }
-    }
-
-    fn check_report(&mut self, message: &NodeMessage) {
-        if let NodeMessage::Heartbeat { is_behind: false, .. } = message {
-            assert_eq!(self.unconfirmed, BTreeSet::new(), "it says that it is not behind");
-        }
-        let NodeMessage::Report { report, updates } = message else { return };
-        self.reports.insert(*report, updates.iter().map(|update| update.id).collect());
-        for update in updates {
-            if update.status.is_terminal() {
-                let first = *self.reported_ends.entry(update.id).or_insert(update.status);
-                assert!(first == update.status || is_forgotten(update), "an end is final");
-            } else {
-                assert!(!self.reported_ends.contains_key(&update.id), "an end is final");
-            }
-        }
     }
 
     /// Nothing breaks any more, and nobody wants anything new: everything comes to rest.
@@ -418,26 +395,6 @@ impl World {
                 self.to_client.push(ServerMessage::Assign(assignment));
             }
             self.pass(500);
-        }
-    }
-
-    fn check_outcome(&self) {
-        for (id, wanted) in &self.wanted {
-            let known = self.known.get(id);
-            let alive: Vec<_> = self.alive().filter(|key| key.alloc == *id).collect();
-            let Some(known) = known else {
-                assert!(wanted.tombstoned.is_some(), "{id:?} was assigned and never reported");
-                assert_eq!(alive, [], "what nobody knows does not run");
-                continue;
-            };
-            if known.status.is_terminal() {
-                assert_eq!(alive, [], "{id:?} has ended");
-                continue;
-            }
-            assert_eq!(wanted.tombstoned, None, "{id:?} was to be stopped");
-            assert_eq!(known.status, ClientStatus::Running, "{id:?} is wanted");
-            let running = known.tasks.values().filter(|task| task.phase == TaskPhase::Running);
-            assert_eq!(running.count(), alive.len(), "{id:?}: the servers know what runs");
         }
     }
 }

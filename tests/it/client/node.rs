@@ -11,7 +11,7 @@ use drover_core::client::{
 use drover_core::rng::Rng;
 use drover_core::time::{MonoTime, WallTime};
 use drover_core::types::{
-    AllocId, AllocSpec, AllocUpdate, Boot, Index, NodeId, ORDINAL_BITS, Remedy, ServerId,
+    Advert, AllocId, AllocSpec, AllocUpdate, Boot, Index, NodeId, ORDINAL_BITS, Remedy, ServerId,
     TaskChange, TaskKey, TaskStart, WriteSeq,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Node {
     names: BTreeMap<AllocId, Vec<String>>,
     pub(super) starts: BTreeMap<TaskKey, TaskStart>,
     pub(super) updates: BTreeMap<AllocId, AllocUpdate>,
+    /// What stands in the catalog.
+    pub(super) adverts: BTreeMap<AllocId, Vec<Advert>>,
     /// The last report that was said and not acknowledged by `settle`.
     unacknowledged: Option<u64>,
 }
@@ -52,6 +54,7 @@ impl Node {
             names: BTreeMap::new(),
             starts: BTreeMap::new(),
             updates: BTreeMap::new(),
+            adverts: BTreeMap::new(),
             unacknowledged: None,
         };
         node.step(|client, at, out| client.on_booted(at, Recovered::default(), out));
@@ -285,6 +288,11 @@ impl Node {
             Output::KillTask { key } => format!("kill {}", self.named(key)),
             Output::SignalTask { key, signal } => format!("signal {} {signal}", self.named(key)),
             Output::DestroyAlloc { alloc, .. } => format!("destroy {}", short(alloc)),
+            Output::Advertise { alloc, services, .. } => {
+                let names: Vec<_> = services.iter().map(|one| one.name.as_str()).collect();
+                self.adverts.insert(alloc, services.clone());
+                format!("advertise {}: {}", short(alloc), names.join(", "))
+            }
         }
     }
 

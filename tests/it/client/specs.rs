@@ -4,7 +4,7 @@ use std::sync::Arc;
 use drover_core::types::{
     AllocId, AllocSpec, AssignedAlloc, Assignment, Group, HealthCheck, Index, JobKind, LogLimits,
     MigratePolicy, NetworkAsk, NodeId, NodeSpec, ORDINAL_BITS, ReschedulePolicy, RestartPolicy,
-    Task, TaskResources, UpdatePolicy, Uuid,
+    Service, Task, TaskResources, UpdatePolicy, Uuid,
 };
 
 pub(super) fn task(name: &str) -> Task {
@@ -26,6 +26,10 @@ pub(super) fn task(name: &str) -> Task {
         affinities: Vec::new(),
         services: Vec::new(),
     }
+}
+
+pub(super) fn service(name: &str) -> Service {
+    Service { name: name.into(), ..Service::default() }
 }
 
 pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {

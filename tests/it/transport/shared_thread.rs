@@ -53,6 +53,7 @@ fn whoever_shares_the_loops_thread_has_a_turn_between_two_of_its_own() {
             shadow: None,
             inputs: None,
             joined: Box::new(|_| ()),
+            advertise: None,
         };
         let agent = Loop::new(Agent::new(nobody, 1), parts, inbox);
         for _ in 1..INBOX_MAX {

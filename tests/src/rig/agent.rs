@@ -313,6 +313,7 @@ impl DevAgent {
             | Effect::ReattachTask { .. }
             | Effect::SignalTask { .. }
             | Effect::DestroyAlloc { .. }
+            | Effect::Advertise { .. }
             | Effect::Joined { .. }
             | Effect::Committed { .. }
             | Effect::ReadChunk { .. }

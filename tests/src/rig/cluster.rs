@@ -280,6 +280,7 @@ impl<B: Beside> Cluster<B> {
             | Effect::SignalTask { .. }
             | Effect::KillTask { .. }
             | Effect::DestroyAlloc { .. }
+            | Effect::Advertise { .. }
             | Effect::Joined { .. }
             | Effect::Committed { .. }
             | Effect::ReadChunk { .. }
