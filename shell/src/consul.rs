@@ -1,20 +1,26 @@
 //! A Consul agent beside this one: we stand in its catalog, and find servers there.
 //!
-//! Of its HTTP API three things are asked: `PUT /v1/agent/service/register`, `PUT
-//! /v1/agent/service/deregister/ID` and `GET /v1/catalog/service/NAME`.
+//! Of its HTTP API these are asked: `PUT /v1/agent/service/register`, `PUT
+//! /v1/agent/service/deregister/ID`, `GET /v1/agent/services`, `GET /v1/agent/self` and `GET
+//! /v1/catalog/service/NAME`.
 //!
 //! Invariants
 //! - while Consul is away nothing of ours waits or fails, and that is said once;
 //! - what was registered is taken back when the agent is stopped; Consul's own checks see to the rest.
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, Method, Request, StatusCode, header};
+use drover_core::types::CONSUL_VERSION;
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
@@ -22,7 +28,8 @@ use crate::config::{self, Resolved};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
 const PATIENCE: Duration = Duration::from_secs(5);
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// A node's services are a thousand bytes each.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Servers bear it where they are dialled by agents.
 const RPC_TAG: &str = "rpc";
 const HTTP_TAG: &str = "http";
@@ -49,11 +56,54 @@ struct Entry {
     service_port: u16,
 }
 
+/// What a Consul agent has of a service, as far as it is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Known {
+    meta: Option<BTreeMap<String, String>>,
+}
+
+/// What a Consul agent has: by id, each service's metadata.
+pub type Listed = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What a Consul agent says of itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Itself {
+    config: ItsConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ItsConfig {
+    version: String,
+    datacenter: String,
+    node_name: String,
+}
+
+/// Why Consul has not done what it was asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// It does not answer, or cannot now.
+    Away(String),
+    /// It will not, however often it is asked.
+    Refused(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Away(why) | Self::Refused(why)) = self;
+        f.write_str(why)
+    }
+}
+
 /// This agent in Consul.
 pub struct Consul {
     config: config::Consul,
     services: Vec<Service>,
     joins: bool,
+    /// That it does not do what it is asked was said.
+    is_away: AtomicBool,
     http: Legacy<HttpConnector, Body>,
 }
 
@@ -89,7 +139,7 @@ impl Consul {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PATIENCE));
         let http = Legacy::builder(TokioExecutor::new()).build(connector);
-        Some(Self { config, services, joins, http })
+        Some(Self { config, services, joins, is_away: AtomicBool::new(false), http })
     }
 
     /// Whether servers are looked for there.
@@ -102,7 +152,7 @@ impl Consul {
     ///
     /// # Errors
     /// What Consul said, or why it did not.
-    pub async fn register(&self) -> Result<(), String> {
+    pub async fn register(&self) -> Result<(), Fault> {
         for service in &self.services {
             let tags: Vec<&str> =
                 self.config.tags.iter().map(String::as_str).chain([service.tag]).collect();
@@ -119,20 +169,74 @@ impl Consul {
                     "Timeout": "2s",
                 },
             });
-            let path = "/v1/agent/service/register?replace-existing-checks=true";
-            self.ask(Method::PUT, path, body).await?;
+            self.register_service(&body).await?;
         }
         Ok(())
+    }
+
+    /// Puts one service into the catalog, or another in its place.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn register_service(&self, body: &Json) -> Result<(), Fault> {
+        let path = "/v1/agent/service/register?replace-existing-checks=true";
+        self.ask(Method::PUT, path, body).await.map(drop)
+    }
+
+    /// Takes one service out.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn remove(&self, id: &str) -> Result<(), Fault> {
+        let path = format!("/v1/agent/service/deregister/{}", escaped(id));
+        self.ask(Method::PUT, &path, &Json::Null).await.map(drop)
+    }
+
+    /// What its agent has, whosever it is.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn services(&self) -> Result<Listed, Fault> {
+        let path = "/v1/agent/services";
+        let known: BTreeMap<String, Known> = self.read(path).await?;
+        Ok(known.into_iter().map(|(id, one)| (id, one.meta.unwrap_or_default())).collect())
+    }
+
+    /// What its agent is, as attributes of a node.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn attributes(&self) -> Result<BTreeMap<String, String>, Fault> {
+        let ItsConfig { version, datacenter, node_name } =
+            self.read::<Itself>("/v1/agent/self").await?.config;
+        let named = [
+            (CONSUL_VERSION, version),
+            ("consul.datacenter", datacenter),
+            ("unique.consul.name", node_name),
+        ];
+        let named = named.into_iter().filter(|(_, value)| !value.is_empty());
+        Ok(named.map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// What came of asking it: what changes is said, once, whoever asks.
+    pub fn note(&self, fault: Option<&Fault>) {
+        let was_away = self.is_away.swap(fault.is_some(), Ordering::Relaxed);
+        match fault {
+            Some(why) if !was_away => {
+                tracing::warn!("{why}: all else goes on, and it is asked again");
+            }
+            None if was_away => tracing::info!("Consul answers again"),
+            Some(_) | None => {}
+        }
     }
 
     /// Takes everything back.
     ///
     /// # Errors
     /// As `register`.
-    pub async fn deregister(&self) -> Result<(), String> {
+    pub async fn deregister(&self) -> Result<(), Fault> {
         for service in &self.services {
-            let path = format!("/v1/agent/service/deregister/{}", service.id);
-            self.ask(Method::PUT, &path, Json::Null).await?;
+            self.remove(&service.id).await?;
         }
         Ok(())
     }
@@ -141,17 +245,23 @@ impl Consul {
     ///
     /// # Errors
     /// As `register`.
-    pub async fn servers(&self) -> Result<Vec<String>, String> {
+    pub async fn servers(&self) -> Result<Vec<String>, Fault> {
         let path = format!("/v1/catalog/service/{}?tag={RPC_TAG}", self.config.server_service);
-        let answer = self.ask(Method::GET, &path, Json::Null).await?;
-        let entries: Vec<Entry> = serde_json::from_slice(&answer)
-            .map_err(|why| format!("{path} was not answered as expected: {why}"))?;
+        let entries: Vec<Entry> = self.read(&path).await?;
         Ok(entries.into_iter().filter_map(Entry::address).collect())
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Json) -> Result<Vec<u8>, String> {
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        let answer = self.ask(Method::GET, path, &Json::Null).await?;
+        serde_json::from_slice(&answer).map_err(|why| {
+            let address = &self.config.address;
+            Fault::Away(format!("Consul at {address}: {path} was not answered as expected: {why}"))
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &Json) -> Result<Vec<u8>, Fault> {
         let address = &self.config.address;
-        let failed = |why: String| format!("Consul at {address}: {why}");
+        let failed = |why: String| Fault::Away(format!("Consul at {address}: {why}"));
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let mut request = Request::builder()
             .method(method)
@@ -172,7 +282,9 @@ impl Consul {
         let (status, bytes) = answered.and_then(|answered| answered).map_err(failed)?;
         if status != StatusCode::OK {
             let said = String::from_utf8_lossy(&bytes);
-            return Err(failed(format!("{status}: {}", said.trim_end())));
+            let why = format!("Consul at {address}: {status}: {}", said.trim_end());
+            let is_final = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+            return Err(if is_final { Fault::Refused(why) } else { Fault::Away(why) });
         }
         Ok(bytes.to_vec())
     }
@@ -184,6 +296,19 @@ impl Entry {
             if self.service_address.is_empty() { self.address } else { self.service_address };
         config::host_port(&host, self.service_port).filter(|_| self.service_port != 0)
     }
+}
+
+/// As a part of a path.
+fn escaped(id: &str) -> String {
+    let mut text = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _to_a_string = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, reload as exchange};
@@ -26,6 +27,7 @@ use crate::consul::Consul;
 use crate::http::{self, Api, LogTap, Me};
 use crate::remembered;
 use crate::run::{AtStop, End, Inbox};
+use crate::services::Services;
 use crate::start::{self, IdentityView, Running};
 
 mod catalog;
@@ -147,19 +149,16 @@ async fn serve(
     let consul = Consul::of(&resolved, &name_of(&running.identity)).map(|consul| {
         let consul = Arc::new(consul);
         let keeping = catalog::keep(Arc::clone(&consul), running.transport.clone());
-        (consul, tokio::spawn(keeping))
+        let services = keep_services(&mut running, &consul);
+        InCatalog { consul, keeping: tokio::spawn(keeping), services }
     });
     let remembering = remembered::keep(resolved.data_dir.clone(), running.core.clone());
     let _ends_with_the_core = tokio::spawn(remembering);
     let given_up = Box::pin(join::given_up(joins, running.transport.clone()));
     let end = wait(flags, &mut resolved, &mut running, (&level, emptied, given_up)).await;
     notify::tell(News::Stopping);
-    if let Some((consul, keeping)) = consul {
-        keeping.abort();
-        let taken_back = tokio::time::timeout(CATALOG_PATIENCE, consul.deregister()).await;
-        if let Ok(Err(why)) = taken_back {
-            tracing::warn!("{why}: this agent still stands in its catalog");
-        }
+    if let Some(catalog) = consul {
+        catalog.leave(resolved.mode).await;
     }
     let end = match end {
         Ok(end) => end,
@@ -194,6 +193,44 @@ async fn serve(
             Ok(())
         }
     }
+}
+
+/// What this agent has to do with Consul.
+struct InCatalog {
+    consul: Arc<Consul>,
+    keeping: JoinHandle<()>,
+    services: Option<(Services, JoinHandle<()>)>,
+}
+
+impl InCatalog {
+    /// The agent ends. Its tasks do not, unless it was for a try: what they offer stays.
+    async fn leave(self, mode: Mode) {
+        self.keeping.abort();
+        let taken_back = async {
+            if let Some((services, keeping)) = self.services {
+                keeping.abort();
+                if mode == Mode::Dev {
+                    services.clear();
+                }
+                services.withdraw(&self.consul).await?;
+            }
+            self.consul.deregister().await
+        };
+        if let Ok(Err(why)) = tokio::time::timeout(CATALOG_PATIENCE, taken_back).await {
+            tracing::warn!("{why}: this agent still stands in its catalog");
+        }
+    }
+}
+
+/// On a client: what its allocs offer is kept in the catalog.
+fn keep_services(
+    running: &mut Running,
+    consul: &Arc<Consul>,
+) -> Option<(Services, JoinHandle<()>)> {
+    let (services, nudges) = running.services.take()?;
+    let seen = (running.core.clone(), running.node.clone()?);
+    let keeping = services.clone().keep(Arc::clone(consul), nudges, seen);
+    Some((services, tokio::spawn(keeping)))
 }
 
 /// What names this agent among all.

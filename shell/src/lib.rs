@@ -22,6 +22,7 @@ pub mod recorder;
 pub mod recover;
 mod remembered;
 pub mod run;
+pub mod services;
 pub mod shadow;
 pub mod shim;
 pub mod start;

@@ -52,6 +52,8 @@ struct Known {
     /// What the configuration alone says, but for metadata.
     fixed: NodeSpec,
     found: Fingerprint,
+    /// What is known of the Consul agent beside it, as attributes.
+    consul: BTreeMap<String, String>,
     metadata: Metadata,
     told: Arc<NodeSpec>,
 }
@@ -71,8 +73,9 @@ impl OwnNode {
         let metadata = Metadata::open(&client.state_dir, client.meta.clone())?;
         let mut fingerprinter = Fingerprinter::new(config(resolved, client));
         let (fixed, found) = (fixed(resolved, client, id), fingerprinter.look());
-        let told = Arc::new(laid_together(&fixed, &found, &metadata));
-        let known = Known { fixed, found, metadata, told: Arc::clone(&told) };
+        let consul = BTreeMap::new();
+        let told = Arc::new(laid_together(&fixed, (&found, &consul), &metadata));
+        let known = Known { fixed, found, consul, metadata, told: Arc::clone(&told) };
         let shared = Arc::new(Shared { core, known: Mutex::new(known) });
         let (until_dropped, is_dropped) = mpsc::channel();
         if let Some(every) = client.look_every {
@@ -93,6 +96,11 @@ impl OwnNode {
     #[must_use]
     pub fn metadata(&self) -> Told {
         self.0.shared.known().metadata.told()
+    }
+
+    /// What its Consul agent says of itself, as attributes. Waits for the loop.
+    pub fn set_consul(&self, attributes: BTreeMap<String, String>) {
+        self.0.shared.change(|known| known.consul = attributes);
     }
 
     /// An operator says more of it. Waits for the disk.
@@ -121,7 +129,7 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         let mut known = self.known();
         let outcome = change(&mut known);
-        let now = laid_together(&known.fixed, &known.found, &known.metadata);
+        let now = laid_together(&known.fixed, (&known.found, &known.consul), &known.metadata);
         if now == *known.told {
             return outcome;
         }
@@ -180,10 +188,16 @@ fn fixed(resolved: &Resolved, client: &Client, id: NodeId) -> NodeSpec {
     }
 }
 
-fn laid_together(fixed: &NodeSpec, found: &Fingerprint, metadata: &Metadata) -> NodeSpec {
+fn laid_together(
+    fixed: &NodeSpec,
+    (found, consul): (&Fingerprint, &BTreeMap<String, String>),
+    metadata: &Metadata,
+) -> NodeSpec {
+    let mut attributes = found.attributes.clone();
+    attributes.extend(consul.clone());
     NodeSpec {
         meta: metadata.told().all,
-        attributes: found.attributes.clone(),
+        attributes,
         capacity: found.capacity,
         reserved: Capacity { cpu_mhz: found.reserved_mhz, ..fixed.reserved },
         drivers: found.drivers.clone(),

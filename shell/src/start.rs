@@ -13,7 +13,7 @@ use drover_core::agent::{
     Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
-use drover_core::types::NodeSpec;
+use drover_core::types::{Advert, NodeSpec};
 use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +26,8 @@ use crate::node::{self, OwnNode};
 use crate::open_files;
 use crate::recorder::{InputLog, Recorder, Start};
 use crate::remembered;
-use crate::run::{AtStop, Background, Core, End, Inbox, Loop, Parts};
+use crate::run::{Advertise, AtStop, Background, Core, End, Inbox, Loop, Parts};
+use crate::services::{Nudges, Services};
 use crate::shadow::{self, Shadow};
 use crate::storage;
 use crate::tasks::{Tasks, TasksConfig};
@@ -82,6 +83,8 @@ pub struct Running {
     pub identity: IdentityView,
     /// On a client.
     pub node: Option<OwnNode>,
+    /// On a client beside a Consul agent: what is to stand there.
+    pub services: Option<(Services, Nudges)>,
     ended: oneshot::Receiver<End>,
 }
 
@@ -188,6 +191,12 @@ fn begin(
     let mut first = vec![Event::Booted(Box::new(recovered))];
     let (node, spec) = start_node(resolved, &identity, &core)?.unzip();
     first.extend(spec.map(Event::Fingerprinted));
+    let services = resolved.consul.as_ref().and(view.node).map(Services::new);
+    let advertise = services.as_ref().map(|(services, _)| {
+        let services = services.clone();
+        let tell = move |alloc, uuid, adverts: &[Advert]| services.advertise(alloc, uuid, adverts);
+        Box::new(tell) as Box<Advertise>
+    });
     let identity = Mutex::new(identity);
     let joined = Box::new(move |cluster| {
         let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +214,7 @@ fn begin(
         shadow: shadow_work,
         inputs,
         joined,
-        advertise: None,
+        advertise,
     };
     let mut agent = Agent::new(config, seed);
     agent.set_guard(Guard(guard));
@@ -213,7 +222,7 @@ fn begin(
     let agent = Loop::new(agent, parts, inbox);
     let _it_waits = thread.begin.send((agent, transport.clone(), first));
     let ended = thread.ended;
-    Ok(Running { core, shadow, transport, identity: view, node, ended })
+    Ok(Running { core, shadow, transport, identity: view, node, services, ended })
 }
 
 /// Runs `work`; a panic in it becomes words, so that it fails one evaluation and not the server.

@@ -19,7 +19,6 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Until the agent ends.
 pub(super) async fn keep(consul: Arc<Consul>, transport: Transport) {
     let mut named = BTreeSet::new();
-    let mut is_away = false;
     loop {
         let is_sought = consul.joins() && !has_met(&transport);
         let done = async {
@@ -28,18 +27,14 @@ pub(super) async fn keep(consul: Arc<Consul>, transport: Transport) {
         };
         let pause = match done.await {
             Ok(found) => {
-                if std::mem::take(&mut is_away) {
-                    tracing::info!("Consul answers again");
-                }
+                consul.note(None);
                 if let Some(found) = found {
                     dial_named(&transport, &mut named, found.into_iter().collect());
                 }
                 if is_sought { PAUSE_MIN } else { PAUSE }
             }
             Err(why) => {
-                if !std::mem::replace(&mut is_away, true) {
-                    tracing::warn!("{why}: all else goes on, and it is asked again");
-                }
+                consul.note(Some(&why));
                 PAUSE_MIN
             }
         };
