@@ -254,6 +254,21 @@ impl Client {
         self.finish(at, out);
     }
 
+    /// Whether all checks pass of what was told of an alloc in that round.
+    pub fn on_checks(
+        &mut self,
+        at: Moment,
+        alloc: AllocId,
+        (round, pass): (u32, bool),
+        out: &mut impl Emit<Output>,
+    ) {
+        if let Some(known) = self.allocs.get_mut(&alloc) {
+            known.on_checks(round, pass);
+            self.look_at(at, alloc, out);
+        }
+        self.finish(at, out);
+    }
+
     /// Time passed.
     pub fn on_time(&mut self, at: Moment, out: &mut impl Emit<Output>) {
         while let Some(&(due, alloc)) = self.timers.first() {

@@ -186,6 +186,8 @@ mutants!(
     ServicesOutliveStop,
     /// A service whose job has changed meanwhile stands as it did before.
     ServicesNotRenewed,
+    /// An alloc is healthy whatever its checks say.
+    ChecksIgnored,
     /// A report that was lost with its server is not made again.
     ReportLostWithServer,
     /// The scheduler does not see what the leader's own plans in flight take.

@@ -1,8 +1,8 @@
 //! A Consul agent beside this one: we stand in its catalog, and find servers there.
 //!
 //! Of its HTTP API these are asked: `PUT /v1/agent/service/register`, `PUT
-//! /v1/agent/service/deregister/ID`, `GET /v1/agent/services`, `GET /v1/agent/self` and `GET
-//! /v1/catalog/service/NAME`.
+//! /v1/agent/service/deregister/ID`, `GET /v1/agent/services`, `GET /v1/agent/checks`, `GET /v1/agent/self`
+//! and `GET /v1/catalog/service/NAME`.
 //!
 //! Invariants
 //! - while Consul is away nothing of ours waits or fails, and that is said once;
@@ -61,6 +61,15 @@ struct Entry {
 #[serde(rename_all = "PascalCase", default)]
 struct Known {
     meta: Option<BTreeMap<String, String>>,
+}
+
+/// What a Consul agent thinks, as far as it is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct KnownCheck {
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    status: String,
 }
 
 /// What a Consul agent has: by id, each service's metadata.
@@ -200,6 +209,19 @@ impl Consul {
         let path = "/v1/agent/services";
         let known: BTreeMap<String, Known> = self.read(path).await?;
         Ok(known.into_iter().map(|(id, one)| (id, one.meta.unwrap_or_default())).collect())
+    }
+
+    /// What it thinks of each service that is asked at all, by id: of each check, whether it passes.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub async fn checks(&self) -> Result<BTreeMap<String, Vec<bool>>, Fault> {
+        let known: BTreeMap<String, KnownCheck> = self.read("/v1/agent/checks").await?;
+        let mut checks: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+        for check in known.into_values() {
+            checks.entry(check.service_id).or_default().push(check.status == "passing");
+        }
+        Ok(checks)
     }
 
     /// What its agent is, as attributes of a node.

@@ -98,8 +98,8 @@ pub struct Core {
     inbox: mpsc::Sender<Inbox>,
 }
 
-/// Takes what stands of an alloc in the catalog.
-pub type Advertise = dyn FnMut(AllocId, Uuid, &[Advert]) + Send;
+/// Takes what stands of an alloc in the catalog, and in which round that was told.
+pub type Advertise = dyn FnMut((AllocId, u32), Uuid, &[Advert]) + Send;
 
 /// What the loop works with.
 pub struct Parts {
@@ -432,9 +432,9 @@ impl Loop {
             Effect::ReadChunk { .. } | Effect::StoreChunk { .. } | Effect::LoadSnapshot { .. } => {
                 self.carry_out_snapshot(effect);
             }
-            Effect::Advertise { alloc, uuid, services } => {
+            Effect::Advertise { alloc, uuid, round, services } => {
                 if let Some(advertise) = &mut self.parts.advertise {
-                    advertise(alloc, uuid, &services);
+                    advertise((alloc, round), uuid, &services);
                 }
             }
             Effect::Halt { reason } => return ControlFlow::Break(End::Halted(reason)),

@@ -11,17 +11,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use drover_core::agent::Event;
 use drover_core::time::go_duration;
 use drover_core::types::{Advert, AdvertCheck, AllocId, CheckKind, NodeId, Uuid};
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::api::job::status_word;
 use crate::config;
 use crate::consul::{Consul, Fault, Listed};
 use crate::node::OwnNode;
-use crate::run::Core;
+use crate::run::{Core, Inbox};
 
 /// What begins the id of each entry.
 const PREFIX: &str = "_drover-task-";
@@ -38,20 +39,42 @@ type Entries = BTreeMap<String, Json>;
 #[derive(Clone, Debug)]
 pub struct Services {
     node: NodeId,
-    stand: Arc<Mutex<BTreeMap<AllocId, Entries>>>,
+    stand: Arc<Mutex<BTreeMap<AllocId, Stand>>>,
     nudge: mpsc::Sender<()>,
+}
+
+/// What stands of one alloc.
+#[derive(Clone, Debug)]
+struct Stand {
+    /// In which the core told it.
+    round: u32,
+    entries: Entries,
 }
 
 /// Says that something is another than before.
 pub type Nudges = mpsc::Receiver<()>;
 
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Due {
+    /// Whatever the Consul agent may have become or forgotten.
+    Everything,
+    /// What stands is another than before.
+    Changes,
+    /// What Consul thinks may be.
+    Checks,
+}
+
 /// What is known of the Consul agent.
 #[derive(Debug, Default)]
 struct Book {
+    compared_at: Option<Instant>,
     /// What was told last, and taken in.
     told: Entries,
     /// What was told last, and refused.
     refused: Entries,
+    /// In which round the checks of an alloc all passed when it was last asked.
+    passing: BTreeMap<AllocId, u32>,
 }
 
 impl Services {
@@ -63,14 +86,14 @@ impl Services {
     }
 
     /// From now on these stand of the alloc. Waits for nothing.
-    pub fn advertise(&self, alloc: AllocId, uuid: Uuid, services: &[Advert]) {
+    pub fn advertise(&self, (alloc, round): (AllocId, u32), uuid: Uuid, services: &[Advert]) {
         let entries: Entries =
             services.iter().map(|advert| entry(self.node, uuid, advert)).collect();
         let mut stand = self.stand();
         if entries.is_empty() {
             stand.remove(&alloc);
         } else {
-            stand.insert(alloc, entries);
+            stand.insert(alloc, Stand { round, entries });
         }
         let _one_nudge_is_enough = self.nudge.try_send(());
     }
@@ -90,22 +113,31 @@ impl Services {
     ) {
         // When that is answered, the core has said what it found running.
         drop(core.view().await);
-        let (mut book, mut is_looked_at) = (Book::default(), false);
+        let (mut book, mut due) = (Book::default(), Due::Everything);
         loop {
             let done = async {
-                if !is_looked_at {
+                if due == Due::Everything {
                     look_at(&consul, &node).await?;
                 }
-                self.compare(&consul, &mut book).await
+                if due != Due::Checks {
+                    self.compare(&consul, &mut book).await?;
+                    book.compared_at = Some(Instant::now());
+                }
+                self.tell_checks(&consul, &core, &mut book).await
             };
             let done = done.await;
             consul.note(done.as_ref().err());
-            is_looked_at = done.is_ok();
-            let pause = if done.is_ok() { PAUSE } else { PAUSE_MIN };
+            let is_stale = book.compared_at.is_none_or(|at| PAUSE <= at.elapsed());
+            due = match done {
+                Ok(()) if !is_stale && self.has_checks() => Due::Checks,
+                Ok(()) | Err(_) => Due::Everything,
+            };
+            let pause =
+                if done.is_ok() && due == Due::Everything && !is_stale { PAUSE } else { PAUSE_MIN };
             tokio::select! {
                 biased;
-                _ = nudges.recv() => (),
-                () = sleep(pause) => is_looked_at = false,
+                _ = nudges.recv() => due = due.min(Due::Changes),
+                () = sleep(pause) => (),
             }
         }
     }
@@ -158,16 +190,53 @@ impl Services {
         Ok(())
     }
 
+    /// The core hears of an alloc whose checks have all come to pass, or do not any more.
+    async fn tell_checks(
+        &self,
+        consul: &Consul,
+        core: &Core,
+        book: &mut Book,
+    ) -> Result<(), Fault> {
+        if !self.has_checks() {
+            return Ok(());
+        }
+        let checks = consul.checks().await?;
+        let stand = self.stand().clone();
+        book.passing.retain(|alloc, round| stand.get(alloc).is_some_and(|it| it.round == *round));
+        for (alloc, Stand { round, entries }) in stand {
+            let pass = entries.iter().all(|(id, body)| {
+                let found = checks.get(id).map_or(&[][..], Vec::as_slice);
+                check_count(body) <= found.len() && found.iter().all(|&passes| passes)
+            });
+            let is_news = pass != book.passing.contains_key(&alloc);
+            if is_news && entries.values().any(|body| check_count(body) != 0) {
+                let event = Event::ChecksChanged { alloc, round, pass };
+                core.tell(Inbox::Event(event)).await;
+                if pass {
+                    book.passing.insert(alloc, round);
+                } else {
+                    book.passing.remove(&alloc);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_checks(&self) -> bool {
+        let stand = self.stand();
+        stand.values().any(|stand| stand.entries.values().any(|body| check_count(body) != 0))
+    }
+
     fn is_ours(&self, meta: &BTreeMap<String, String>) -> bool {
         meta.get(NODE_KEY).is_some_and(|node| *node == self.node.uuid().to_string())
     }
 
     fn entries(&self) -> Entries {
-        self.stand().values().flatten().map(|(id, body)| (id.clone(), body.clone())).collect()
+        self.stand().values().flat_map(|stand| stand.entries.clone()).collect()
     }
 
     /// It is whole between any two statements.
-    fn stand(&self) -> MutexGuard<'_, BTreeMap<AllocId, Entries>> {
+    fn stand(&self) -> MutexGuard<'_, BTreeMap<AllocId, Stand>> {
         self.stand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -179,6 +248,10 @@ async fn look_at(consul: &Consul, node: &OwnNode) -> Result<(), Fault> {
     let told = tokio::task::spawn_blocking(move || node.set_consul(attributes));
     let _the_loop_may_have_ended = told.await;
     Ok(())
+}
+
+fn check_count(body: &Json) -> usize {
+    body["Checks"].as_array().map_or(0, Vec::len)
 }
 
 /// An id, and what is told of it.

@@ -194,7 +194,7 @@ fn begin(
     let services = resolved.consul.as_ref().and(view.node).map(Services::new);
     let advertise = services.as_ref().map(|(services, _)| {
         let services = services.clone();
-        let tell = move |alloc, uuid, adverts: &[Advert]| services.advertise(alloc, uuid, adverts);
+        let tell = move |told, uuid, adverts: &[Advert]| services.advertise(told, uuid, adverts);
         Box::new(tell) as Box<Advertise>
     });
     let identity = Mutex::new(identity);

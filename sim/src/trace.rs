@@ -29,6 +29,7 @@ pub const fn kind_of(event: &Event) -> u8 {
         Event::SnapshotRefused { .. } => 15,
         Event::Woken => 16,
         Event::LeaveAsked => 17,
+        Event::ChecksChanged { .. } => 18,
     }
 }
 

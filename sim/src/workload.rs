@@ -10,10 +10,11 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    self, Affinity, Capacity, Constraint, DelayFunction, DeviceAsk, DeviceGroup, DeviceInstance,
-    DeviceName, DriverInfo, Gate, Group, Index, JobKind, JobSpec, Launch, LogLimits, MemoryMax,
-    MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator, PoolName, PortAsk,
-    ReschedulePolicy, RestartMode, RestartPolicy, Service, Task, TaskResources, UpdatePolicy,
+    self, Affinity, Capacity, Check, Constraint, DelayFunction, DeviceAsk, DeviceGroup,
+    DeviceInstance, DeviceName, DriverInfo, Gate, Group, Index, JobKind, JobSpec, Launch,
+    LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator,
+    PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Service, Task, TaskResources,
+    UpdatePolicy,
 };
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -128,7 +129,8 @@ fn group_of(ask: &JobAsk) -> Group {
 fn service_of(ask: &JobAsk) -> Service {
     let port = if ask.ports == 0 { String::new() } else { "p0".to_owned() };
     let tags = vec![format!("mark{}", ask.mark)];
-    Service { name: ask.job.clone(), port, tags, ..Service::default() }
+    let checks = if ask.mark.is_multiple_of(4) { vec![Check::default()] } else { Vec::new() };
+    Service { name: ask.job.clone(), port, tags, checks, ..Service::default() }
 }
 
 /// What the task at that position is called.

@@ -74,6 +74,11 @@ impl Agent {
                 }
             }
             Event::LeaveAsked => self.leave(effects),
+            Event::ChecksChanged { alloc, round, pass } => {
+                if let Some(client) = &mut self.client {
+                    client.on_checks(at, alloc, (round, pass), &mut self.pending);
+                }
+            }
             Event::Woken => (),
         }
     }

@@ -76,9 +76,11 @@ pub enum Effect {
         uuid: Uuid,
     },
     /// These services of the alloc stand in the catalog, and no others of it.
+    /// Say `ChecksChanged`, with `round`, when it changes whether all their checks pass.
     Advertise {
         alloc: AllocId,
         uuid: Uuid,
+        round: u32,
         services: Vec<Advert>,
     },
     /// This server belongs to that cluster, for good: write it down, and greet with it.

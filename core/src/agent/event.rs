@@ -98,6 +98,12 @@ pub enum Event {
     Woken,
     /// The agent is to go with grace; `Departed` says when it may stop.
     LeaveAsked,
+    /// Whether all checks pass of what `Advertise` told of an alloc in this round.
+    ChecksChanged {
+        alloc: AllocId,
+        round: u32,
+        pass: bool,
+    },
 }
 
 /// What an operator may want of a running task.

@@ -160,8 +160,8 @@ impl Agent {
             client::Output::DestroyAlloc { alloc, uuid } => {
                 effects.list.push(Effect::DestroyAlloc { alloc, uuid });
             }
-            client::Output::Advertise { alloc, uuid, services } => {
-                effects.list.push(Effect::Advertise { alloc, uuid, services });
+            client::Output::Advertise { alloc, uuid, round, services } => {
+                effects.list.push(Effect::Advertise { alloc, uuid, round, services });
             }
         }
     }

@@ -92,7 +92,9 @@ fn of_other(effect: &Effect) -> [u64; 4] {
         Effect::SignalTask { key: task, signal } => key(10 ^ text(signal) << 8, task),
         Effect::KillTask { key: task } => key(11, task),
         Effect::DestroyAlloc { alloc, .. } => [12, alloc.0, 0, 0],
-        Effect::Advertise { alloc, services, .. } => [22, alloc.0, services.len() as u64, 0],
+        Effect::Advertise { alloc, services, round, .. } => {
+            [22, alloc.0, services.len() as u64, u64::from(*round)]
+        }
         Effect::Joined { cluster } => [13, low(cluster.0), 0, 0],
         Effect::Committed { frame } => [14, frame.first.0, frame.term.0, u64::from(frame.count())],
         Effect::Cut { position, .. } => [15, position.index.0, position.term.0, 0],

@@ -165,6 +165,11 @@ impl AllocRun {
         self.written = written;
     }
 
+    /// Consul's opinion of the services that were told in that round.
+    pub(super) const fn on_checks(&mut self, round: u32, pass: bool) {
+        self.services.on_checks(round, pass);
+    }
+
     /// Its node is another than before.
     pub(super) fn on_node_changed(&mut self) {
         self.services.on_changed();
@@ -234,8 +239,9 @@ impl AllocRun {
             }
         }
         let policy = Policy::of(&self.run, &self.spec);
+        let standing = (&*self.tasks, self.services.are_well(&self.spec));
         self.is_dirty |=
-            !self.is_tombstoned && self.health.look(at, (policy, &self.spec), &self.tasks);
+            !self.is_tombstoned && self.health.look(at, (policy, &self.spec), standing);
     }
 
     /// When `advance` must be called though nothing happens. What is due and still waits, waits for

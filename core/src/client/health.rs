@@ -2,7 +2,7 @@
 //!
 //! | its tasks | verdict |
 //! |---|---|
-//! | all have run for `min_healthy_time` without a pause | healthy |
+//! | all have run, and its checks passed, for `min_healthy_time` without a pause | healthy |
 //! | one has ended for good | unhealthy |
 //! | neither, until `healthy_deadline` after it came or took its version | unhealthy |
 //!
@@ -24,7 +24,7 @@ use crate::types::{AllocHealth, AllocSpec, AssignedAlloc, HealthCheck, JobKind};
 pub(super) struct Watch {
     /// When the alloc came, or took its version.
     since: MonoTime,
-    /// Since when all of its tasks run.
+    /// Since when all of its tasks run and, where that is asked for, its checks pass.
     steady_since: Option<MonoTime>,
     verdict: Option<AllocHealth>,
 }
@@ -47,10 +47,11 @@ impl Watch {
         &mut self,
         at: Moment,
         (policy, spec): (Option<Policy>, &AllocSpec),
-        tasks: &[TaskRun],
+        (tasks, are_well): (&[TaskRun], bool),
     ) -> bool {
         let Some(policy) = policy.filter(|_| !self.is_judged(spec)) else { return false };
-        if !tasks.iter().all(|task| task.stage == Stage::Running) {
+        let is_up = tasks.iter().all(|task| task.stage == Stage::Running);
+        if !is_up || policy.by_checks && !are_well {
             self.steady_since = None;
         } else if self.steady_since.is_none() {
             self.steady_since = Some(at.now);
@@ -88,6 +89,7 @@ impl Watch {
 pub(super) struct Policy {
     min_healthy_ms: u64,
     healthy_deadline_ms: u64,
+    by_checks: bool,
 }
 
 impl Policy {
@@ -109,6 +111,7 @@ impl Policy {
             JobKind::Service => true,
             JobKind::Batch | JobKind::System | JobKind::Sysbatch => false,
         };
-        (is_service && is_asked).then_some(Self { min_healthy_ms, healthy_deadline_ms })
+        let by_checks = check == HealthCheck::Checks;
+        (is_service && is_asked).then_some(Self { min_healthy_ms, healthy_deadline_ms, by_checks })
     }
 }

@@ -89,9 +89,11 @@ pub enum Output {
         uuid: Uuid,
     },
     /// These services of the alloc stand in the catalog from now on, and no others.
+    /// What comes of their checks is told with `round`.
     Advertise {
         alloc: AllocId,
         uuid: Uuid,
+        round: u32,
         services: Vec<Advert>,
     },
 }

@@ -32,12 +32,28 @@ pub(super) struct Services {
     said: Vec<bool>,
     /// What was said may be wrong: the job, or the node, is another than then.
     is_stale: bool,
+    /// How often something was said.
+    round: u32,
+    /// All checks of what was said last pass.
+    pass: bool,
 }
 
 impl Services {
     /// The alloc takes another version, or its node is another.
     pub(super) fn on_changed(&mut self) {
         self.is_stale = !planted!(ServicesNotRenewed);
+    }
+
+    /// Consul's opinion of what was said in that round.
+    pub(super) const fn on_checks(&mut self, round: u32, pass: bool) {
+        if round == self.round {
+            self.pass = pass;
+        }
+    }
+
+    /// Whether every check passes that there is.
+    pub(super) fn are_well(&self, spec: &AllocSpec) -> bool {
+        self.pass || !spec.group.has_checks() || planted!(ChecksIgnored)
     }
 
     /// Whether something is to be said of an alloc with these tasks.
@@ -57,7 +73,10 @@ impl Services {
         if self.has_news(spec, tasks, is_stopping) {
             self.said = standing(spec, tasks, is_stopping);
             let services = Here { run, spec, node }.adverts(&self.said);
-            out.emit(Output::Advertise { alloc: run.id, uuid: run.uuid, services });
+            // Nothing is known yet of what is told now.
+            (self.round, self.pass) = (self.round.wrapping_add(1), false);
+            let (alloc, uuid, round) = (run.id, run.uuid, self.round);
+            out.emit(Output::Advertise { alloc, uuid, round, services });
         }
         self.is_stale = false;
     }

@@ -214,7 +214,7 @@ pub struct MigratePolicy {
 /// Who says whether an alloc is healthy.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum HealthCheck {
-    /// Its checks and its tasks. There are no checks yet, so only its tasks.
+    /// Its checks and its tasks.
     #[default]
     Checks,
     TaskStates,

@@ -125,6 +125,12 @@ impl Group {
         self.services.iter().chain(self.tasks.iter().flat_map(|task| &task.services))
     }
 
+    /// Whether somebody asks its services whether they are well.
+    #[must_use]
+    pub fn has_checks(&self) -> bool {
+        self.all_services().any(|service| !service.checks.is_empty())
+    }
+
     /// Whether an alloc of it has anything to put into a catalog.
     #[must_use]
     pub fn has_services(&self) -> bool {

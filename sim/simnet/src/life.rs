@@ -8,12 +8,12 @@ use std::sync::Arc;
 use drover_core::agent::{Agent, Event, Recovered, snapshot};
 use drover_core::rng::Rng;
 use drover_core::state::State;
-use drover_core::types::{ClusterId, Incarnation};
+use drover_core::types::{AllocId, ClusterId, Incarnation};
 use drover_core::wal;
 use drover_shell::clock::Clock;
 use drover_shell::config::RawExec;
 use drover_shell::node_key::NodeKey;
-use drover_shell::run::{Core, End, Loop, Parts};
+use drover_shell::run::{Core, End, Inbox, Loop, Parts};
 use drover_shell::shadow::{self, Shadow};
 use drover_shell::start::may_begin_anew;
 use drover_shell::tasks::{Tasks, TasksConfig};
@@ -63,7 +63,7 @@ pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
     });
     let watch =
         Watch::new(Arc::clone(&stage), host, (peer, born.hello.incarnation), Arc::clone(&site.now));
-    let joined = Arc::clone(&stage);
+    let (joined, consul) = (Arc::clone(&stage), Arc::clone(&stage));
     let parts = Parts {
         runtime: Arc::clone(&site.env.runtime),
         clock,
@@ -74,12 +74,25 @@ pub async fn live(stage: Arc<Stage>, host: HostId, site: Site) {
         shadow: folder,
         inputs: Some(Box::new(watch)),
         joined: Box::new(move |cluster| join(&joined, host, cluster)),
-        advertise: None,
+        advertise: Some(Box::new(move |told, _, services| {
+            let has_checks = services.iter().any(|service| !service.checks.is_empty());
+            if has_checks {
+                pass_checks(&consul, host, told);
+            }
+        })),
     };
     let mut first = vec![Event::Booted(Box::new(born.recovered))];
     first.extend(born.node.map(Event::Fingerprinted));
     let end = Loop::new(*born.agent, parts, inbox).run(first).await;
     stage.on_ended(host, end);
+}
+
+/// Consul likes whatever stands there, at once.
+fn pass_checks(stage: &Stage, host: HostId, (alloc, round): (AllocId, u32)) {
+    if let Some(inbox) = &stage.machine(host).inbox {
+        let event = Event::ChecksChanged { alloc, round, pass: true };
+        let _the_agent_may_have_ended = inbox.send(ToAgent::Tell(Box::new(Inbox::Event(event))));
+    }
 }
 
 /// What a start finds on its machine.

@@ -50,6 +50,7 @@ pub(crate) fn of_event(event: &Event, names: &Names) -> Option<String> {
             format!("snapshot {} is not what it should be", mark.index.0)
         }
         Event::LeaveAsked => "it is told to go with grace".into(),
+        Event::ChecksChanged { alloc, pass, .. } => words::of_checks(*alloc, *pass, names),
     })
 }
 

@@ -70,6 +70,7 @@ impl Ladder {
             | Event::SnapshotLoaded { .. }
             | Event::SnapshotRefused { .. }
             | Event::LeaveAsked
+            | Event::ChecksChanged { .. }
             | Event::Woken => {
                 let said = self.of_event(host.id, event);
                 let cause = self.planned_at(at);
@@ -372,6 +373,10 @@ impl Ladder {
             }
             Event::LeaveAsked => {
                 said(Kind::Fault, "leave", "it is told to go with grace".into(), Dull::Never)
+            }
+            Event::ChecksChanged { alloc, pass, .. } => {
+                let text = words::of_checks(*alloc, *pass, &self.names);
+                said(Kind::Task, "checks", text, Dull::Always).of_alloc(&self.names, *alloc)
             }
             Event::Woken => {
                 let why = self.wake_of(host);

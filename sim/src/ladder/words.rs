@@ -242,6 +242,12 @@ pub(super) fn of_services(alloc: AllocId, services: &[Advert], names: &Names) ->
     }
 }
 
+/// What Consul thinks of an alloc.
+pub(super) fn of_checks(alloc: AllocId, pass: bool, names: &Names) -> String {
+    let word = if pass { "pass" } else { "do not pass" };
+    format!("{}: its checks {word}", names.alloc(alloc))
+}
+
 /// A start: what the disk gave back.
 pub(super) fn of_start(recovered: &Recovered) -> String {
     let snapshot = recovered.snapshot.as_ref().map_or_else(String::new, |(mark, _)| {

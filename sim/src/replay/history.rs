@@ -219,6 +219,10 @@ impl History {
                 };
                 self.happened.push(Happened { at, alloc: *alloc, what });
             }
+            Event::ChecksChanged { alloc, pass, .. } => {
+                let what = if *pass { "its checks pass" } else { "its checks do not pass" };
+                self.happened.push(Happened { at, alloc: *alloc, what: what.to_owned() });
+            }
             _ => (),
         }
     }

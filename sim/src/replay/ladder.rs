@@ -77,6 +77,7 @@ fn names(stepped: &Stepped, effects: &[Effect], agent: &Agent) -> Names {
     match &stepped.input.event {
         Event::TaskChanged { key, .. } => learn(key.alloc),
         Event::TaskAsked { alloc, .. }
+        | Event::ChecksChanged { alloc, .. }
         | Event::Requested { request: Request::StopAlloc { alloc }, .. } => learn(*alloc),
         _ => (),
     }
@@ -131,6 +132,7 @@ const fn from(event: &Event) -> &'static str {
         | Event::TaskAsked { .. }
         | Event::LeaveAsked => "caller",
         Event::TaskChanged { .. } => "task",
+        Event::ChecksChanged { .. } => "catalog",
         Event::Fingerprinted(_) => "machine",
         Event::SnapshotSaved(_)
         | Event::ChunkRead { .. }

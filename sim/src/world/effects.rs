@@ -12,7 +12,7 @@ use drover_core::raft::{
     Ballot, Body, Campaign, Chunk, Configuration, Frame, Payload, Position, SnapshotMark,
 };
 use drover_core::types::{
-    ClientStatus, ClusterId, Incarnation, Index, NodeStatus, ServerId, TaskKey, TaskStart,
+    AllocId, ClientStatus, ClusterId, Incarnation, Index, NodeStatus, ServerId, TaskKey, TaskStart,
 };
 use drover_core::wal::{OpId, Operation};
 use drover_core::wire::{Message, PeerId};
@@ -76,8 +76,11 @@ impl World {
                 let destroyed = self.hosts[host.0].drivers.destroy(alloc);
                 return named("alloc_runs_once", destroyed);
             }
-            Effect::Advertise { alloc, services, .. } => {
+            Effect::Advertise { alloc, round, services, .. } => {
                 self.checkers.advertised_is_running.on_advertised(host, alloc, &services);
+                if services.iter().any(|service| !service.checks.is_empty()) {
+                    self.check_services(host, alloc, round);
+                }
             }
             Effect::Joined { cluster } => return self.join(host, cluster),
             // Looked at before anything was carried out.
@@ -383,6 +386,18 @@ impl World {
             self.tell_task(host, Event::TaskChanged { key, change });
         }
         Ok(())
+    }
+
+    /// Consul asks what stands there, and comes to like it; seldom later than a deployment waits for.
+    fn check_services(&mut self, host: HostId, alloc: AllocId, round: u32) {
+        let owner = &mut self.hosts[host.0];
+        let is_late = owner.rng.chance(50) && !self.has_healed;
+        let ms =
+            if is_late { owner.rng.between(15_000, 30_000) } else { owner.rng.between(50, 2_000) };
+        let event = Event::ChecksChanged { alloc, round, pass: true };
+        let incarnation = owner.incarnation;
+        let at = self.queue.now().plus_ms(ms);
+        self.queue.push(at, Happening::Tell { host, incarnation, event: Box::new(event) });
     }
 
     fn plan_turn(&mut self, host: HostId, key: TaskKey, turn: Option<(u64, Turn)>) {

@@ -63,6 +63,7 @@ impl World {
             | Event::ChunkRead { .. }
             | Event::SnapshotLoaded { .. }
             | Event::LeaveAsked
+            | Event::ChecksChanged { .. }
             | Event::Woken => (),
         }
     }

@@ -1,9 +1,11 @@
 //! When a client calls an alloc healthy, and when not.
 use drover_core::rng::Rng;
-use drover_core::types::{AllocHealth, AllocSpec, Boot, HealthCheck, JobKind, UpdatePolicy};
+use drover_core::types::{
+    AllocHealth, AllocSpec, Boot, Check, HealthCheck, JobKind, Service, UpdatePolicy,
+};
 
 use super::node::Node;
-use super::specs::{alloc, spec, task};
+use super::specs::{alloc, service, spec, task};
 
 /// A watched service: healthy after 10 s, too late after 60 s.
 fn watched(tasks: &[&str]) -> AllocSpec {
@@ -173,4 +175,61 @@ fn nobody_is_healthy_who_has_not_run_for_the_whole_time_whatever_happens() {
         }
     }
     assert!(20 < healthy, "{healthy} healthy allocs prove nothing");
+}
+
+/// As `watched`, with a check.
+fn checked() -> AllocSpec {
+    let mut spec = watched(&["main"]);
+    let checks = vec![Check::default()];
+    spec.group.services = vec![Service { checks, ..service("web") }];
+    spec
+}
+
+#[test]
+fn an_alloc_with_checks_is_healthy_when_they_have_passed_for_min_healthy_time() {
+    let mut node = Node::running(&checked());
+    node.pass(20_000);
+    assert_eq!(is_healthy(&mut node), None, "nobody has asked it yet");
+    node.checks(5, true);
+    node.pass(8_000);
+    node.checks(5, false);
+    node.checks(5, true);
+    node.pass(9_000);
+    assert_eq!(is_healthy(&mut node), None, "they have not passed all the time");
+    node.pass(1_000);
+    assert_eq!(is_healthy(&mut node), Some(true));
+}
+
+#[test]
+fn checks_that_never_pass_make_an_alloc_unhealthy_in_the_end() {
+    let mut node = Node::running(&checked());
+    node.pass(61_000);
+    assert_eq!(is_healthy(&mut node), Some(false));
+}
+
+#[test]
+fn task_states_do_not_wait_for_checks() {
+    let mut spec = checked();
+    spec.group.update.health_check = HealthCheck::TaskStates;
+    let mut node = Node::running(&spec);
+    node.pass(11_000);
+    assert_eq!(is_healthy(&mut node), Some(true));
+}
+
+#[test]
+fn what_checks_said_of_an_older_attempt_does_not_count() {
+    let mut node = Node::running(&checked());
+    node.said();
+    let round = node.rounds[&alloc(5)];
+    node.exited("a5/main#0", 1);
+    node.settle();
+    node.pass(1_000);
+    node.settle();
+    node.started("a5/main#1");
+    node.step(|client, at, out| client.on_checks(at, alloc(5), (round, true), out));
+    node.pass(20_000);
+    assert_eq!(is_healthy(&mut node), None);
+    node.checks(5, true);
+    node.pass(10_000);
+    assert_eq!(is_healthy(&mut node), Some(true));
 }

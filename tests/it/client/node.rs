@@ -36,6 +36,8 @@ pub(super) struct Node {
     pub(super) updates: BTreeMap<AllocId, AllocUpdate>,
     /// What stands in the catalog.
     pub(super) adverts: BTreeMap<AllocId, Vec<Advert>>,
+    /// In which round that was said.
+    pub(super) rounds: BTreeMap<AllocId, u32>,
     /// The last report that was said and not acknowledged by `settle`.
     unacknowledged: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl Node {
             starts: BTreeMap::new(),
             updates: BTreeMap::new(),
             adverts: BTreeMap::new(),
+            rounds: BTreeMap::new(),
             unacknowledged: None,
         };
         node.step(|client, at, out| client.on_booted(at, Recovered::default(), out));
@@ -137,6 +140,14 @@ impl Node {
 
     pub(super) fn exited(&mut self, key: &str, exit_code: i32) {
         self.task(key, &TaskChange::Exited { exit_code, signal: 0 });
+    }
+
+    /// Whether Consul is content with what was told last of an alloc.
+    pub(super) fn checks(&mut self, alloc: u64, pass: bool) {
+        self.said();
+        let alloc = specs::alloc(alloc);
+        let round = self.rounds[&alloc];
+        self.step(|client, at, out| client.on_checks(at, alloc, (round, pass), out));
     }
 
     pub(super) fn start_failed(&mut self, key: &str, remedy: Remedy) {
@@ -288,7 +299,8 @@ impl Node {
             Output::KillTask { key } => format!("kill {}", self.named(key)),
             Output::SignalTask { key, signal } => format!("signal {} {signal}", self.named(key)),
             Output::DestroyAlloc { alloc, .. } => format!("destroy {}", short(alloc)),
-            Output::Advertise { alloc, services, .. } => {
+            Output::Advertise { alloc, services, round, .. } => {
+                self.rounds.insert(alloc, round);
                 let names: Vec<_> = services.iter().map(|one| one.name.as_str()).collect();
                 self.adverts.insert(alloc, services.clone());
                 format!("advertise {}: {}", short(alloc), names.join(", "))

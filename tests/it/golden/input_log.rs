@@ -57,9 +57,10 @@ const fn event_name(event: &Event) -> &'static str {
         Event::SnapshotRefused { .. } => "snapshot_refused",
         Event::Woken => "woken",
         Event::LeaveAsked => "leave_asked",
+        Event::ChecksChanged { .. } => "checks_changed",
     }
 }
-const EVENTS: usize = 17;
+const EVENTS: usize = 18;
 
 /// What the variant inside is called, if events of this kind differ in it.
 fn inner_name(event: &Event) -> &'static str {
@@ -358,6 +359,7 @@ fn events() -> Vec<Event> {
         Event::SnapshotRefused { mark: mark() },
         Event::Woken,
         Event::LeaveAsked,
+        Event::ChecksChanged { alloc: AllocId(9), round: 3, pass: true },
     ]);
     all
 }

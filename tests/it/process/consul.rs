@@ -18,6 +18,10 @@ struct Kept {
     removed: Vec<String>,
     /// It takes connections, and answers nobody.
     is_away: bool,
+    /// Checks fail.
+    is_ill: bool,
+    /// How often somebody wanted to know what became of checks.
+    checks_read: usize,
 }
 
 type Shared = Arc<Mutex<Kept>>;
@@ -134,6 +138,18 @@ fn reply(path: &str, body: &[u8], kept: &mut Kept) -> Option<(&'static str, Stri
             (id.clone(), listed)
         });
         return ok(Value::Object(listed.collect()).to_string());
+    }
+    if path == "/v1/agent/checks" {
+        kept.checks_read += 1;
+        let status = if kept.is_ill { "critical" } else { "passing" };
+        let of = |(id, one): (&String, &Value)| {
+            let count = one["Checks"].as_array().map_or(0, Vec::len);
+            let id = id.clone();
+            (0..count).map(move |nth| {
+                (format!("service:{id}:{nth}"), json!({ "ServiceID": id, "Status": status }))
+            })
+        };
+        return ok(Value::Object(kept.services.iter().flat_map(of).collect()).to_string());
     }
     let asked = path.strip_prefix("/v1/catalog/service/").expect("nothing else is asked");
     let (name, tag) = asked.split_once("?tag=").expect("a tag is named");
@@ -299,4 +315,24 @@ fn a_job_with_services_waits_for_a_node_beside_consul_and_says_so() {
     let told = ["consul.version", "consul.datacenter", "unique.consul.name"]
         .map(|name| text_of(&attributes, name));
     assert_eq!(told, ["1.20.1", "east", "host1"]);
+}
+
+#[test]
+fn a_deployment_waits_for_the_checks_that_consul_makes() {
+    let (site, catalog) = (Site::new(), Catalog::start());
+    catalog.kept().is_ill = true;
+    let mut agent = site.agent("both", Part::Both, &[]);
+    agent.configure_more(&catalog.block());
+    agent.start();
+    let update = "update {\n min_healthy_time = \"100ms\"\n }\n ";
+    agent.run(&job_with(&site, &(update.to_owned() + &tagged("v1"))));
+    wait_until("it runs", || agent.count("web", "running") == 1);
+    let read = |catalog: &Catalog| catalog.kept().checks_read;
+    wait_until("its checks were looked at more than once", || 3 <= read(&catalog));
+    let deployment = || agent.get("/v1/job/web/deployment");
+    let healthy = |deployment: &Value| deployment["TaskGroups"]["g"]["HealthyAllocs"].clone();
+    assert_eq!(healthy(&deployment()), 0, "it runs, and is not well");
+    catalog.kept().is_ill = false;
+    wait_until("it is healthy", || text_of(&deployment(), "Status") == "successful");
+    assert_eq!(healthy(&deployment()), 1);
 }
