@@ -394,7 +394,9 @@ impl Peers {
             rtt_us: u64::try_from(entry.link.connection.rtt().as_micros()).unwrap_or(u64::MAX),
             queued_bytes: entry.link.ordered.queued_bytes() + entry.link.bulk.queued_bytes(),
         };
-        table.links.iter().map(view).collect()
+        // A link that is over is in the table until that has been told.
+        let lives = |(_, entry): &(&PeerId, &Entry)| entry.link.connection.close_reason().is_none();
+        table.links.iter().filter(lives).map(view).collect()
     }
 
     pub(super) fn counts(&self) -> Counts {
