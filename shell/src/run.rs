@@ -324,17 +324,10 @@ impl Loop {
                 self.introduced.remove(&peer);
                 self.step(Event::LinkChanged { peer, up: false })
             }
-            TransportEvent::Received { peer, bytes, .. } => match Message::decode(peer, &bytes) {
-                Ok(message) if self.is_elsewhere(peer, &message) => {
-                    tracing::warn!(
-                        "{peer} is cut off: its introduction token is for another node pool"
-                    );
-                    self.parts.transport.hang_up(peer);
-                    ControlFlow::Continue(())
-                }
+            TransportEvent::Received { peer, bytes, .. } => match self.read(peer, &bytes) {
                 Ok(message) => self.step(Event::Received { from: peer, message }),
-                Err(fault) => {
-                    tracing::warn!("{peer} is cut off: {fault}");
+                Err(why) => {
+                    tracing::warn!("{peer} is cut off: {why}");
                     self.parts.transport.hang_up(peer);
                     ControlFlow::Continue(())
                 }
@@ -345,10 +338,15 @@ impl Loop {
         }
     }
 
-    /// Whether it registers in another pool than that for which it was let in.
-    fn is_elsewhere(&self, peer: PeerId, message: &Message) -> bool {
-        let Message::FromNode(NodeMessage::Register { spec }) = message else { return false };
-        self.introduced.get(&peer).is_some_and(|claims| !claims.admits_to(spec.pool.as_str()))
+    /// A message, or why its sender is cut off.
+    fn read(&self, peer: PeerId, bytes: &[u8]) -> Result<Message, String> {
+        let message = Message::decode(peer, bytes).map_err(|fault| fault.to_string())?;
+        if let Message::FromNode(NodeMessage::Register { spec }) = &message
+            && self.introduced.get(&peer).is_some_and(|claims| !claims.admits_to(&spec.pool))
+        {
+            return Err("its introduction token is for another node pool".to_owned());
+        }
+        Ok(message)
     }
 
     fn take_completion(&mut self, completion: Completion) -> ControlFlow<End> {

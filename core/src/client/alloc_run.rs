@@ -244,8 +244,7 @@ impl AllocRun {
             !self.is_tombstoned && self.health.look(at, (policy, &self.spec), standing);
     }
 
-    /// When `advance` must be called though nothing happens. What is due and still waits, waits for
-    /// the disk or for another task.
+    /// When `advance` must be called though nothing happens. What is due and waits, waits for something else.
     pub(super) fn next_deadline(&self, now: MonoTime) -> Option<MonoTime> {
         let tasks = self.tasks.iter().filter_map(TaskRun::deadline);
         let stop = self.stop.map(|stop| stop.from);

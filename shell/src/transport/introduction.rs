@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drover_core::time::WallTime;
-use drover_core::types::NodeId;
+use drover_core::types::{NodeId, PoolName};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
@@ -44,8 +44,8 @@ pub struct Claims {
 impl Claims {
     /// Whether the token is for nodes of this pool.
     #[must_use]
-    pub fn admits_to(&self, pool: &str) -> bool {
-        self.node_pool.is_empty() || self.node_pool == pool
+    pub fn admits_to(&self, pool: &PoolName) -> bool {
+        self.node_pool.is_empty() || self.node_pool == pool.as_str()
     }
 }
 

@@ -1,8 +1,7 @@
 //! The bytes of a recorded input log: each start, each event, and each record beside them.
 //!
-//! Each sample is written by the recorder's format and read again. What is named inside an event (a
-//! message, a request, what became of a task) has a sample of each of its kinds too. `Message` is thereby
-//! held as it is on the wire, and what a write-ahead log gives back as the disk's own tests hold it.
+//! Each sample is written by the recorder's format and read again. What is named inside an event (a message, a
+//! request, what became of a task) has a sample of each of its kinds too, so that `Message` is held as it is on the wire.
 mod membership;
 mod requests;
 
@@ -223,7 +222,7 @@ fn bodies() -> Vec<Body> {
 
 fn from_servers() -> Vec<Message> {
     let applied = Response::Applied { index: Index(8), eval: Some(EvalId(4)), job: None };
-    let (incarnation, seq) = (Incarnation(2), 3);
+    let (incarnation, seq, node) = (Incarnation(2), 3, NodeId(8));
     let mut all: Vec<Message> =
         bodies().into_iter().map(|body| Message::Raft(Raft { term: Term(3), body })).collect();
     all.extend(membership::samples());
@@ -231,10 +230,7 @@ fn from_servers() -> Vec<Message> {
         Message::Ask { incarnation, seq, request: Request::StopAlloc { alloc: AllocId(9) } },
         Message::Answer { incarnation, seq, answer: Ok(applied) },
         Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
-        Message::Sighting {
-            wall: wall(),
-            seen: vec![Seen { node: NodeId(8), age_ms: 20, is_behind: false }],
-        },
+        Message::Sighting { wall: wall(), seen: vec![Seen { node, age_ms: 20, is_behind: false }] },
         Message::Cut { index: Index(9), digest: Digest(5) },
         Message::LookFor { round: 9, nodes: vec![NodeId(8)] },
         Message::LookedFor { round: 9, silent: vec![NodeId(8)] },
