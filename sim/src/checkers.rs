@@ -25,6 +25,7 @@
 //! | `gates_are_kept` | nothing new is placed before its gates were open |
 //! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
+//! | `checks_had_passed` | nor is anybody whose checks have never passed, where they are asked |
 //! | `max_parallel` | an update replaces no more at once than its policy says |
 //! | `one_on_each_node` | a system job has one alloc of a group on a node, and none after one that is done |
 //! | `migrate` | drains and rebalances take no more away at once than the policy says |
@@ -58,6 +59,7 @@ use crate::plan::Plan;
 pub mod advertised_is_running;
 pub mod alloc_runs_once;
 pub mod at_rest;
+pub mod checks_had_passed;
 pub mod children;
 pub mod committed_is_durable;
 pub mod deployment_is_earned;
@@ -157,6 +159,7 @@ pub struct Checkers {
     pub vote_is_kept: vote_is_kept::VoteIsKept,
     pub alloc_runs_once: alloc_runs_once::AllocRunsOnce,
     pub advertised_is_running: advertised_is_running::AdvertisedIsRunning,
+    pub checks_had_passed: checks_had_passed::ChecksHadPassed,
     pub linearizable: linearizable::Linearizable,
     pub no_lost_write: no_lost_write::NoLostWrite,
     pub down_only_after_ttl: down_only_after_ttl::DownOnlyAfterTtl,

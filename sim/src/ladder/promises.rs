@@ -51,6 +51,7 @@ pub const PROMISES: &[(&str, &str)] = &[
         "stopped_for_a_reason",
         "nothing is stopped unless the log says why: its job, its node, its end, or an operator",
     ),
+    ("checks_had_passed", "nobody is called healthy by checks that have never passed"),
     ("advertised_is_running", "what stands in the catalog runs, and nobody has begun to stop it"),
     ("regions_meet", "after all faults servers of two regions know who of the other is there"),
     ("queues_are_bounded", "no queue is longer than its bound, and no row keeps more than it may"),

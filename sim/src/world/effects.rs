@@ -425,6 +425,7 @@ impl World {
         self.counters.allocs_lost += lost as u64;
         self.counters.evals_blocked += state.blocked_evals().count() as u64;
         self.counters.on_jobs(state.jobs());
+        named("checks_had_passed", self.checkers.checks_had_passed.check(state))?;
         check_tables(state, &self.counters)
     }
 }

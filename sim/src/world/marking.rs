@@ -63,8 +63,11 @@ impl World {
             | Event::ChunkRead { .. }
             | Event::SnapshotLoaded { .. }
             | Event::LeaveAsked
-            | Event::ChecksChanged { .. }
             | Event::Woken => (),
+            Event::ChecksChanged { alloc, pass, .. } if *pass => {
+                self.checkers.checks_had_passed.on_passed(*alloc);
+            }
+            Event::ChecksChanged { .. } => (),
         }
     }
 
