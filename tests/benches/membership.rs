@@ -8,6 +8,7 @@
 //! Scenarios as in the papers (SWIM, Lifeguard, Rapid); seeds are fixed, so all but CPU time is the
 //! same in every run. Bytes are those of packets, without headers of UDP and QUIC. The anchors are
 //! foca 2.0.0, a model of memberlist, and what the papers say of Lifeguard and Rapid.
+//! The same scenes with foca in the same run: the bench of this name in `tests/peers`.
 #![expect(clippy::print_stdout, reason = "a bench's result is what it prints")]
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ mod http;
 #[path = "product/measure.rs"]
 #[expect(dead_code, reason = "the product bench uses the rest")]
 mod measure;
+#[path = "membership/ours.rs"]
+mod ours;
 #[path = "product/program.rs"]
 #[expect(dead_code, reason = "the product bench uses the rest")]
 mod program;
@@ -36,6 +39,7 @@ mod world;
 
 use clients::Clients;
 use measure::Series;
+use ours::Ours;
 use program::Program;
 use scenes::{Cell, Fault, seconds};
 use world::Pause;
@@ -107,9 +111,9 @@ fn main() -> ExitCode {
 
 fn crash(extent: Extent) -> Vec<Row> {
     let rounds = if extent == Extent::Full { 300 } else { 100 };
-    let mut churned = scenes::churn(128, rounds, 1);
+    let mut churned = scenes::churn::<Ours>(128, rounds, 1);
     let rest = format!("; {} wrong, {} not seen by all", churned.wrong, churned.unseen);
-    let mut large = scenes::churn(1_000, 10, 1);
+    let mut large = scenes::churn::<Ours>(1_000, 10, 1);
     vec![
         Row {
             what: "crash of one of 128: first detection p50 / p99 / max, s",
@@ -251,7 +255,7 @@ fn lead(extent: Extent) -> Vec<Row> {
 }
 
 fn group(_: Extent) -> Vec<Row> {
-    let mut group = scenes::crash(1_000, 10, 1);
+    let mut group = scenes::crash::<Ours>(1_000, 10, 1);
     let all = group.all_ms.map_or("not all".to_owned(), seconds);
     vec![Row {
         what: "crash of 10 of 1,000: first p50, all known to all, s; steps at a member",
@@ -267,8 +271,8 @@ fn group(_: Extent) -> Vec<Row> {
 }
 
 fn steady(_: Extent) -> Vec<Row> {
-    let few = scenes::steady(128, 120, 0, 1);
-    let many = scenes::steady(1_000, 120, 0, 1);
+    let few = scenes::steady::<Ours>(128, 120, 0, 1);
+    let many = scenes::steady::<Ours>(1_000, 120, 0, 1);
     vec![
         Row {
             what: "idle traffic per member at 128 and 1,000, B/s (datagrams + streams)",
@@ -294,7 +298,7 @@ fn steady(_: Extent) -> Vec<Row> {
 }
 
 fn loss(_: Extent) -> Vec<Row> {
-    let lossy = scenes::steady(128, 600, 250, 1);
+    let lossy = scenes::steady::<Ours>(128, 600, 250, 1);
     vec![Row {
         what: "25 % loss everywhere, 128, 600 s: false verdicts; bytes per second and member",
         figure: format!(
@@ -330,19 +334,19 @@ fn partial(_: Extent) -> Vec<Row> {
     vec![
         row(
             "flip-flop, 10 of 1,000, 300 s: healthy evicted; removals + returns of each; out since, s",
-            &scenes::faulty(1_000, 10, Fault::FlipFlop, 300, 1),
+            &scenes::faulty::<Ours>(1_000, 10, Fault::FlipFlop, 300, 1),
             "0; 1 + 0 (Rapid)",
             "0; 1 + 0; 60",
         ),
         row(
             "80 % lost of what 10 of 1,000 send, 400 s: the same",
-            &scenes::faulty(1_000, 10, Fault::Egress(800), 400, 1),
+            &scenes::faulty::<Ours>(1_000, 10, Fault::Egress(800), 400, 1),
             "0; 1 + 0 (Rapid)",
             "0; -; 60",
         ),
         row(
             "80 % lost of what 10 of 1,000 are sent, 400 s: the same",
-            &scenes::faulty(1_000, 10, Fault::Ingress(800), 400, 1),
+            &scenes::faulty::<Ours>(1_000, 10, Fault::Ingress(800), 400, 1),
             "0 (model), 16 members (foca)",
             "0; -; -",
         ),
@@ -352,7 +356,7 @@ fn partial(_: Extent) -> Vec<Row> {
 fn partition(extent: Extent) -> Vec<Row> {
     let seeds = if extent == Extent::Full { 5 } else { 2 };
     let figure = |minority: usize, secs: u64| {
-        let runs = (1..=seeds).map(|seed| scenes::partition(128, minority, secs, seed));
+        let runs = (1..=seeds).map(|seed| scenes::partition::<Ours>(128, minority, secs, seed));
         let shown = runs.map(|run| {
             let split = if run.was_split { "" } else { " (not split)" };
             run.merged_ms.map_or("never".to_owned(), seconds) + split
@@ -383,7 +387,7 @@ fn partition(extent: Extent) -> Vec<Row> {
 
 fn bootstrap(extent: Extent) -> Vec<Row> {
     let figure = |count: usize| {
-        let run = scenes::bootstrap(count, 1);
+        let run = scenes::bootstrap::<Ours>(count, 1);
         let all = run.all_ms.map_or("never".to_owned(), seconds);
         format!("{all} s, {} sizes, {} kB each", run.sizes, run.bytes / 1_000)
     };
@@ -419,7 +423,7 @@ fn grid(extent: Extent) -> Vec<Row> {
         for &sick in sick {
             for &pause_ms in pauses {
                 for &run_ms in runs {
-                    let cell = scenes::cell(sick, pause_ms, run_ms, pause, 1);
+                    let cell = scenes::cell::<Ours>(sick, pause_ms, run_ms, pause, 1);
                     if std::env::var_os("CELLS").is_some() {
                         println!(
                             "{sick} sick, {pause_ms} + {run_ms} ms: {} wrong, {} at healthy, {} datagrams, {} right",

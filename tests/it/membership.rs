@@ -11,11 +11,16 @@ use drover_core::types::{Incarnation, ServerId};
 use drover_tests::rig::delivered;
 use proptest::prelude::*;
 
+#[path = "../benches/membership/ours.rs"]
+mod ours;
 #[path = "../benches/membership/world.rs"]
 #[expect(dead_code, reason = "the bench asks the network more than these tests do")]
 mod world;
 
-use world::{Pause, SEC, Seen, World, id_of, known};
+use ours::{Ours, id_of, known_as};
+use world::{Pause, SEC, Seen};
+
+type World = world::World<Ours>;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Word(u64);
@@ -263,23 +268,27 @@ fn packets_stay_within_a_datagram_and_say_nothing_twice() {
 const COUNT: u32 = 24;
 
 fn leave(world: &mut World, id: u32) {
-    world.step(id, |swim, now, out| swim.on_leave(now, out));
+    world.step(id, |member, now, out| {
+        member.step(out, |swim, said| swim.on_leave(MonoTime { ns: now }, said));
+    });
     world.at(world.now + SEC, move |world| world.crash(id));
 }
 
 /// `id` hears that the accusers could not reach `of`.
 fn accuse(world: &mut World, id: u32, of: u32, accusers: &[u32]) {
-    let mut record = known(of);
+    let mut record = known_as(of);
     (record.state, record.said) = (State::Suspect, None);
     record.accusers = accusers.iter().copied().map(id_of).collect();
     let packet = Packet { matter: Matter::News, news: vec![record] };
     let from = id_of(accusers[0]);
-    world.step(id, |swim, now, out| swim.on_packet(now, from, packet, out));
+    world.step(id, |member, now, out| {
+        member.step(out, |swim, said| swim.on_packet(MonoTime { ns: now }, from, packet, said));
+    });
 }
 
 /// How often `of` has spoken for itself, as `id` knows.
 fn turn_at(world: &World, id: u32, of: u32) -> Option<u32> {
-    let swim = world.members[id as usize].swim.as_ref()?;
+    let swim = &world.members[id as usize].runs.as_ref()?.swim;
     let all = std::iter::once(swim.own()).chain(swim.others().map(|(outline, _)| outline));
     let mut found = all.filter(|outline| outline.id == id_of(of));
     found.next().map(|outline| outline.version.turn)

@@ -1,5 +1,5 @@
 //! What happens to the groups: the scenarios of the papers, and those that people complain about.
-use super::world::{MS, Note, Pause, SEC, Seen, World, number};
+use super::world::{MS, Note, Pause, Protocol, SEC, Seen, World, number};
 
 /// In milliseconds.
 pub(crate) struct Times(pub(crate) Vec<u64>);
@@ -30,8 +30,13 @@ pub(crate) struct Steady {
     pub(crate) suspected: usize,
 }
 
-pub(crate) fn steady(count: usize, secs: u64, loss_permille: u64, seed: u64) -> Steady {
-    let mut world = World::warm(count, count, seed);
+pub(crate) fn steady<P: Protocol>(
+    count: usize,
+    secs: u64,
+    loss_permille: u64,
+    seed: u64,
+) -> Steady {
+    let mut world = World::<P>::warm(count, count, seed);
     world.loss = loss_permille;
     world.run_until(world.now + secs * SEC);
     let all = count as u64 * secs;
@@ -57,8 +62,8 @@ pub(crate) struct Churned {
 }
 
 /// One dies, later a new one joins, again and again.
-pub(crate) fn churn(count: usize, rounds: usize, seed: u64) -> Churned {
-    let mut world = World::warm(count, count + rounds, seed);
+pub(crate) fn churn<P: Protocol>(count: usize, rounds: usize, seed: u64) -> Churned {
+    let mut world = World::<P>::warm(count, count + rounds, seed);
     let mut alive: Vec<u32> = (0..number(count)).collect();
     let mut churned = Churned {
         first: Times(Vec::new()),
@@ -116,7 +121,11 @@ pub(crate) fn churn(count: usize, rounds: usize, seed: u64) -> Churned {
 }
 
 /// Until `count` members have noted it, or 120 s; when they did.
-fn wait(world: &mut World, count: usize, is_it: impl Fn(&Note) -> bool) -> Vec<u64> {
+fn wait<P: Protocol>(
+    world: &mut World<P>,
+    count: usize,
+    is_it: impl Fn(&Note) -> bool,
+) -> Vec<u64> {
     let until = world.now + 120 * SEC;
     loop {
         world.run_until(world.now + 20 * MS);
@@ -135,8 +144,8 @@ pub(crate) struct Group {
 }
 
 /// `dead` of `count` die at once.
-pub(crate) fn crash(count: usize, dead: usize, seed: u64) -> Group {
-    let mut world = World::warm(count, count, seed);
+pub(crate) fn crash<P: Protocol>(count: usize, dead: usize, seed: u64) -> Group {
+    let mut world = World::<P>::warm(count, count, seed);
     let victims = world.draw_some(dead, count);
     let from = world.now;
     victims.iter().for_each(|id| world.crash(*id));
@@ -168,8 +177,14 @@ pub(crate) struct Cell {
 }
 
 /// Lifeguard's experiment: some members pause for `pause_ms`, run for `run_ms`, and so on for 120 s.
-pub(crate) fn cell(sick: usize, pause_ms: u64, run_ms: u64, pause: Pause, seed: u64) -> Cell {
-    let mut world = World::warm(128, 128, seed);
+pub(crate) fn cell<P: Protocol>(
+    sick: usize,
+    pause_ms: u64,
+    run_ms: u64,
+    pause: Pause,
+    seed: u64,
+) -> Cell {
+    let mut world = World::<P>::warm(128, 128, seed);
     let ids = world.draw_some(sick, 128);
     let (from, end) = (world.now, world.now + 120 * SEC);
     for &id in &ids {
@@ -212,12 +227,18 @@ pub(crate) struct Faulty {
     pub(crate) bytes: u64,
 }
 
-pub(crate) fn faulty(count: usize, sick: usize, fault: Fault, secs: u64, seed: u64) -> Faulty {
-    let mut world = World::warm(count, count, seed);
+pub(crate) fn faulty<P: Protocol>(
+    count: usize,
+    sick: usize,
+    fault: Fault,
+    secs: u64,
+    seed: u64,
+) -> Faulty {
+    let mut world = World::<P>::warm(count, count, seed);
     let ids = world.draw_some(sick, count);
     let (from, end) = (world.now, world.now + secs * SEC);
     for &id in &ids {
-        let set = move |world: &mut World, loss: u64| world.members[id as usize].in_loss = loss;
+        let set = move |world: &mut World<P>, loss: u64| world.members[id as usize].in_loss = loss;
         match fault {
             Fault::FlipFlop => {
                 for at in (from..end).step_by(usize::try_from(40 * SEC).expect("it fits")) {
@@ -257,8 +278,13 @@ pub(crate) struct Merged {
 }
 
 /// `minority` of `count` are cut off for `secs`.
-pub(crate) fn partition(count: usize, minority: usize, secs: u64, seed: u64) -> Merged {
-    let mut world = World::warm(count, count, seed);
+pub(crate) fn partition<P: Protocol>(
+    count: usize,
+    minority: usize,
+    secs: u64,
+    seed: u64,
+) -> Merged {
+    let mut world = World::<P>::warm(count, count, seed);
     world.members[..minority].iter_mut().for_each(|member| member.side = 1);
     let heal = world.now + secs * SEC;
     world.run_until(heal);
@@ -281,8 +307,8 @@ pub(crate) struct Bootstrapped {
 }
 
 /// One seed; the others start within one second (Rapid, figure 5).
-pub(crate) fn bootstrap(count: usize, seed: u64) -> Bootstrapped {
-    let mut world = World::new(count, seed);
+pub(crate) fn bootstrap<P: Protocol>(count: usize, seed: u64) -> Bootstrapped {
+    let mut world = World::<P>::new(count, seed);
     world.join(0, &[]);
     let from = 10 * SEC;
     for id in 1..number(count) {

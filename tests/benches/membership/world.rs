@@ -7,26 +7,42 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use drover_core::gossip::swim::{
-    Config, Description, Matter, Output, Packet, Record, State, Swim, Timings, Version,
-};
 use drover_core::rng::Rng;
-use drover_core::time::MonoTime;
-use drover_core::types::{Incarnation, ServerId};
 
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SEC: u64 = 1_000 * MS;
 const INBOX_MAX: usize = 1_024;
 const WORK_NS: u64 = 50_000;
 
-/// What foca's identity holds in the same bench: an address, a port and a start.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Said;
+/// What a member runs. Members are known by their positions, moments are nanoseconds.
+pub(crate) trait Protocol: Sized + 'static {
+    type Letter: 'static;
 
-impl Description for Said {
-    fn size_bytes(&self) -> usize {
-        8
-    }
+    /// In a group of at most `room`.
+    fn begin(id: u32, incarnation: u64, room: usize, rng: Rng) -> Self;
+    /// These are known from before.
+    fn remember(&mut self, now: u64, known: &[u32], out: &mut Vec<Said<Self::Letter>>);
+    /// Whoever is there is to be joined.
+    fn join(&mut self, now: u64, seed: u32, out: &mut Vec<Said<Self::Letter>>);
+    fn hear(
+        &mut self,
+        now: u64,
+        from: u32,
+        letter: Self::Letter,
+        out: &mut Vec<Said<Self::Letter>>,
+    );
+    fn wake(&mut self, now: u64, out: &mut Vec<Said<Self::Letter>>);
+    fn next_deadline(&self) -> Option<u64>;
+    /// How many it takes for alive, itself among them.
+    fn view(&self) -> usize;
+    /// Of the letter alone, without the headers of UDP and QUIC.
+    fn bytes_of(letter: &Self::Letter) -> u64;
+}
+
+/// What comes of a member's step.
+pub(crate) enum Said<L> {
+    Letter(u32, Channel, L),
+    Seen(Seen, u32),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,15 +77,12 @@ pub(crate) struct Note {
     pub(crate) of: u32,
 }
 
-type Letter = (u32, Channel, Packet<Said>);
-
-#[derive(Default)]
-pub(crate) struct Member {
-    pub(crate) swim: Option<Swim<Said>>,
+pub(crate) struct Member<P: Protocol> {
+    pub(crate) runs: Option<P>,
     incarnation: u64,
     pause: Option<Pause>,
-    inbox: VecDeque<Letter>,
-    outbox: Vec<Letter>,
+    inbox: VecDeque<(u32, P::Letter)>,
+    outbox: Vec<(u32, Channel, P::Letter)>,
     /// In per mille.
     pub(crate) in_loss: u64,
     pub(crate) out_loss: u64,
@@ -84,35 +97,27 @@ pub(crate) struct Traffic {
     pub(crate) stream_bytes: u64,
 }
 
-enum Event {
-    Arrive { to: u32, from: u32, incarnation: u64, letter: Box<Packet<Said>> },
+enum Event<L> {
+    Arrive { to: u32, from: u32, incarnation: u64, letter: Box<L> },
     Wake { id: u32, incarnation: u64 },
     Do(usize),
 }
 
-type Action = Box<dyn FnOnce(&mut World)>;
+type Action<P> = Box<dyn FnOnce(&mut World<P>)>;
 
-pub(crate) struct World {
+pub(crate) struct World<P: Protocol> {
     pub(crate) now: u64,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<Member<P>>,
     pub(crate) loss: u64,
     pub(crate) notes: Vec<Note>,
     pub(crate) traffic: Traffic,
     pub(crate) rng: Rng,
     order: u64,
     heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Option<Event>>,
+    events: Vec<Option<Event<P::Letter>>>,
     free: Vec<usize>,
-    actions: Vec<Option<Action>>,
+    actions: Vec<Option<Action<P>>>,
     cpu_from: Duration,
-}
-
-pub(crate) fn id_of(id: u32) -> ServerId {
-    ServerId(u64::from(id) + 1)
-}
-
-fn member_of(id: ServerId) -> u32 {
-    u32::try_from(id.0 - 1).expect("a small number")
 }
 
 pub(crate) fn cpu_now() -> Duration {
@@ -120,28 +125,27 @@ pub(crate) fn cpu_now() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("nanoseconds"))
 }
 
-/// Of the packet alone, without the headers of UDP and QUIC. Ids count eight bytes.
-fn bytes_of(packet: &Packet<Said>) -> u64 {
-    let matter = match &packet.matter {
-        Matter::Ping { .. } | Matter::Ack { .. } | Matter::PingReq { .. } => 12,
-        Matter::Reached { .. } | Matter::Nack { .. } | Matter::Knock { .. } => 4,
-        Matter::News | Matter::Snapshot => 0,
-        Matter::Tell { .. } | Matter::Join { .. } => 8,
-        Matter::Compare { buckets } => 8 * buckets.len(),
-        Matter::Outlines { buckets, outlines } => 8 * buckets.len() + 11 * outlines.len(),
-        Matter::Want(ids) => 8 * ids.len(),
-    };
-    let of = |record: &Record<Said>| {
-        13 + 8 * record.accusers.len() + if record.said.is_some() { 8 } else { 0 }
-    };
-    3 + matter as u64 + packet.news.iter().map(of).sum::<usize>() as u64
+impl<P: Protocol> Member<P> {
+    fn empty() -> Self {
+        Self {
+            runs: None,
+            incarnation: 0,
+            pause: None,
+            inbox: VecDeque::new(),
+            outbox: Vec::new(),
+            in_loss: 0,
+            out_loss: 0,
+            side: 0,
+            wake_at: None,
+        }
+    }
 }
 
-impl World {
+impl<P: Protocol> World<P> {
     pub(crate) fn new(room: usize, seed: u64) -> Self {
         Self {
             now: 0,
-            members: (0..room).map(|_| Member::default()).collect(),
+            members: (0..room).map(|_| Member::empty()).collect(),
             loss: 0,
             notes: Vec::new(),
             traffic: Traffic::default(),
@@ -163,12 +167,8 @@ impl World {
             let at = world.rng.between(0, SEC - 1);
             world.at(at, move |world| {
                 world.boot(id);
-                let known = (0..number(count)).filter(|other| *other != id).map(known);
-                let now = MonoTime { ns: world.now + 1 };
-                if let Some(swim) = &mut world.members[id as usize].swim {
-                    swim.on_remembered(now, known);
-                }
-                world.wake(id);
+                let known: Vec<u32> = (0..number(count)).filter(|other| *other != id).collect();
+                world.step(id, |member, now, out| member.remember(now, &known, out));
             });
         }
         world.run_until(11 * SEC);
@@ -209,36 +209,31 @@ impl World {
     }
 
     pub(crate) fn view(&self, id: u32) -> usize {
-        self.members[id as usize].swim.as_ref().map_or(0, Swim::active)
+        self.members[id as usize].runs.as_ref().map_or(0, P::view)
     }
 
     pub(crate) fn boot(&mut self, id: u32) {
         let member = &mut self.members[id as usize];
         member.incarnation += 1;
-        let incarnation = Incarnation(member.incarnation);
-        let config = Config {
-            id: id_of(id),
-            incarnation,
-            said: Said,
-            timings: Timings::default(),
-            members_max: 10_000,
-        };
-        let rng = self.rng.fork_number(u64::from(id)).fork_number(incarnation.0);
-        member.swim = Some(Swim::new(config, rng));
+        let incarnation = member.incarnation;
+        let rng = self.rng.fork_number(u64::from(id)).fork_number(incarnation);
+        let room = self.members.len();
+        let member = &mut self.members[id as usize];
+        member.runs = Some(P::begin(id, incarnation, room, rng));
         (member.pause, member.wake_at) = (None, None);
     }
 
     pub(crate) fn join(&mut self, id: u32, seeds: &[u32]) {
         self.boot(id);
-        self.step(id, |swim, now, out| swim.on_time(now, out));
+        self.step(id, |member, now, out| member.wake(now, out));
         for &seed in seeds {
-            self.step(id, |swim, now, out| swim.on_contact(now, id_of(seed), out));
+            self.step(id, |member, now, out| member.join(now, seed, out));
         }
     }
 
     pub(crate) fn crash(&mut self, id: u32) {
         let member = &mut self.members[id as usize];
-        member.swim = None;
+        member.runs = None;
         member.pause = None;
         member.inbox.clear();
         member.outbox.clear();
@@ -254,13 +249,13 @@ impl World {
         let (inbox, outbox) =
             (std::mem::take(&mut member.inbox), std::mem::take(&mut member.outbox));
         let incarnation = member.incarnation;
-        for (to, channel, packet) in outbox {
-            self.transmit(id, to, channel, packet);
+        for (to, channel, letter) in outbox {
+            self.transmit(id, to, channel, letter);
         }
         // What was due comes before what has arrived: the worse for whoever judges.
-        self.step(id, |swim, now, out| swim.on_time(now, out));
-        for (nth, (from, _, packet)) in (1..).zip(inbox) {
-            let event = Event::Arrive { to: id, from, incarnation, letter: Box::new(packet) };
+        self.step(id, |member, now, out| member.wake(now, out));
+        for (nth, (from, letter)) in (1..).zip(inbox) {
+            let event = Event::Arrive { to: id, from, incarnation, letter: Box::new(letter) };
             self.push(self.now + nth * WORK_NS, event);
         }
     }
@@ -289,18 +284,18 @@ impl World {
         self.now = until;
     }
 
-    fn arrive(&mut self, to: u32, from: u32, incarnation: u64, packet: Packet<Said>) {
+    fn arrive(&mut self, to: u32, from: u32, incarnation: u64, letter: P::Letter) {
         let member = &mut self.members[to as usize];
-        if member.incarnation != incarnation || member.swim.is_none() {
+        if member.incarnation != incarnation || member.runs.is_none() {
             return;
         }
         if member.pause.is_some() {
             if member.inbox.len() < INBOX_MAX {
-                member.inbox.push_back((from, Channel::Datagram, packet));
+                member.inbox.push_back((from, letter));
             }
             return;
         }
-        self.step(to, |swim, now, out| swim.on_packet(now, id_of(from), packet, out));
+        self.step(to, |member, now, out| member.hear(now, from, letter, out));
     }
 
     fn wake_up(&mut self, id: u32, incarnation: u64) {
@@ -310,42 +305,31 @@ impl World {
         }
         member.wake_at = None;
         if member.pause != Some(Pause::Stop) {
-            self.step(id, |swim, now, out| swim.on_time(now, out));
+            self.step(id, |member, now, out| member.wake(now, out));
         }
     }
 
     pub(crate) fn step(
         &mut self,
         id: u32,
-        event: impl FnOnce(&mut Swim<Said>, MonoTime, &mut Vec<Output<Said>>),
+        event: impl FnOnce(&mut P, u64, &mut Vec<Said<P::Letter>>),
     ) {
-        let now = MonoTime { ns: self.now + 1 };
-        let Some(swim) = &mut self.members[id as usize].swim else { return };
+        let Some(member) = &mut self.members[id as usize].runs else { return };
         let mut out = Vec::new();
-        event(swim, now, &mut out);
-        for output in out {
-            match output {
-                Output::Datagram(to, packet) => self.send(id, to, Channel::Datagram, packet),
-                Output::Stream(to, packet) => self.send(id, to, Channel::Stream, packet),
-                Output::Alive(of) => self.note(id, Seen::Alive, of),
-                Output::Suspected(of) => self.note(id, Seen::Suspected, of),
-                Output::Failed(of) => self.note(id, Seen::Failed, of),
-                Output::Left(of) => self.note(id, Seen::Left, of),
-                Output::Shift(_) => self.note(id, Seen::Shift, id_of(id)),
-                Output::Cleared(_) => (),
+        event(member, self.now + 1, &mut out);
+        for said in out {
+            match said {
+                Said::Letter(to, channel, letter) => self.send(id, to, channel, letter),
+                Said::Seen(seen, of) => self.notes.push(Note { at: self.now, by: id, seen, of }),
             }
         }
         self.wake(id);
     }
 
-    fn note(&mut self, by: u32, seen: Seen, of: ServerId) {
-        self.notes.push(Note { at: self.now, by, seen, of: member_of(of) });
-    }
-
     fn wake(&mut self, id: u32) {
         let member = &mut self.members[id as usize];
-        let Some(due) = member.swim.as_ref().and_then(Swim::next_deadline) else { return };
-        let at = due.ns.max(self.now + 1);
+        let Some(due) = member.runs.as_ref().and_then(P::next_deadline) else { return };
+        let at = due.max(self.now + 1);
         if member.wake_at.is_none_or(|wake| at < wake) {
             member.wake_at = Some(at);
             let incarnation = member.incarnation;
@@ -353,17 +337,16 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u32, to: ServerId, channel: Channel, packet: Packet<Said>) {
-        let to = member_of(to);
+    fn send(&mut self, from: u32, to: u32, channel: Channel, letter: P::Letter) {
         if self.members[from as usize].pause.is_some() {
-            self.members[from as usize].outbox.push((to, channel, packet));
+            self.members[from as usize].outbox.push((to, channel, letter));
         } else {
-            self.transmit(from, to, channel, packet);
+            self.transmit(from, to, channel, letter);
         }
     }
 
-    fn transmit(&mut self, from: u32, to: u32, channel: Channel, packet: Packet<Said>) {
-        let bytes = bytes_of(&packet);
+    fn transmit(&mut self, from: u32, to: u32, channel: Channel, letter: P::Letter) {
+        let bytes = P::bytes_of(&letter);
         let mut way = self.rng.between(200_000, MS);
         let passes = self.passing_millionths(from, to);
         match channel {
@@ -387,7 +370,7 @@ impl World {
             }
         }
         let incarnation = self.members[to as usize].incarnation;
-        let event = Event::Arrive { to, from, incarnation, letter: Box::new(packet) };
+        let event = Event::Arrive { to, from, incarnation, letter: Box::new(letter) };
         self.push(self.now + way, event);
     }
 
@@ -400,7 +383,7 @@ impl World {
         (1_000 - from.out_loss) * (1_000 - to.in_loss) * (1_000 - self.loss)
     }
 
-    fn push(&mut self, at: u64, event: Event) {
+    fn push(&mut self, at: u64, event: Event<P::Letter>) {
         self.order += 1;
         let nth = self.free.pop().unwrap_or_else(|| {
             self.events.push(None);
@@ -413,14 +396,4 @@ impl World {
 
 pub(crate) fn number(count: usize) -> u32 {
     u32::try_from(count).expect("a small number")
-}
-
-pub(crate) fn known(id: u32) -> Record<Said> {
-    Record {
-        id: id_of(id),
-        version: Version { incarnation: Incarnation(1), turn: 0 },
-        state: State::Alive,
-        accusers: Vec::new(),
-        said: Some(Said),
-    }
 }
