@@ -122,7 +122,12 @@ fn regions_that_stop_together_meet_again() {
     let said = here.cli(&["server", "join", &format!("127.0.0.1:{}", there.rpc_port)]);
     assert!(said.status.success(), "{}", said.text);
     wait_until("they meet", || know_both(&here, &there));
-    wait_until("one of them will remember it", || here.data_dir().join("servers.json").exists());
+    // It remembers itself first.
+    let (file, address) =
+        (here.data_dir().join("servers.json"), format!("127.0.0.1:{}", there.rpc_port));
+    wait_until("one of them will remember it", || {
+        fs::read_to_string(&file).is_ok_and(|known| known.contains(&address))
+    });
     here.kill();
     there.kill();
     there.start();
