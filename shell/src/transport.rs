@@ -233,7 +233,7 @@ pub struct Config {
     pub wall: Wall,
     /// What a client node's id is the hash of; servers have none.
     pub node_key: Option<Arc<NodeKey>>,
-    /// A client's token, until the servers know it.
+    /// The token that a client was given; only servers of its region see it.
     pub introduction: Option<String>,
     /// On servers; without it a certificate is enough.
     pub gate: Option<Gate>,

@@ -10,7 +10,23 @@ use super::frame::Greeting;
 use super::introduction::{Claims, Enforcement};
 use super::peers::Peers;
 use super::session::End;
+use super::tls::Owner;
 use super::{Hello, PeerId, Role, tls};
+
+/// Whether the other end may be a server of this region, whatever it says of itself.
+pub(super) fn may_be_our_server(peers: &Peers, connection: &Connection) -> bool {
+    owner(connection).is_ok_and(|owner| owner.may_be(Role::Server, &peers.own_hello().region))
+}
+
+fn owner(connection: &Connection) -> Result<Owner, String> {
+    let none = || "presents no certificate".to_owned();
+    let chain = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or_else(none)?;
+    let first = chain.first().ok_or_else(none)?;
+    tls::owner_of(first).map_err(|why| format!("presents a certificate that {why}"))
+}
 
 /// Judges a greeting. Answers why a client that nobody knows may become a node, where that was asked.
 pub(super) fn check(
@@ -19,13 +35,7 @@ pub(super) fn check(
     greeting: &Greeting,
 ) -> Result<Option<Claims>, End> {
     let hello = &greeting.hello;
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or_else(|| End::Refused("presents no certificate".to_owned()))?;
-    let first = chain.first().ok_or_else(|| End::Refused("presents no certificate".to_owned()))?;
-    let owner = tls::owner_of(first)
-        .map_err(|why| End::Refused(format!("presents a certificate that {why}")))?;
+    let owner = owner(connection).map_err(End::Refused)?;
     let (role, own) = (Role::of(hello.agent), peers.own_hello());
     if !owner.may_be(role, &hello.region) {
         return Err(End::Refused(format!(

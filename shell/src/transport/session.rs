@@ -237,7 +237,9 @@ fn link(
 fn own_greeting(peers: &Peers, connection: &Connection, ordinal: u64) -> Greeting {
     let key = peers.config.node_key.as_ref();
     let proof = key.and_then(|key| key.prove(connection));
-    let introduction = peers.config.introduction.clone();
+    // Another client would be let in by it.
+    let may_see = judge::may_be_our_server(peers, connection);
+    let introduction = peers.config.introduction.clone().filter(|_| may_see);
     Greeting { hello: peers.own_hello(), ordinal, proof, introduction }
 }
 

@@ -111,3 +111,17 @@ fn only_servers_of_the_region_make_tokens() {
     strict.refuses(Some(altered), "does not bear its signer's signature");
     strict.refuses(Some(whole[..whole.len() / 2].to_owned()), "is damaged");
 }
+
+/// Whoever else has a certificate of the cluster could come in by it.
+#[test]
+fn a_token_is_shown_to_servers_only() {
+    let strict = Strict::new();
+    let gate = Gate { enforcement: Enforcement::Strict, knows: Arc::new(|_| false) };
+    let config = Config { gate: Some(gate), ..client_config(8) };
+    let mut listener = Agent::start(config, &certificates(&strict.authority, Role::Client));
+    let config = Config { introduction: strict.token(&anybody()), ..client_config(7) };
+    let node = Agent::start(config, &certificates(&strict.authority, Role::Client));
+    node.dial(&listener);
+    let said = listener.refused();
+    assert!(said.contains("it brings no introduction token"), "{said}");
+}
