@@ -278,7 +278,16 @@ fn introduction_of(resolved: &Resolved) -> Option<String> {
     let client = resolved.client.as_ref().filter(|_| resolved.server.is_none())?;
     let given = client.introduction_token.clone();
     let given = given.or_else(|| env::var(INTRODUCTION_VARIABLE).ok());
-    let file = || fs::read_to_string(resolved.data_dir.join(INTRODUCTION_FILE)).ok();
+    let file = || {
+        let path = resolved.data_dir.join(INTRODUCTION_FILE);
+        let read = fs::read_to_string(&path);
+        if let Err(why) = &read
+            && why.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("{}: {why}: the introduction token in it is left out", path.display());
+        }
+        read.ok()
+    };
     let token = given.or_else(file)?.trim().to_owned();
     if TOKEN_BYTES_MAX < token.len() {
         tracing::warn!("the introduction token is too long to be one: it is left out");
