@@ -149,7 +149,7 @@ pub enum Station {
 /// The network.
 #[derive(Debug)]
 pub struct Network {
-    hosts: usize,
+    /// Of each host.
     stations: Vec<Station>,
     rng: Rng,
     pub weather: Weather,
@@ -168,13 +168,11 @@ impl Network {
     /// Hosts that do not know each other.
     #[must_use]
     pub fn new(stations: Vec<Station>, weather: Weather, rng: Rng) -> Self {
-        let hosts = stations.len();
         Self {
-            hosts,
+            alive: vec![false; stations.len()],
             stations,
             rng,
             weather,
-            alive: vec![false; hosts],
             links: HashMap::default(),
             harms: BTreeMap::new(),
             addresses: [None; ADDRESSES],
@@ -192,7 +190,7 @@ impl Network {
     pub fn on_gone(&mut self, queue: &mut Queue<Happening>, host: HostId) {
         self.alive[host.0] = false;
         self.wanted.retain(|(from, _)| *from != host);
-        for peer in (0..self.hosts).map(HostId).filter(|&peer| peer != host) {
+        for peer in (0..self.stations.len()).map(HostId).filter(|&peer| peer != host) {
             let end = usize::from(peer < host);
             if let Some(link) = self.links.get_mut(&(host.min(peer), host.max(peer))) {
                 link.told[end] = false;
@@ -227,7 +225,7 @@ impl Network {
     }
 
     fn occupant(&self, place: Place) -> Option<HostId> {
-        match place.0.checked_sub(self.hosts) {
+        match place.0.checked_sub(self.stations.len()) {
             None => Some(HostId(place.0)),
             Some(address) => self.addresses[address],
         }
@@ -236,7 +234,7 @@ impl Network {
     /// The place of an address.
     #[must_use]
     pub const fn place_of_address(&self, address: usize) -> Place {
-        Place(self.hosts + address)
+        Place(self.stations.len() + address)
     }
 
     /// `from` wants a link to whoever is there, now and whenever it breaks.

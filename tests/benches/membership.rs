@@ -1,5 +1,6 @@
 //! Who is there, and how soon it is known: groups of 128 to 2,000 members on a simulated network, fleets of
-//! clients, and three real servers whose leader is killed (`lead`; the release binary, as in `product`).
+//! clients, and real servers (`lead`; the release binary, as in `product`): whose leader is killed, which
+//! share their machine with busy loops, and which do nothing.
 //!
 //!   cargo bench -p drover-tests --bench membership                  everything, a small grid
 //!   cargo bench -p drover-tests --bench membership -- crash loss    only these

@@ -7,6 +7,9 @@ use super::generate::{a_job, lean, something_happens};
 use super::rig::{Cluster, constraint, node, service};
 use super::{SEEDS, empty};
 
+/// What a node is asked before its room is.
+const DEMANDS: &[Asked] = FOR_GOOD.split_at(6).0;
+
 /// What can only become worse while a plan is made: other allocs of it may make way, room does not grow.
 const FOR_GOOD: [Asked; 14] = [
     Asked::Pool,
@@ -72,15 +75,7 @@ fn check(cluster: &Cluster, plan: &Plan, group: usize, seen: &mut Seen) {
         let slot = cluster.state.slot_of(node.spec.id).expect("a node");
         let sought = Sought { group, node: Some(slot), without: None };
         let tried = asked_about(cluster, plan.job, sought).tried.expect("it was asked for");
-        let of_demands = [
-            Asked::Pool,
-            Asked::Datacenter,
-            Asked::Driver,
-            Asked::Device,
-            Asked::Consul,
-            Asked::Constraint,
-        ];
-        let mut demands = tried.iter().filter(|one| of_demands.contains(&one.asked));
+        let mut demands = tried.iter().filter(|one| DEMANDS.contains(&one.asked));
         let is_fit = demands.all(|one| one.is_met);
         assert_eq!(is_fit, is_feasible(spec, &spec.groups[group], node));
         let unmet = tried.iter().find(|one| !one.is_met && FOR_GOOD.contains(&one.asked));
