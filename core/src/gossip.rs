@@ -312,6 +312,17 @@ impl Gossip {
         id == self.own.id || self.swim.state(id).is_some()
     }
 
+    /// What holds of `id`, and of which of its starts, if it is known.
+    #[must_use]
+    pub fn standing(&self, id: ServerId) -> Option<(Status, Incarnation)> {
+        let (state, said) = if id == self.own.id {
+            (self.swim.own().state, &self.own)
+        } else {
+            (self.swim.state(id)?, self.swim.said(id)?.as_ref())
+        };
+        Some((status_of(state, said), said.incarnation))
+    }
+
     /// Whether there is a connection to `id`.
     #[must_use]
     pub fn is_linked(&self, id: ServerId) -> bool {

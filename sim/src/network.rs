@@ -348,7 +348,6 @@ impl Network {
             }
             queue.push(at, stray(message.clone()));
         }
-        let link = self.link_mut(from, to);
         // What was sent before is carried before.
         let at = queue.now().plus_us(delay_us).max(link.floor[end]).plus_us(carried_us);
         link.floor[end] = at;

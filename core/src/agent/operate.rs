@@ -85,7 +85,7 @@ impl Agent {
             return Err(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS });
         }
         if order == Order::Leave {
-            leavers.retain(|&leaver, _| gossip.members().any(|member| member.id == leaver));
+            leavers.retain(|&leaver, _| gossip.knows(leaver));
             leavers.insert(asked.origin, asked.incarnation);
         }
         waiting.push(Waiting { asked, order, since, stage: Stage::Waiting });
@@ -322,14 +322,13 @@ impl Server {
 
     /// Whether it is in the configuration, and nobody has told this server of it.
     fn is_stranger(&self, id: ServerId) -> bool {
-        self.raft.configuration().is_member(id)
-            && self.gossip.members().all(|member| member.id != id)
+        self.raft.configuration().is_member(id) && !self.gossip.knows(id)
     }
 
     /// `None`: nobody has told this server of it. Whoever answers the leader lives, whoever calls it failed.
     pub(super) fn life_of(&self, now: MonoTime, id: ServerId) -> Option<Life> {
-        let found = self.gossip.members().find(|member| member.id == id);
-        let life = match found.as_ref().map(|member| life_of(member.status)) {
+        let found = self.gossip.standing(id);
+        let life = match found.map(|(status, _)| life_of(status)) {
             Some(Life::Failed) | None if self.raft.answering(now).contains(&id) => {
                 Some(Life::Alive)
             }
@@ -337,7 +336,7 @@ impl Server {
         };
         let leavers = self.leader.as_ref().map(|leader| &leader.orders.leavers);
         let asked_in = leavers.and_then(|leavers| leavers.get(&id));
-        let has_asked = found.is_some_and(|member| asked_in >= Some(&member.incarnation))
+        let has_asked = found.is_some_and(|(_, incarnation)| asked_in >= Some(&incarnation))
             && !planted!(LeaverTakenIn);
         if life == Some(Life::Alive) && has_asked { Some(Life::Leaving) } else { life }
     }

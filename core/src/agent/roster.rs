@@ -54,8 +54,7 @@ impl Agent {
         let Roster { voters, learners } = server.roster();
         // Servers forget in a restart whom gossip called failed; the configuration does not.
         if knows_all {
-            let is_known = |id: ServerId| server.gossip.members().any(|member| member.id == id);
-            let strangers = voters.iter().chain(&learners).filter(|&&id| !is_known(id));
+            let strangers = voters.iter().chain(&learners).filter(|&&id| !server.gossip.knows(id));
             let failed = |&id| Candidate { id, life: Life::Failed, trial: Trial::Open };
             candidates.extend(strangers.map(failed));
         }

@@ -6,6 +6,7 @@
 //! Invariants
 //! - what is read is what was written, zeros included;
 //! - a page that was never written takes no room.
+use std::cell::Cell;
 use std::ops::Range;
 
 use drover_core::wal::{BLOCK_ALIGN_BYTES, SegmentId, SegmentImage};
@@ -61,7 +62,11 @@ impl Segment {
 
     /// Whole pages, zeros included.
     pub(super) fn read(&self, range: Range<usize>) -> Vec<u8> {
-        let mut read = Vec::with_capacity(range.len());
+        self.read_into(Vec::with_capacity(range.len()), range)
+    }
+
+    fn read_into(&self, mut read: Vec<u8>, range: Range<usize>) -> Vec<u8> {
+        read.clear();
         for nth in range.start / BLOCK_ALIGN_BYTES..range.end / BLOCK_ALIGN_BYTES {
             let end = read.len() + BLOCK_ALIGN_BYTES;
             if let Some(page) = self.pages.get(nth) {
@@ -72,11 +77,31 @@ impl Segment {
         read
     }
 
-    pub(super) fn image(&self, segment: SegmentId) -> SegmentImage<Vec<u8>> {
+    pub(super) fn image(&self, segment: SegmentId) -> SegmentImage<Room> {
         let upto = (self.pages.len() * BLOCK_ALIGN_BYTES).min(self.bytes);
-        let mut bytes = self.read(0..self.pages.len() * BLOCK_ALIGN_BYTES);
+        let mut bytes = self.read_into(ROOM.take(), 0..self.pages.len() * BLOCK_ALIGN_BYTES);
         bytes.truncate(upto);
-        SegmentImage { segment, bytes, blank_bytes: (self.bytes - upto) as u64 }
+        SegmentImage { segment, bytes: Room(bytes), blank_bytes: (self.bytes - upto) as u64 }
+    }
+}
+
+thread_local! {
+    /// Where a segment is laid out to be read: starts are many, and new pages cost as much as the reading.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A segment laid out, in room that is given back.
+pub(super) struct Room(Vec<u8>);
+
+impl AsRef<[u8]> for Room {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        ROOM.set(std::mem::take(&mut self.0));
     }
 }
 

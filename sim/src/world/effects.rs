@@ -413,10 +413,13 @@ impl World {
         self.queue.push(at, Happening::Tell { host, incarnation, event: Box::new(event) });
     }
 
-    /// Once in a while the whole tables of whoever leads.
+    /// Once in a while the whole tables of whoever leads, if an entry has changed them since.
     pub(super) fn look_at_tables(&mut self) -> Result<(), Violation> {
         let Some(leader) = self.leader() else { return Ok(()) };
-        self.mark_tables(leader);
+        self.mark_servers(leader);
+        if self.mark_tables(leader) {
+            return Ok(());
+        }
         let agent = self.hosts[leader.0].agent.as_ref();
         let Some(state) = agent.and_then(|agent| agent.state()) else { return Ok(()) };
         let down = state.nodes().filter(|node| node.status == NodeStatus::Down).count();

@@ -9,7 +9,7 @@ use drover_core::gossip::Status;
 use drover_core::raft::{self, Ballot, Body, Campaign, Proof, Role};
 use drover_core::state::State;
 use drover_core::types::{
-    ClientStatus, DesiredStatus, DrainStatus, EvalStatus, JobKind, Migration, NodeStatus,
+    ClientStatus, DesiredStatus, DrainStatus, EvalStatus, Index, JobKind, Migration, NodeStatus,
     TaskChange, Trigger,
 };
 use drover_core::wal::Fault;
@@ -24,6 +24,8 @@ use crate::network::HostId;
 /// What the tables were when they were last looked at, as far as marks need it.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// Whose they were, and after which entry.
+    looked_at: Option<(HostId, Index)>,
     had_down: bool,
     had_lost: bool,
     had_blocked: bool,
@@ -95,21 +97,32 @@ impl World {
         self.marks.reach_if(is_joint, Mark::LeaderChangedWhileJoint);
     }
 
-    /// Once in a while what whoever leads has in its tables.
-    pub(super) fn mark_tables(&mut self, leader: HostId) {
+    /// Once in a while what whoever leads knows of servers.
+    pub(super) fn mark_servers(&mut self, leader: HostId) {
         let agent = self.hosts[leader.0].agent.as_ref();
-        let Some((raft, state)) = agent.and_then(|agent| agent.raft().zip(agent.state())) else {
+        let Some((agent, raft)) = agent.and_then(|agent| Some(agent).zip(agent.raft())) else {
             return;
         };
         let marks = &mut self.marks;
-        let mut foreigners = agent.into_iter().flat_map(|agent| agent.foreigners());
-        let has_failed = foreigners.any(|member| member.status == Status::Failed);
+        let has_failed = agent.foreigners().any(|member| member.status == Status::Failed);
         marks.reach_if(has_failed, Mark::ForeignerFailed);
         let configuration = raft.configuration();
         marks.reach_if(configuration.is_joint(), Mark::JointConfiguration);
         marks.reach_if(!configuration.learners.is_empty(), Mark::Learner);
-        marks.reach_if(state.evals().count() < self.before.evals, Mark::GarbageCollected);
-        let mut now = Before { evals: state.evals().count(), ..Before::default() };
+    }
+
+    /// The same of what it has in its tables. Answers whether that is what it was the last time.
+    pub(super) fn mark_tables(&mut self, leader: HostId) -> bool {
+        let agent = self.hosts[leader.0].agent.as_ref();
+        let Some(state) = agent.and_then(|agent| agent.state()) else { return true };
+        let looked_at = Some((leader, state.index()));
+        if looked_at == self.before.looked_at {
+            return true;
+        }
+        let marks = &mut self.marks;
+        let evals = state.evals().count();
+        marks.reach_if(evals < self.before.evals, Mark::GarbageCollected);
+        let mut now = Before { looked_at, evals, ..Before::default() };
         mark_nodes(marks, state, &mut now);
         mark_jobs(marks, state);
         mark_allocs(marks, state, &mut now);
@@ -118,6 +131,7 @@ impl World {
         marks.reach_if(self.before.had_lost && !now.had_lost, Mark::LostAllocEnded);
         marks.reach_if(self.before.had_blocked && !now.had_blocked, Mark::EvalUnblocked);
         self.before = now;
+        false
     }
 }
 
