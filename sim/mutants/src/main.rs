@@ -168,15 +168,16 @@ fn show(name: &str, page: Option<&String>) -> ExitCode {
     let mutant = ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
     plant(mutant);
     panic::set_hook(Box::new(|_| ()));
-    for seed in 0..SEEDS {
-        let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
-        let options = Options { servers, minutes: 2, check_every: 20, ..Options::default() };
-        let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
-        if let Some(report) = found.failures.first() {
-            let plan = plan_of(report.seed, &options);
+    let seeds = (0..SEEDS).map(|seed| {
+        let options = sized(seed);
+        (format!("seed {seed} with {} servers", options.servers), plan_of(seed, &options), options)
+    });
+    for (by, plan, options) in plans().chain(seeds) {
+        let quick = Options { ladder_lines: 0, ..options };
+        if run_plan(&plan, &quick).failure.is_some() {
             let plan = shrink(&plan, &options, SHRINK_RUNS_MAX).unwrap_or(plan);
             let (report, ladder) = watch_plan(&plan, &options);
-            println!("{name}, first noticed by seed {seed} with {servers} servers\n{plan}");
+            println!("{name}, first noticed by {by}\n{plan}");
             println!("{}", run_plan(&plan, &options));
             if let Some(path) = page {
                 fs::write(path, report::page(&plan, &report, &ladder)).expect("it can be written");
@@ -188,15 +189,27 @@ fn show(name: &str, page: Option<&String>) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The plans of bugs that were found once.
+fn plans() -> impl Iterator<Item = (String, Plan, Options)> {
+    files("tests/regressions").into_iter().map(|path| {
+        let text = fs::read_to_string(&path).expect("the plan can be read");
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (name, Plan::parse(&text).expect("it is a plan"), Options::default())
+    })
+}
+
+/// The cluster of a seed: of three and of five servers by turns.
+fn sized(seed: u64) -> Options {
+    let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
+    Options { servers, minutes: 2, check_every: 20, ..Options::default() }
+}
+
 /// What the simulator notices: in the plans of bugs that were found once, then in clusters of three and of
 /// five servers by turns.
 fn noticed(seeds: u64) -> String {
-    for path in files("tests/regressions") {
-        let text = fs::read_to_string(&path).expect("the plan can be read");
-        let plan = Plan::parse(&text).expect("it is a plan");
-        let options = Options { ladder_lines: 0, ..Options::default() };
+    for (name, plan, options) in plans() {
+        let options = Options { ladder_lines: 0, ..options };
         if let Some(failure) = run_plan(&plan, &options).failure {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return format!("{name}  {}", told(&failure));
         }
     }
@@ -205,13 +218,11 @@ fn noticed(seeds: u64) -> String {
 
 fn by_seeds(seeds: u64) -> String {
     for seed in 0..seeds {
-        let servers = if seed.is_multiple_of(2) { 3 } else { 5 };
-        let options =
-            Options { servers, minutes: 2, check_every: 20, ladder_lines: 0, ..Options::default() };
+        let options = Options { ladder_lines: 0, ..sized(seed) };
         let found = hunt(seed..seed + 1, Times::Once, &options, |_| true);
         let failure = found.failures.iter().find_map(|report| report.failure.as_ref());
         if let Some(failure) = failure {
-            return format!("seed {seed} ({servers} servers)  {}", told(failure));
+            return format!("seed {seed} ({} servers)  {}", options.servers, told(failure));
         }
     }
     format!("survived {seeds} seeds")
