@@ -37,6 +37,7 @@ use crate::digest::Digest;
 use crate::emit::Emit;
 use crate::gossip::{self, Gossip};
 use crate::heartbeat;
+use crate::intake::Intake;
 use crate::prober::{self, Prober};
 use crate::raft::{self, Raft};
 use crate::requests::{self, Requests};
@@ -170,6 +171,7 @@ struct Server {
     state: State,
     assign: Assign,
     requests: Requests,
+    intake: Intake,
     sightings: Sightings,
     prober: Prober,
     cuts: Cuts,
@@ -314,6 +316,7 @@ impl Agent {
             server.gossip.check_invariants();
             server.assign.check_invariants();
             server.requests.check_invariants();
+            server.intake.check_invariants();
             server.prober.check_invariants();
             server.state.check_invariants();
             if let Some(leader) = &server.leader {

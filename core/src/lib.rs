@@ -13,7 +13,7 @@
 //! | `broker`, `scheduler`, `planner` | evaluations in, placements out |
 //! | `assign` | what each node must run, told to it in order |
 //! | `client` | a client node's side: allocs, tasks, restarts |
-//! | `requests`, `proposals` | a caller's wish on its way to the leader, and into the log |
+//! | `requests`, `intake`, `proposals` | a caller's wish on its way to the leader, past its door, and into the log |
 //! | `stamp`, `sightings`, `cuts` | the leader's clock; who was heard; agreement on the state |
 //! | `api` | what outsiders may ask and hear |
 //! | `wire` | messages between agents, and their limits |
@@ -63,6 +63,7 @@ pub mod emit;
 pub mod fsm;
 pub mod gossip;
 pub mod heartbeat;
+pub mod intake;
 pub mod limits;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -92,6 +92,11 @@ pub const REQUEST_PATIENCE_MS: u64 = 15_000;
 pub const REQUEST_REPEAT_MS: u64 = 1_000;
 /// The same after the word of one who does not lead: most often one who is about to.
 pub const REQUEST_REFUSED_MS: u64 = 50;
+/// Requests of one server that were turned away and whose copies are known: a caller sends no more in the
+/// time that a copy is under way.
+pub const TURNED_AWAY_MAX: usize = 1_024;
+/// Servers whose requests are known by number: more than a region has.
+pub const ASKING_SERVERS_MAX: usize = 64;
 /// Frames of the leader's own proposals under way at once; more entries share the next frame.
 pub const PROPOSAL_FRAMES_IN_FLIGHT: usize = 4;
 /// Plans proposed and not yet applied at once.

@@ -154,6 +154,12 @@ mutants!(
     LastOfFrameForgotten,
     /// A write that is sent again is applied again.
     RepeatedAppliedTwice,
+    /// A leader without room speaks for the one before it, which may have done what was asked.
+    OverloadBelieved,
+    /// A copy of a request that was taken is turned away for want of room.
+    CopyTurnedAway,
+    /// A copy of a request that was turned away is taken.
+    CopyTaken,
     /// Room of an ended alloc is not given back.
     UsageNotReleased,
     /// A new leader does not look at evaluations that were open.

@@ -6,14 +6,16 @@
 //!
 //! Invariants
 //! - what was proposed first is applied first;
-//! - the bytes that wait are bounded; full means `Overloaded`.
+//! - what callers want and waits is bounded in bytes; full means `Overloaded`;
+//! - what the leader itself wants is never refused: there is no caller who would ask again, and only so
+//!   much of it can come before a leader whose log stands still stands down.
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    FRAME_ENTRIES_MAX, FRAME_FILL_BYTES, PROPOSAL_FRAMES_IN_FLIGHT, UNCOMMITTED_BYTES_MAX,
+    FRAME_BYTES_MAX, FRAME_ENTRIES_MAX, FRAME_FILL_BYTES, PROPOSAL_FRAMES_IN_FLIGHT,
 };
 use crate::types::{EvalId, Index, Session};
 
@@ -39,22 +41,38 @@ pub struct Batch {
 }
 
 /// Entries that wait for a frame, and frames that wait to be applied.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Proposals {
+    /// Bytes of requests that may wait, unless one alone is longer.
+    asked_bytes_max: usize,
     waiting: VecDeque<(Vec<u8>, Origin)>,
-    waiting_bytes: usize,
+    /// Of the requests among them.
+    asked_bytes: usize,
     /// First index of each frame under way, and who waits for its entries.
     in_flight: VecDeque<(Index, VecDeque<Origin>)>,
 }
 
 impl Proposals {
-    /// One more encoded entry. `false`: too much waits already, and this one was not taken.
+    /// Nothing waits yet, and so many bytes of requests may.
+    #[must_use]
+    pub const fn new(asked_bytes_max: usize) -> Self {
+        Self {
+            asked_bytes_max,
+            waiting: VecDeque::new(),
+            asked_bytes: 0,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// One more encoded entry. `false`: too many requests wait already, and this one was not taken.
     #[must_use]
     pub fn on_entry(&mut self, bytes: Vec<u8>, origin: Origin) -> bool {
-        if UNCOMMITTED_BYTES_MAX < self.waiting_bytes + bytes.len() {
+        let asked_bytes = asked_bytes_of(&bytes, origin);
+        let is_full = self.asked_bytes_max < self.asked_bytes + asked_bytes;
+        if is_full && 0 < asked_bytes && 0 < self.asked_bytes {
             return false;
         }
-        self.waiting_bytes += bytes.len();
+        self.asked_bytes += asked_bytes;
         self.waiting.push_back((bytes, origin));
         true
     }
@@ -71,10 +89,10 @@ impl Proposals {
         self.in_flight.len() < PROPOSAL_FRAMES_IN_FLIGHT
     }
 
-    /// What waits for a frame.
+    /// Bytes of the requests that wait for a frame, and how many may.
     #[must_use]
-    pub const fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    pub fn asked_bytes(&self) -> (usize, usize) {
+        (self.asked_bytes, self.asked_bytes_max.max(FRAME_BYTES_MAX))
     }
 
     /// Frames that were proposed here and are not applied.
@@ -93,7 +111,7 @@ impl Proposals {
                 break;
             }
             let Some((bytes, origin)) = self.waiting.pop_front() else { break };
-            self.waiting_bytes -= bytes.len();
+            self.asked_bytes -= asked_bytes_of(&bytes, origin);
             batch.bytes.extend_from_slice(&bytes);
             batch.origins.push(origin);
         }
@@ -143,15 +161,43 @@ impl Proposals {
     }
 }
 
+const fn asked_bytes_of(bytes: &[u8], origin: Origin) -> usize {
+    match origin {
+        Origin::Request(_) => bytes.len(),
+        Origin::Plan(_) | Origin::Housekeeping | Origin::Garbage => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::limits::UNCOMMITTED_BYTES_MAX;
+    use crate::types::{Incarnation, ServerId};
+
+    #[test]
+    fn callers_are_turned_away_when_too_much_waits_and_the_leader_never() {
+        let asked = |seq| {
+            Origin::Request(Session { origin: ServerId(1), incarnation: Incarnation(1), seq })
+        };
+        let mut proposals = Proposals::new(100);
+        assert!(proposals.on_entry(vec![0; 300], asked(1)), "one alone may be longer");
+        assert!(!proposals.on_entry(vec![0; 1], asked(2)));
+        assert!(proposals.on_entry(vec![0; 300], Origin::Housekeeping));
+        assert!(proposals.on_entry(vec![0; 300], Origin::Plan(EvalId(1))));
+        assert!(!proposals.on_entry(vec![0; 1], asked(3)));
+        assert_eq!(proposals.take_batch().origins.len(), 3);
+        assert_eq!(proposals.asked_bytes().0, 0);
+        assert!(
+            proposals.on_entry(vec![0; 60], asked(4)) && proposals.on_entry(vec![0; 40], asked(5))
+        );
+        assert!(!proposals.on_entry(vec![0; 1], asked(6)));
+    }
 
     #[test]
     fn a_frame_holds_a_bounded_number_of_entries() {
-        let mut proposals = Proposals::default();
+        let mut proposals = Proposals::new(UNCOMMITTED_BYTES_MAX);
         for _ in 0..=FRAME_ENTRIES_MAX {
             assert!(proposals.on_entry(vec![0], Origin::Housekeeping));
         }
@@ -161,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_full_takes_no_more_and_a_long_entry_goes_alone() {
-        let mut proposals = Proposals::default();
+        let mut proposals = Proposals::new(UNCOMMITTED_BYTES_MAX);
         for bytes in [1, FRAME_FILL_BYTES, FRAME_FILL_BYTES / 2, FRAME_FILL_BYTES / 2, 1] {
             assert!(proposals.on_entry(vec![0; bytes], Origin::Housekeeping));
         }
@@ -172,7 +218,7 @@ mod tests {
 
     #[test]
     fn plans_are_forgotten_wherever_they_are_and_nobody_loses_a_place() {
-        let mut proposals = Proposals::default();
+        let mut proposals = Proposals::new(UNCOMMITTED_BYTES_MAX);
         let (plan, other) = (Origin::Plan(EvalId(1)), Origin::Garbage);
         for origin in [plan, other] {
             assert!(proposals.on_entry(vec![0], origin));

@@ -10,7 +10,7 @@
 //! | refusal | said | then the caller |
 //! |---|---|---|
 //! | `NotLeader` | before the log | waits, and another is asked |
-//! | `Overloaded` | before the log | hears it if it was asked once; else waits, and it is asked again |
+//! | `Overloaded` | before the log, of what is asked the first time | hears it if it was asked once; else waits, and it is asked again |
 //! | `Invalid` of what was asked | before the log | hears it: it follows from the request alone, so that nobody took it |
 //! | `Invalid` of an order | before the log | hears it: an order says what shall be so, and it is not so |
 //! | `NotFound`, `Conflict`, `Invalid` of an entry | by the state machine | hears it: the same for every repetition |
@@ -51,6 +51,8 @@ pub enum Output {
     Ask {
         leader: ServerId,
         seq: u64,
+        /// It was asked before, maybe of another.
+        is_repeat: bool,
         request: Request,
     },
     Answer {
@@ -143,7 +145,9 @@ impl Requests {
         // Whoever does not lead, or is overloaded, has done nothing; whoever was asked before may have.
         let wait_ms = match answer {
             Err(Rejection::NotLeader { .. }) => Some(REQUEST_REFUSED_MS),
-            Err(Rejection::Overloaded { retry_ms }) if pending.asked == Asked::Repeatedly => {
+            Err(Rejection::Overloaded { retry_ms })
+                if pending.asked == Asked::Repeatedly && !planted!(OverloadBelieved) =>
+            {
                 Some(retry_ms.max(REQUEST_REFUSED_MS))
             }
             Err(
@@ -228,7 +232,8 @@ impl Requests {
             Asked::Never => Asked::Once,
             Asked::Once | Asked::Repeatedly => Asked::Repeatedly,
         };
-        out.emit(Output::Ask { leader, seq, request: pending.request.clone() });
+        let is_repeat = pending.asked == Asked::Repeatedly;
+        out.emit(Output::Ask { leader, seq, is_repeat, request: pending.request.clone() });
     }
 }
 

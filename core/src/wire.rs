@@ -43,6 +43,8 @@ pub enum Message {
     Ask {
         incarnation: Incarnation,
         seq: u64,
+        /// It was asked before, maybe of another: there is nobody to be told that there is no room.
+        is_repeat: bool,
         request: Request,
     },
     /// What became of it. `incarnation` and `seq` are those of the question: the numbers begin anew with

@@ -417,6 +417,7 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
 fn lead_config(knobs: &Knobs) -> LeadConfig {
     let few = |knob: u64| usize::try_from(knob).unwrap_or(usize::MAX);
     LeadConfig {
+        asked_bytes_max: few(knobs.asked_bytes),
         plans_in_flight_max: few(knobs.plans_in_flight),
         placements_per_step_max: few(knobs.placements_per_step),
         garbage_collect_ms: knobs.garbage_collect_ms,

@@ -39,6 +39,8 @@ marks!(
     PreVoteRefused,
     /// a vote was refused in an election
     VoteRefused,
+    /// a leader had no room for a request of another server's caller, and said so
+    RequestTurnedAway,
     /// two servers led at one moment, in different terms
     TwoLeaders,
     /// a leader stood down in its own term: it had lost its quorum

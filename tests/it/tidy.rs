@@ -66,6 +66,7 @@ const CORE_ARROWS: &[(&str, &[&str])] = &[
     ("cuts", &[]),
     ("requests", &["api"]),
     ("departure", &["api"]),
+    ("intake", &[]),
     ("proposals", &[]),
     ("state", &[]),
     ("fsm", &["state", "api", "scheduler"]),

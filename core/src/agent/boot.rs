@@ -17,6 +17,7 @@ use crate::client::{self, Client, ClientRecord};
 use crate::cuts::Cuts;
 use crate::departure::Departure;
 use crate::gossip::Gossip;
+use crate::intake::Intake;
 use crate::limits::WAL_QUIET_MS;
 use crate::prober::Prober;
 use crate::raft::{self, Raft, SnapshotMark};
@@ -104,6 +105,7 @@ impl Agent {
             state,
             assign: Assign::new(),
             requests: Requests::default(),
+            intake: Intake::default(),
             sightings: Sightings::new(self.now),
             prober: Prober::new(),
             cuts: Cuts::default(),

@@ -8,7 +8,7 @@ use crate::api::{Consistency, Rejection, Request, Response};
 use crate::client::{self, Moment};
 use crate::raft::Proof;
 use crate::requests::Caller;
-use crate::types::{AllocId, RequestId, ServerId};
+use crate::types::{AllocId, RequestId, ServerId, Session};
 use crate::wire::{Message, PeerId};
 use crate::{assign, gossip};
 
@@ -108,8 +108,9 @@ impl Agent {
         match message {
             Message::Raft(message) => server.raft.on_message(now, from, message, out),
             Message::Gossip(message) => server.gossip.on_message(now, from, message, out),
-            Message::Ask { incarnation, seq, request } => {
-                self.take_ask(from, incarnation, seq, request);
+            Message::Ask { incarnation, seq, is_repeat, request } => {
+                let session = Session { origin: from, incarnation, seq };
+                self.take_ask(session, is_repeat, request);
             }
             Message::Answer { incarnation, seq, answer } if incarnation == self.incarnation => {
                 server.requests.on_answer(now, seq, answer, out);

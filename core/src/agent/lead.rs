@@ -104,7 +104,7 @@ impl Leader {
             heartbeats: Heartbeats::new(heartbeat, now, nodes),
             in_flight: InFlight::default(),
             memo: Memo::default(),
-            proposals: Proposals::default(),
+            proposals: Proposals::new(config.asked_bytes_max),
             stamper: Stamper::new(state.clock()),
             orders: Orders::default(),
             since: now,

@@ -3,9 +3,7 @@
 //! Invariants
 //! - looking changes nothing, and costs nothing that grows with a queue.
 use super::Agent;
-use crate::limits::{
-    ORDERS_MAX, PROPOSAL_FRAMES_IN_FLIGHT, REQUESTS_PENDING_MAX, UNCOMMITTED_BYTES_MAX,
-};
+use crate::limits::{ORDERS_MAX, PROPOSAL_FRAMES_IN_FLIGHT, REQUESTS_PENDING_MAX};
 
 /// Something that waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,8 +22,8 @@ impl Agent {
             look(Queue { name: "requests without an answer", length, length_max });
         }
         if let Some(leader) = self.server.as_ref().and_then(|server| server.leader.as_ref()) {
-            let (length, length_max) = (leader.proposals.waiting_bytes(), UNCOMMITTED_BYTES_MAX);
-            look(Queue { name: "bytes of entries that wait for a frame", length, length_max });
+            let (length, length_max) = leader.proposals.asked_bytes();
+            look(Queue { name: "bytes of requests that wait for a frame", length, length_max });
             let length = leader.proposals.frames_in_flight();
             let length_max = PROPOSAL_FRAMES_IN_FLIGHT;
             look(Queue { name: "frames of proposals under way", length, length_max });

@@ -108,8 +108,8 @@ impl Agent {
 
     fn route_requests(&mut self, output: requests::Output, effects: &mut Effects) {
         match output {
-            requests::Output::Ask { leader, seq, request } => {
-                self.ask_leader(leader, seq, request, effects);
+            requests::Output::Ask { leader, seq, is_repeat, request } => {
+                self.ask_leader(leader, (seq, is_repeat), request, effects);
             }
             requests::Output::Answer { caller, answer } => {
                 self.answer_caller(caller, answer, effects);

@@ -11,12 +11,13 @@ use super::{Agent, Effect, Effects, Output};
 use crate::api::{Rejection, Request, Response};
 use crate::client::{NodeMessage, ServerMessage};
 use crate::fsm::Command;
+use crate::intake::Before;
 use crate::limits::{GROUP_COUNT_MAX, REQUEST_REPEAT_MS};
 use crate::proposals::Origin;
 use crate::requests::Caller;
 use crate::sightings::{Heard, Urgency};
 use crate::time::WallTime;
-use crate::types::{Incarnation, Index, NodeId, NodeStatus, ServerId, Session};
+use crate::types::{Index, NodeId, NodeStatus, ServerId, Session};
 use crate::wire::{Message, PeerId, Seen};
 
 impl Agent {
@@ -169,42 +170,71 @@ impl Agent {
     pub(super) fn ask_leader(
         &mut self,
         leader: ServerId,
-        seq: u64,
+        (seq, is_repeat): (u64, bool),
         request: Request,
         effects: &mut Effects,
     ) {
         let Some(server) = &self.server else { return };
         let (own, incarnation) = (server.id, self.incarnation);
         if leader == own {
-            self.take_ask(own, incarnation, seq, request);
+            let session = Session { origin: own, incarnation, seq };
+            self.take_ask(session, is_repeat, request);
         } else {
-            let message = Message::Ask { incarnation, seq, request };
+            let message = Message::Ask { incarnation, seq, is_repeat, request };
             self.send(PeerId::Server(leader), message, effects);
         }
     }
 
     /// A server, maybe this one, asks the leader, who may not be this one any more.
-    pub(super) fn take_ask(
-        &mut self,
-        from: ServerId,
-        incarnation: Incarnation,
-        seq: u64,
-        request: Request,
-    ) {
+    pub(super) fn take_ask(&mut self, session: Session, is_repeat: bool, request: Request) {
         let Some(server) = &self.server else { return };
         let leads = server.leader.as_ref().is_some_and(|leader| leader.is_open());
-        let session = Session { origin: from, incarnation, seq };
         let taken = if !leads {
             Err(Rejection::NotLeader { leader: server.raft.leader() })
-        } else if let Request::Order(order) = request {
+        } else {
+            self.take_in(session, is_repeat, request)
+        };
+        if let Err(rejection) = taken {
+            self.pending.push_back(Output::Answer { asked: session, answer: Err(rejection) });
+        }
+    }
+
+    /// What a leader is asked, if there is room. A copy of it fares as the first did, or is not answered.
+    fn take_in(
+        &mut self,
+        session: Session,
+        is_repeat: bool,
+        request: Request,
+    ) -> Result<(), Rejection> {
+        let server = self.server.as_ref().expect("invariant: a leader was asked");
+        let before = if is_repeat { Before::New } else { server.intake.before(session) };
+        match before {
+            Before::TurnedAway => {
+                return Err(Rejection::Overloaded { retry_ms: REQUEST_REPEAT_MS });
+            }
+            Before::Forgotten => return Ok(()),
+            Before::New | Before::MaybeTaken => (),
+        }
+        let taken = if let Request::Order(order) = request {
             self.take_order(session, order)
         } else {
             let command = command_of(request, server.state.clock());
             command.and_then(|command| self.take_write(session, command))
         };
-        if let Err(rejection) = taken {
-            self.pending.push_back(Output::Answer { asked: session, answer: Err(rejection) });
+        let server = self.server.as_mut().expect("invariant: a leader was asked");
+        match &taken {
+            Err(Rejection::Overloaded { .. }) => {
+                let may_be_done =
+                    before == Before::MaybeTaken || server.state.has_answered(session);
+                if is_repeat || may_be_done {
+                    return Ok(());
+                }
+                server.intake.on_turned_away(session);
+            }
+            Err(_) => (),
+            Ok(()) => server.intake.on_taken(session),
         }
+        taken
     }
 
     fn take_write(&mut self, session: Session, command: Command) -> Result<(), Rejection> {

@@ -74,6 +74,11 @@ impl State {
         }
     }
 
+    /// Whether the write that `session` names was applied, or was so long ago that nobody knows.
+    pub(crate) fn has_answered(&self, session: Session) -> bool {
+        !matches!(self.standing(session), Standing::New)
+    }
+
     /// The numbers of an origin's remembered writes, smallest first.
     fn remembered_of(&self, origin: ServerId) -> impl Iterator<Item = u64> {
         self.remembered.range((origin, 0)..=(origin, u64::MAX)).map(|((_, seq), _)| seq)

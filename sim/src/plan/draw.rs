@@ -137,6 +137,7 @@ fn draw_knobs(rng: &mut Entropy<'_>) -> Knobs {
         ended_kept_ms: maybe(600, 900_000, calm.ended_kept_ms).max(5_000),
         stabilization_ms: maybe(300, 10_000, calm.stabilization_ms),
         trailing_logs: maybe(300, 250, calm.trailing_logs),
+        asked_bytes: maybe(300, 2_000, calm.asked_bytes),
         ..calm
     }
 }

@@ -72,6 +72,8 @@ knobs!(
     append_bytes = 1 << 20,
     /// Bytes sent to one follower and not acknowledged.
     inflight_bytes = 8 << 20,
+    /// Bytes of requests that wait for the leader's log.
+    asked_bytes = 16 << 20,
     /// Plans proposed and not yet applied.
     plans_in_flight = 4,
     /// Placements of one scheduling step.

@@ -146,6 +146,9 @@ fn mark_message(marks: &mut Marks, message: &Message) {
         Message::Answer { answer: Err(Rejection::NotLeader { .. }), .. } => {
             marks.reach(Mark::ForwardRefused);
         }
+        Message::Answer { answer: Err(Rejection::Overloaded { .. }), .. } => {
+            marks.reach(Mark::RequestTurnedAway);
+        }
         Message::FromNode(NodeMessage::AskFullSet) => marks.reach(Mark::FullSetAsked),
         Message::FromNode(NodeMessage::Heartbeat { is_behind: true, .. }) => {
             marks.reach(Mark::NodeBehind);

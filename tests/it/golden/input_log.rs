@@ -223,11 +223,12 @@ fn bodies() -> Vec<Body> {
 fn from_servers() -> Vec<Message> {
     let applied = Response::Applied { index: Index(8), eval: Some(EvalId(4)), job: None };
     let (incarnation, seq, node) = (Incarnation(2), 3, NodeId(8));
+    let request = Request::StopAlloc { alloc: AllocId(9) };
     let mut all: Vec<Message> =
         bodies().into_iter().map(|body| Message::Raft(Raft { term: Term(3), body })).collect();
     all.extend(membership::samples());
     all.extend([
-        Message::Ask { incarnation, seq, request: Request::StopAlloc { alloc: AllocId(9) } },
+        Message::Ask { incarnation, seq, is_repeat: true, request },
         Message::Answer { incarnation, seq, answer: Ok(applied) },
         Message::Answer { incarnation, seq, answer: Err(Rejection::Conflict { index: Index(8) }) },
         Message::Sighting { wall: wall(), seen: vec![Seen { node, age_ms: 20, is_behind: false }] },

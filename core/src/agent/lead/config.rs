@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     EVALS_KEPT_MS, GARBAGE_COLLECT_MS, JOBS_KEPT_MS, NODES_KEPT_MS, PLACEMENTS_PER_STEP_MAX,
-    PLANS_IN_FLIGHT_MAX,
+    PLANS_IN_FLIGHT_MAX, UNCOMMITTED_BYTES_MAX,
 };
 
 /// How a leader works. Whoever founds a cluster decides nothing by it: each leader has its own.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LeadConfig {
+    /// Bytes of requests that wait for the log.
+    pub asked_bytes_max: usize,
     /// Plans proposed and not yet applied at once.
     pub plans_in_flight_max: usize,
     /// Placements per scheduling step.
@@ -30,6 +32,7 @@ impl Default for LeadConfig {
     /// As `limits` has it.
     fn default() -> Self {
         Self {
+            asked_bytes_max: UNCOMMITTED_BYTES_MAX,
             plans_in_flight_max: PLANS_IN_FLIGHT_MAX,
             placements_per_step_max: PLACEMENTS_PER_STEP_MAX,
             garbage_collect_ms: GARBAGE_COLLECT_MS,
