@@ -103,7 +103,7 @@ fn a_client_certificate_cannot_claim_a_servers_role() {
     assert!(why.contains("claims to be a server of region global"), "{why}");
     assert!(why.contains("its certificate is for client of region global"), "{why}");
     let why = liar.dial_failed();
-    assert!(why.contains("refused us: claims to be a server"), "{why}");
+    assert!(why.contains("refused us: this agent claims to be a server"), "{why}");
     assert_eq!(honest.transport.peers().len(), 0);
 }
 
@@ -132,7 +132,7 @@ fn an_agent_of_another_cluster_is_refused_until_it_joins_ours() {
     let why = ours.refused();
     assert!(why.contains("belongs to another cluster"), "{why}");
     let why = theirs.dial_failed();
-    assert!(why.contains("refused us: belongs to another cluster"), "{why}");
+    assert!(why.contains("refused us: this agent belongs to another cluster"), "{why}");
     theirs.transport.join_cluster(ClusterId(10));
     theirs.until(|event| matches!(event, TransportEvent::Connected { .. }).then_some(()));
     let mut fresh = of_cluster(3, 0);

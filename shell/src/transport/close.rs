@@ -75,7 +75,7 @@ pub(super) fn words(error: &ConnectionError) -> String {
                 code if code == Close::Duplicate.code() => {
                     "keeps another connection between us".to_owned()
                 }
-                code if code == Close::Refused.code() => format!("refused us: {reason}"),
+                code if code == Close::Refused.code() => format!("refused us: this agent {reason}"),
                 code if code == Close::HungUp.code() => "hung up".to_owned(),
                 _ => format!("cut us off: {reason}"),
             }

@@ -423,7 +423,7 @@ impl Peers {
     pub(super) fn refuse(&self, addr: SocketAddr, why: String) {
         count(&self.tally.refused);
         if let Some(silenced) = self.may_grumble(addr.ip().to_string()) {
-            tracing::warn!(silenced, "peer {addr} {why}");
+            tracing::warn!("peer {addr} {why}{}", unwritten(silenced));
         }
         self.events.try_send(TransportEvent::Refused { addr, why }).ok();
     }
@@ -447,7 +447,7 @@ impl Peers {
     /// As `refuse`, of an address that was dialled.
     pub(super) fn grumble_about_dial(&self, addr: &str, why: &str) {
         if let Some(silenced) = self.may_grumble(format!("{addr} {why}")) {
-            tracing::warn!(silenced, "dialled {addr}: {why}");
+            tracing::warn!("dialled {addr}: {why}{}", unwritten(silenced));
         }
     }
 
@@ -456,6 +456,11 @@ impl Peers {
         self.endpoint.close(Close::Stopping.code(), b"");
         self.endpoint.wait_idle().await;
     }
+}
+
+/// How often the same happened and was not written.
+fn unwritten(silenced: u64) -> String {
+    if silenced == 0 { String::new() } else { format!(" ({silenced} times more before this)") }
 }
 
 #[cfg(test)]
