@@ -42,7 +42,7 @@ impl Strict {
 
     fn refuses(&mut self, introduction: Option<String>, why: &str) {
         let mut node = self.knock(introduction);
-        let said = self.agent.refused();
+        let said = self.agent.refused_of(&node);
         assert!(said.contains(why), "{said}");
         let said = node.dial_failed();
         assert!(said.contains(why), "the client hears it too: {said}");

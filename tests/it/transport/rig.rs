@@ -144,6 +144,16 @@ impl Agent {
         })
     }
 
+    /// Others that were refused before may have dialled again.
+    pub(super) fn refused_of(&mut self, dialler: &Self) -> String {
+        let dialler = dialler.addr();
+        self.until(|event| match event {
+            TransportEvent::Refused { addr, why } if addr == dialler => Some(why),
+            TransportEvent::Connected { peer, .. } => panic!("{peer} was accepted"),
+            _ => None,
+        })
+    }
+
     pub(super) fn dial_failed(&mut self) -> String {
         self.until(|event| match event {
             TransportEvent::DialFailed { why, .. } => Some(why),
