@@ -92,6 +92,8 @@ pub const REQUEST_PATIENCE_MS: u64 = 15_000;
 pub const REQUEST_REPEAT_MS: u64 = 1_000;
 /// The same after the word of one who does not lead: most often one who is about to.
 pub const REQUEST_REFUSED_MS: u64 = 50;
+/// Names and values of a server's tags: every server tells every other of them.
+pub const TAG_BYTES_MAX: usize = 512;
 /// Requests of one server that were turned away and whose copies are known: a caller sends no more in the
 /// time that a copy is under way.
 pub const TURNED_AWAY_MAX: usize = 1_024;

@@ -412,6 +412,7 @@ fn core_config(resolved: &Resolved, identity: &Identity, remembered: &[String]) 
             http_address: resolved.http_advertise.to_string(),
             expect: server.bootstrap_expect,
             build: env!("CARGO_PKG_VERSION").into(),
+            tags: server.tags.clone(),
             is_leaving: false,
             status: gossip::Status::Alive,
         };

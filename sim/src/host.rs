@@ -372,6 +372,7 @@ fn server_config(plan: &Plan, id: ServerId, name: &str, join: Vec<String>) -> Se
             0
         },
         build: String::new(),
+        tags: BTreeMap::new(),
         is_leaving: false,
         status: gossip::Status::Alive,
     };

@@ -1,4 +1,5 @@
 //! The agent's files from end to end: what is read, what it means, and what is refused.
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,6 +66,7 @@ server = {
   bootstrap_expect = 3
   heartbeat_grace = "20s"
   election_priority = "low"
+  tags { rack = "r1" }
   min_heartbeat_ttl = "15s"
   job_gc_interval = "10s"
   node_gc_threshold = "2h"
@@ -130,6 +132,7 @@ fn a_whole_configuration_means_what_it_says() {
         (3, 15_000, 20_000)
     );
     assert_eq!(server.election_priority, Priority::Low);
+    assert_eq!(server.tags, BTreeMap::from([("rack".to_owned(), "r1".to_owned())]));
     assert_eq!((server.lead.garbage_collect_ms, server.lead.nodes_kept_ms), (10_000, 7_200_000));
     assert_eq!(server.lead.jobs_kept_ms, LeadConfig::default().jobs_kept_ms);
     assert_eq!(server.data_dir, PathBuf::from("/var/lib/drover/server"));
@@ -278,6 +281,17 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
 fn contradictions_are_refused_with_their_field() {
     unusable("", "server.enabled: the agent would do nothing");
     unusable("server {\n enabled = true\n bootstrap_expect = 1\n}", "data_dir: is missing");
+    let tagged = |tag: &str| {
+        format!(
+            "{CERTIFICATES}data_dir = \"/d\"\nserver {{\n enabled = true\n bootstrap_expect = 1\n tags {{\n {tag}\n }}\n}}"
+        )
+    };
+    unusable(
+        &tagged("dc = \"x\""),
+        "server.tags[\"dc\"]: is what the server says of itself already",
+    );
+    let long = format!("note = \"{}\"", "x".repeat(600));
+    unusable(&tagged(&long), "server.tags: holds 604 bytes");
     let server = format!(
         "data_dir = \"/d\"\nserver {{\n enabled = true\n bootstrap_expect = 1\n}}\n{CERTIFICATES}"
     );

@@ -23,6 +23,7 @@ fn member(id: u64, expect: u32) -> Member {
         http_address: format!("s{id}:4646"),
         expect,
         build: "0.1.0".to_owned(),
+        tags: BTreeMap::new(),
         is_leaving: false,
         status: Status::Alive,
     }
@@ -366,11 +367,13 @@ fn a_restarted_server_is_known_by_its_newer_description() {
     world.run(3_000);
     let mut reborn = member(3, 0);
     (reborn.incarnation, reborn.address) = (Incarnation(2), "s3:9999".to_owned());
+    reborn.tags.insert("what only later versions know".to_owned(), "7".to_owned());
     world.start(reborn, &[2], Timings::default());
     world.run(10_000);
     for id in 1..=2 {
         let known = world.servers[&id].members().find(|member| member.id.0 == 3);
-        assert_eq!(known.expect("it is known").address, "s3:9999");
+        let known = known.expect("it is known");
+        assert_eq!((known.address.as_str(), known.tags.len()), ("s3:9999", 1));
     }
 }
 

@@ -4,6 +4,7 @@
 //! - two clusters of one region never belong together;
 //! - members are bounded.
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,9 @@ pub struct Member {
     /// `bootstrap_expect`; zero: it founds no cluster.
     pub expect: u32,
     pub build: String,
+    /// What else it says of itself, by name. Who does not know a name passes it on: what later versions have
+    /// to say stands here.
+    pub tags: BTreeMap<String, String>,
     /// It has been told to go: nobody should count on it any more.
     pub is_leaving: bool,
     /// The judgement of whoever holds this value. Not part of the description.
@@ -84,9 +88,11 @@ pub type Said = Box<Member>;
 
 impl Description for Said {
     fn size_bytes(&self) -> usize {
-        let Member { name, region, datacenter, address, http_address, build, .. } = self.as_ref();
+        let Member { name, region, datacenter, address, http_address, build, tags, .. } =
+            self.as_ref();
         let texts = [name, region, datacenter, address, http_address, build];
-        48 + texts.into_iter().map(String::len).sum::<usize>()
+        let tags = tags.iter().map(|(name, value)| 2 + name.len() + value.len());
+        48 + texts.into_iter().map(String::len).sum::<usize>() + tags.sum::<usize>()
     }
 }
 

@@ -19,13 +19,17 @@ pub struct Members {
     pub members: Vec<Member>,
 }
 
+/// What every server says of itself, in Nomad's names; the other tags are its operator's.
+pub const RESERVED_TAGS: [&str; 11] =
+    ["role", "region", "dc", "id", "build", "expect", "rpc_addr", "port", "vsn", "mvn", "raft_vsn"];
+
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Member {
     pub name: String,
     pub addr: String,
     pub port: u16,
-    pub tags: BTreeMap<&'static str, String>,
+    pub tags: BTreeMap<String, String>,
     pub status: &'static str,
     pub protocol_min: u8,
     pub protocol_max: u8,
@@ -39,19 +43,21 @@ impl Member {
     #[must_use]
     pub fn of(member: &gossip::Member) -> Self {
         let (host, port) = split(&member.address);
-        let tags = BTreeMap::from([
-            ("role", "nomad".to_owned()),
-            ("region", member.region.clone()),
-            ("dc", member.datacenter.clone()),
-            ("id", id(member.id)),
-            ("build", member.build.clone()),
-            ("expect", member.expect.to_string()),
-            ("rpc_addr", host.to_owned()),
-            ("port", port.to_string()),
-            ("vsn", "1".to_owned()),
-            ("mvn", "1".to_owned()),
-            ("raft_vsn", "3".to_owned()),
-        ]);
+        let own = [
+            "nomad".to_owned(),
+            member.region.clone(),
+            member.datacenter.clone(),
+            id(member.id),
+            member.build.clone(),
+            member.expect.to_string(),
+            host.to_owned(),
+            port.to_string(),
+            "1".to_owned(),
+            "1".to_owned(),
+            "3".to_owned(),
+        ];
+        let mut tags = member.tags.clone();
+        tags.extend(RESERVED_TAGS.map(str::to_owned).into_iter().zip(own));
         Self {
             name: full_name(member),
             addr: host.to_owned(),

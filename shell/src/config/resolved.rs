@@ -94,6 +94,8 @@ pub struct Server {
     /// How many servers found the cluster together; zero joins an existing one.
     pub bootstrap_expect: u32,
     pub election_priority: Priority,
+    /// What it says of itself to the other servers.
+    pub tags: BTreeMap<String, String>,
     pub data_dir: PathBuf,
     pub join: Join,
     pub heartbeat_ttl_ms: u64,

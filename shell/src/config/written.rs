@@ -56,6 +56,8 @@ pub struct WrittenServer {
     pub enabled: Option<bool>,
     pub bootstrap_expect: Option<u32>,
     pub election_priority: Option<Priority>,
+    /// The block `tags`.
+    pub tags: BTreeMap<String, String>,
     pub data_dir: Option<PathBuf>,
     pub join: WrittenJoin,
     pub heartbeat_grace_ms: Option<u64>,
@@ -250,6 +252,7 @@ impl WrittenServer {
         over(&mut self.enabled, later.enabled);
         over(&mut self.bootstrap_expect, later.bootstrap_expect);
         over(&mut self.election_priority, later.election_priority);
+        self.tags.extend(later.tags);
         over(&mut self.data_dir, later.data_dir);
         self.join.overlay(later.join);
         over(&mut self.heartbeat_grace_ms, later.heartbeat_grace_ms);

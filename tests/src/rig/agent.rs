@@ -50,6 +50,7 @@ pub fn dev_config(server: ServerId, node: NodeId) -> Config {
         http_address: String::new(),
         expect: 1,
         build: String::new(),
+        tags: BTreeMap::new(),
         is_leaving: false,
         status: gossip::Status::Alive,
     };

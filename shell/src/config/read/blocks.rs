@@ -141,6 +141,7 @@ pub(super) fn server(reader: Reader<'_>) -> WrittenServer {
         enabled: reader.flag("enabled"),
         bootstrap_expect,
         election_priority: election_priority(&reader),
+        tags: reader.map("tags").unwrap_or_default(),
         data_dir: directory(&reader, "data_dir"),
         join: join(&reader, true),
         heartbeat_grace_ms: duration_ms(&reader, "heartbeat_grace"),

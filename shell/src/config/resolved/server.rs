@@ -2,12 +2,14 @@
 //!
 //! Invariants
 //! - a server founds a cluster or joins one.
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use drover_core::agent::LeadConfig;
-use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS};
+use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS, TAG_BYTES_MAX};
 
 use super::{Join, RETRY_INTERVAL_MS, Resolution, Server};
+use crate::api::agent::RESERVED_TAGS;
 use crate::config::written::{Written, WrittenGarbage, WrittenJoin};
 use crate::config::{PROGRAM, address};
 
@@ -30,6 +32,7 @@ impl Resolution<'_> {
         Server {
             bootstrap_expect,
             election_priority: written.election_priority.unwrap_or_default(),
+            tags: self.tags(&written.tags),
             data_dir: written.data_dir.clone().unwrap_or_else(|| data_dir.join("server")),
             join,
             heartbeat_ttl_ms: written.min_heartbeat_ttl_ms.unwrap_or(HEARTBEAT_TTL_MS),
@@ -39,6 +42,21 @@ impl Resolution<'_> {
             lead: lead(written.garbage),
             introduction: written.introduction.unwrap_or_default(),
         }
+    }
+
+    fn tags(&mut self, written: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let bytes: usize = written.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if TAG_BYTES_MAX < bytes {
+            let why = format!(
+                "holds {bytes} bytes, and all servers tell each other of them: at most {TAG_BYTES_MAX}"
+            );
+            self.wrong("server.tags", &why);
+        }
+        for name in written.keys().filter(|name| RESERVED_TAGS.contains(&name.as_str())) {
+            let why = "is what the server says of itself already: choose another name";
+            self.wrong(&format!("server.tags[\"{name}\"]"), why);
+        }
+        written.clone()
     }
 
     pub(super) fn join(
