@@ -6,8 +6,8 @@ use drover_core::api::{Request, Response};
 use drover_core::client::{NodeMessage, ServerMessage};
 use drover_core::raft;
 use drover_core::types::{
-    AllocId, ClientStatus, EvalStatus, Incarnation, Index, JobKind, NodeId, SchedulerConfig,
-    ServerId,
+    AllocId, ClientStatus, EvalStatus, Incarnation, Index, JobKind, NodeId, RestartMode,
+    SchedulerConfig, ServerId,
 };
 use drover_core::wal::{self, Lane, Operation, Recovery, SegmentId, SegmentImage};
 use drover_core::wire::{Message, PeerId};
@@ -96,6 +96,31 @@ fn a_batch_job_ends_and_what_failed_is_tried_again() {
     dev.pass_ms(1_000);
     let state = dev.agent.state().expect("a server");
     assert!(state.allocs().all(|alloc| alloc.client_status == ClientStatus::Complete));
+}
+
+#[test]
+fn nothing_is_looked_at_later_for_a_failed_alloc_that_nobody_wants_replaced_any_more() {
+    let mut dev = settled();
+    let mut spec = job_spec("web", JobKind::Service, 1);
+    let group = &mut spec.groups[0];
+    (group.restart.attempts, group.restart.mode) = (0, RestartMode::Fail);
+    let later = |dev: &DevAgent| {
+        let state = dev.agent.state().expect("a server");
+        state.pending_evals().filter(|eval| eval.wait_until.is_some()).count()
+    };
+    let (namespace, job) = ("default", "web");
+    for _ in 0..2 {
+        dev.run_job(spec.clone()).expect("registered");
+        dev.pass_ms(500);
+        let running = *dev.running.keys().next().expect("one");
+        dev.exit(running, 1);
+        dev.pass_ms(2_000);
+        assert_eq!(later(&dev), 1, "it is to be replaced in half a minute");
+        let (namespace, job) = (namespace.into(), job.into());
+        dev.ask(Request::DeregisterJob { namespace, job, purge: false });
+        dev.pass_ms(1_000);
+        assert_eq!(later(&dev), 0);
+    }
 }
 
 #[test]

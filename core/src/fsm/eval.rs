@@ -3,7 +3,7 @@
 //! Invariants
 //! - final evaluations stay as they are;
 //! - a job has at most one blocked evaluation.
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::api::Rejection;
 use crate::state::txn::Txn;
 use crate::time::WallTime;
 use crate::types::{
-    EvalId, EvalStatus, Evaluation, Index, JobId, NodeId, PlacementFailure, Trigger,
+    DesiredStatus, EvalId, EvalStatus, Evaluation, Index, JobId, NodeId, PlacementFailure, Trigger,
 };
 
 /// Why an evaluation is made, and what it starts with.
@@ -93,11 +93,20 @@ pub(super) fn cancel_blocked(txn: &mut Txn<'_>, job: JobId, why: &str) {
 }
 
 /// A plan that looked at the state at `looked_at` settled all that these evaluations were made for.
-/// Those that a user waits for keep their turn, so that each tells what came of it.
+/// Those that a user waits for keep their turn, so that each tells what came of it; and those whose
+/// moment comes later while a failed alloc waits for it.
 pub(super) fn settle_older(txn: &mut Txn<'_>, job: JobId, looked_at: Index) {
-    let settled = txn.state().pending_evals_of_job(job).filter(|eval| {
-        let seen = eval.modify_index <= looked_at && eval.wait_until.is_none();
-        seen && is_made_by_change(eval.trigger)
+    let state = txn.state();
+    let is_later = |eval: &Evaluation| eval.wait_until.is_some();
+    let mut awaited = BTreeSet::new();
+    if state.pending_evals_of_job(job).any(is_later) {
+        let failed = state.allocs_of_job(job);
+        let waiting = failed.filter(|a| a.desired == DesiredStatus::Run && a.next.is_none());
+        awaited.extend(waiting.filter_map(|alloc| alloc.follow_up));
+    }
+    let settled = state.pending_evals_of_job(job).filter(|eval| {
+        let waits = is_later(eval) && !is_of_nobody(eval, &awaited);
+        eval.modify_index <= looked_at && !waits && is_made_by_change(eval.trigger)
     });
     let settled: Vec<Evaluation> = settled.take(txn.rows_left()).cloned().collect();
     for mut eval in settled {
@@ -105,6 +114,11 @@ pub(super) fn settle_older(txn: &mut Txn<'_>, job: JobId, looked_at: Index) {
         eval.status_description = "another evaluation has looked at the job since".to_string();
         txn.put_eval(eval);
     }
+}
+
+/// It waits for the delay of failed allocs of which none is to be replaced any more.
+fn is_of_nobody(eval: &Evaluation, awaited: &BTreeSet<EvalId>) -> bool {
+    eval.trigger == Trigger::FailedFollowUp && !awaited.contains(&eval.id)
 }
 
 const fn is_made_by_change(trigger: Trigger) -> bool {

@@ -96,8 +96,8 @@ const fn trigger(trigger: Trigger) -> &'static str {
         Trigger::JobRegister | Trigger::Manual => "job-register",
         Trigger::JobDeregister => "job-deregister",
         Trigger::NodeUpdate => "node-update",
-        Trigger::AllocFailure => "alloc-failure",
-        Trigger::FailedFollowUp => "failed-follow-up",
+        // In Nomad a failed evaluation has the follow-up; a failed alloc's delay is part of its failure.
+        Trigger::AllocFailure | Trigger::FailedFollowUp => "alloc-failure",
         Trigger::QueuedAllocs => "queued-allocs",
         Trigger::PlanRefused => "max-plan-attempts",
         Trigger::AllocStop => "alloc-stop",
