@@ -19,9 +19,29 @@ pub struct Members {
     pub members: Vec<Member>,
 }
 
+/// A tag's name, and what it says of a server.
+type OwnTag = (&'static str, fn(&gossip::Member) -> String);
+
 /// What every server says of itself, in Nomad's names; the other tags are its operator's.
-pub const RESERVED_TAGS: [&str; 11] =
-    ["role", "region", "dc", "id", "build", "expect", "rpc_addr", "port", "vsn", "mvn", "raft_vsn"];
+const OWN_TAGS: [OwnTag; 11] = [
+    ("role", |_| "nomad".to_owned()),
+    ("region", |member| member.region.clone()),
+    ("dc", |member| member.datacenter.clone()),
+    ("id", |member| id(member.id)),
+    ("build", |member| member.build.clone()),
+    ("expect", |member| member.expect.to_string()),
+    ("rpc_addr", |member| split(&member.address).0.to_owned()),
+    ("port", |member| split(&member.address).1.to_string()),
+    ("vsn", |_| "1".to_owned()),
+    ("mvn", |_| "1".to_owned()),
+    ("raft_vsn", |_| "3".to_owned()),
+];
+
+/// Whether every server has a tag of this name.
+#[must_use]
+pub fn is_own_tag(name: &str) -> bool {
+    OWN_TAGS.iter().any(|&(own, _)| own == name)
+}
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -43,21 +63,8 @@ impl Member {
     #[must_use]
     pub fn of(member: &gossip::Member) -> Self {
         let (host, port) = split(&member.address);
-        let own = [
-            "nomad".to_owned(),
-            member.region.clone(),
-            member.datacenter.clone(),
-            id(member.id),
-            member.build.clone(),
-            member.expect.to_string(),
-            host.to_owned(),
-            port.to_string(),
-            "1".to_owned(),
-            "1".to_owned(),
-            "3".to_owned(),
-        ];
         let mut tags = member.tags.clone();
-        tags.extend(RESERVED_TAGS.map(str::to_owned).into_iter().zip(own));
+        tags.extend(OWN_TAGS.map(|(name, of)| (name.to_owned(), of(member))));
         Self {
             name: full_name(member),
             addr: host.to_owned(),

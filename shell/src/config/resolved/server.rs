@@ -9,7 +9,7 @@ use drover_core::agent::LeadConfig;
 use drover_core::limits::{HEARTBEAT_GRACE_MS, HEARTBEAT_TTL_MS, TAG_BYTES_MAX};
 
 use super::{Join, RETRY_INTERVAL_MS, Resolution, Server};
-use crate::api::agent::RESERVED_TAGS;
+use crate::api::agent::is_own_tag;
 use crate::config::written::{Written, WrittenGarbage, WrittenJoin};
 use crate::config::{PROGRAM, address};
 
@@ -52,7 +52,7 @@ impl Resolution<'_> {
             );
             self.wrong("server.tags", &why);
         }
-        for name in written.keys().filter(|name| RESERVED_TAGS.contains(&name.as_str())) {
+        for name in written.keys().filter(|name| is_own_tag(name)) {
             let why = "is what the server says of itself already: choose another name";
             self.wrong(&format!("server.tags[\"{name}\"]"), why);
         }
