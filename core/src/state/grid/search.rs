@@ -144,15 +144,16 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
         while rows != 0 {
             let row_level = rows.trailing_zeros();
             rows &= rows - 1;
+            let row = &kind.rows[row_level as usize];
+            let mut columns = row.levels & (u64::MAX << first);
+            if columns == 0 {
+                // In most rows memory is what is scarce: they are passed over at no cost.
+                continue;
+            }
             let left = level_floor(row_level).saturating_sub(cpu_mhz);
             let cpu_cost = self.preference.cost(kind.cpu.least(left));
             if self.bound(cpu_cost, 0) < self.kept.least() {
                 return;
-            }
-            let row = &kind.rows[row_level as usize];
-            let mut columns = row.levels & (u64::MAX << first);
-            if columns == 0 {
-                continue;
             }
             for cell in &row.cells[row.position(first)..] {
                 let left = level_floor(columns.trailing_zeros()).saturating_sub(memory_mib);
@@ -199,16 +200,20 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
         }
     }
 
+    #[inline]
     fn is_open(&self, slot: NodeSlot) -> bool {
         self.quest.allowed.has(slot) && !self.quest.excluded.has(slot)
     }
 
     fn look_at(&mut self, kind: &Kind, entry: &Entry) {
         let slot = entry.slot;
-        let known = self.last.filter(|(last, _)| last.is_like(entry)).map(|(_, worth)| worth);
-        if known.is_some_and(|worth| !self.kept.may_keep(worth, slot)) || !self.is_open(slot) {
+        if !self.is_open(slot) {
             return;
         }
+        let known = match &self.last {
+            Some((last, worth)) if last.is_like(entry) => Some(*worth),
+            Some(_) | None => None,
+        };
         let worth = match known {
             Some(worth) => worth,
             None => match self.worth_of(kind, entry) {
