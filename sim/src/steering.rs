@@ -26,10 +26,7 @@ pub fn steer(state: &State, job: &str, how: Steering) -> Option<Request> {
 /// What operators set for the whole cluster.
 #[must_use]
 pub fn scheduling(config: &SchedulerConfig) -> String {
-    let mut words = match config.algorithm {
-        Algorithm::BinPack => "schedules onto the fullest node".to_owned(),
-        Algorithm::Spread => "schedules onto the emptiest node".to_owned(),
-    };
+    let mut words = preferring(config.algorithm).to_owned();
     if config.reject_job_registration {
         words.push_str("; takes no jobs");
     }
@@ -37,6 +34,14 @@ pub fn scheduling(config: &SchedulerConfig) -> String {
         words.push_str("; lets evaluations wait");
     }
     words
+}
+
+const fn preferring(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Pack => "schedules onto the fullest node",
+        Algorithm::BinPack => "schedules onto the node that is fullest by Nomad's score",
+        Algorithm::Spread => "schedules onto the emptiest node",
+    }
 }
 
 /// Who is to vote, as operators want it.
@@ -53,8 +58,7 @@ pub fn pool(spec: &PoolSpec) -> String {
     let name = &spec.name;
     match spec.scheduler.algorithm {
         None => format!("node pool {name} is made or described"),
-        Some(Algorithm::BinPack) => format!("node pool {name} schedules onto the fullest node"),
-        Some(Algorithm::Spread) => format!("node pool {name} schedules onto the emptiest node"),
+        Some(algorithm) => format!("node pool {name} {}", preferring(algorithm)),
     }
 }
 

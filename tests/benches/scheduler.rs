@@ -18,6 +18,10 @@ mod churn;
 mod dispatch;
 #[path = "scheduler/leaning.rs"]
 mod leaning;
+#[path = "scheduler/memory.rs"]
+mod memory;
+#[path = "scheduler/quality.rs"]
+mod quality;
 #[path = "scheduler/scan.rs"]
 mod scan;
 #[path = "scheduler/shapes.rs"]
@@ -48,15 +52,19 @@ struct Part {
     measure: fn() -> Vec<Row>,
 }
 
+/// What is measured first: the process has had nothing else in its memory.
 const PARTS: &[Part] = &[
+    Part { name: "memory", measure: memory::rows },
     Part { name: "batch", measure: batch },
     Part { name: "leaning", measure: leaning::rows },
+    Part { name: "index", measure: churn::index_rows },
     Part { name: "churn", measure: churn::rows },
     Part { name: "one-node", measure: one_node },
     Part { name: "system", measure: system },
     Part { name: "dispatch", measure: dispatch::rows },
     Part { name: "through", measure: through::rows },
     Part { name: "million", measure: through::million },
+    Part { name: "quality", measure: quality::rows },
 ];
 
 /// The product's.

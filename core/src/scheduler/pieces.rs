@@ -2,20 +2,24 @@
 //!
 //! Invariants
 //! - tasks choose in their order: the lowest cores that are free, and for each device that is asked for the
-//!   make that is liked best, its first instances: the same state gives the same pieces;
+//!   make that is liked best, of those the one of which fewest are left, its first instances: the same state
+//!   gives the same pieces;
 //! - what is chosen is free, by the fleet's word.
 //!
 //! Who chose first may have taken what only the next could have used: nothing is chosen anew for that.
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::devices::Make;
+use super::score::DevicesLeft;
 use crate::state::fits::{Overlay, Shortage};
 use crate::state::fleet::Fleet;
 use crate::types::{
-    CoreSet, DeviceAsk, DeviceGrant, DeviceGroup, Group, NodePieces, NodeSlot, Pieces, TaskPieces,
+    CoreSet, DeviceAsk, DeviceGrant, DeviceGroup, DeviceName, Group, NodePieces, NodeSlot, Pieces,
+    TaskPieces,
 };
 
 /// One node, with what is counted beside its own usage.
@@ -86,18 +90,35 @@ impl<'a> Shelf<'a> {
             let grants = own.iter().flat_map(|has| &has.devices);
             grants.into_iter().any(|grant| grant.name == group.name && grant.ids.contains(id))
         };
-        let groups = self.offered()?.devices.iter();
-        let groups = groups.filter(|group| Make::of(group).would_do(ask)).filter_map(|group| {
-            let free = self.free_of(group).filter(|id| !is_own(group, id));
-            let ids: Vec<String> = free.take(ask.count as usize).cloned().collect();
-            (ids.len() == ask.count as usize).then_some((group, ids))
-        });
-        let rated = (0..).zip(groups).map(|(nth, (group, ids))| {
-            let weight = Make::of(group).weight(ask);
-            ((weight, Reverse(nth)), DeviceGrant { name: group.name.clone(), ids })
-        });
-        let best = rated.max_by_key(|&(rate, _): &((i64, Reverse<usize>), _)| rate);
-        best.map(|((weight, _), grant)| (grant, weight))
+        let wanted = ask.count as usize;
+        let groups = self.offered()?.devices.iter().enumerate();
+        let rated =
+            groups.filter(|(_, group)| Make::of(group).would_do(ask)).filter_map(|(nth, group)| {
+                let free = self.free_of(group).filter(|id| !is_own(group, id)).count();
+                let rate = (Make::of(group).weight(ask), Reverse(free), Reverse(nth));
+                (wanted <= free).then_some((rate, group))
+            });
+        let ((weight, ..), group) = rated.max_by_key(|&(rate, _)| rate)?;
+        let free = self.free_of(group).filter(|id| !is_own(group, id));
+        let ids = free.take(wanted).cloned().collect();
+        Some((DeviceGrant { name: group.name.clone(), ids }, weight))
+    }
+
+    /// What is left of the devices once an alloc has what was chosen for it.
+    pub(super) fn left_after(self, chosen: &Chosen) -> DevicesLeft {
+        let pieces = chosen.pieces.as_deref();
+        let taken: BTreeSet<&DeviceName> =
+            pieces.into_iter().flat_map(|pieces| pieces.devices()).map(|(name, _)| name).collect();
+        let taken_count = pieces.map_or(0, |pieces| pieces.devices().count());
+        let mut left = DevicesLeft { is_begun: true, ..DevicesLeft::default() };
+        for group in self.offered().map_or(&[][..], |offered| &offered.devices) {
+            let (free, total) = (self.free_of(group).count(), group.healthy().count());
+            left.free += count(free);
+            left.total += count(total);
+            left.is_begun &= !taken.contains(&group.name) || free < total;
+        }
+        left.free -= count(taken_count);
+        left
     }
 
     /// The node's cores.

@@ -19,7 +19,7 @@ use super::devices;
 use super::feasible::{Distinct, Suitable};
 use super::lanes::{Contest, Lane, Rank, Top};
 use super::room::{Ask, Grants, Room};
-use super::score::{Against, BestFit, Terms, WorstFit, fit, most_beside};
+use super::score::{Against, BestFit, Terms, WorstFit, fit, fit_with_devices, most_beside};
 use super::strata::Leanings;
 use crate::state::bits::Bits;
 use crate::state::fleet::{Parting, Quest};
@@ -77,6 +77,8 @@ pub(super) struct Ranking<'a> {
     most_beside: Terms,
     /// The weights of all that its tasks would rather have of devices.
     device_weights: i64,
+    /// What an alloc leaves of a node's devices counts for its fit.
+    packs_devices: bool,
     /// Have no dynamic port left.
     portless: Bits,
     /// An alloc may leave it, so it is nowhere to go.
@@ -95,6 +97,7 @@ impl<'a> Ranking<'a> {
         let strata = &subject.suitable.strata;
         let lanes = strata.list.len();
         let device_weights = devices::weights(subject.ask.group.device_asks());
+        let wants_devices = subject.ask.group.device_asks().next().is_some();
         let mut ranking = Self {
             apart: Bits::default(),
             lanes: core::iter::repeat_with(Lane::new).take(lanes).collect(),
@@ -103,6 +106,7 @@ impl<'a> Ranking<'a> {
             wanted,
             most_beside: most_beside(subject.ask.group.count, 0 < device_weights),
             device_weights,
+            packs_devices: wants_devices && subject.algorithm == Algorithm::Pack,
             portless: Bits::default(),
             left_behind: None,
             crowded_count: 0,
@@ -177,7 +181,13 @@ impl<'a> Ranking<'a> {
     fn fit(&self, slot: NodeSlot, room: &Room<'_>) -> i64 {
         let mut used = room.used(slot);
         used.add(self.subject.ask.capacity_on(room.fleet(), slot).into());
-        fit(self.subject.algorithm, room.usable(slot), used)
+        let amounts = fit(self.subject.algorithm, room.usable(slot), used);
+        if !self.packs_devices {
+            return amounts;
+        }
+        let shelf = room.shelf(slot);
+        let chosen = shelf.choose(self.subject.ask.group);
+        chosen.map_or(amounts, |chosen| fit_with_devices(amounts, shelf.left_after(&chosen)))
     }
 
     /// How well the devices that an alloc would get are liked. It counts for every node if for any.
@@ -408,7 +418,7 @@ impl<'a> Ranking<'a> {
         let (fleet, strata) = (room.fleet(), suitable.strata.by_slot());
         if let ([lane], []) = (&mut self.lanes[..], strata) {
             let found = match algorithm {
-                Algorithm::BinPack => fleet.best(quest, &BestFit),
+                Algorithm::BinPack | Algorithm::Pack => fleet.best(quest, &BestFit),
                 Algorithm::Spread => fleet.best(quest, &WorstFit),
             };
             self.lacking_others_count = found.lacking;
@@ -418,7 +428,7 @@ impl<'a> Ranking<'a> {
         let asked: Vec<u32> = self.lanes.iter_mut().map(|lane| lane.ask(share, most)).collect();
         let parting = Parting { of_slot: strata, wanted: &asked };
         let (found, lacking) = match algorithm {
-            Algorithm::BinPack => fleet.best_of_each(quest, parting, &BestFit),
+            Algorithm::BinPack | Algorithm::Pack => fleet.best_of_each(quest, parting, &BestFit),
             Algorithm::Spread => fleet.best_of_each(quest, parting, &WorstFit),
         };
         self.lacking_others_count = lacking;

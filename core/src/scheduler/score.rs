@@ -5,7 +5,8 @@
 //! opposite, `10^freeCpu + 10^freeMemory - 2`; its job anti-affinity `-(collisions + 1) / count`; its
 //! penalty of -1 for a node where the alloc failed before; its node affinity and allocation spread
 //! (`tally`); its device affinity (`devices`). The score is the mean of those that are present, and what is
-//! zero is not, but for the fit, and for devices where something is wanted of them.
+//! zero is not, but for the fit, and for devices where something is wanted of them. It knows no fit of
+//! devices: what `Algorithm::Pack` makes of them is ours (decision 0034).
 //!
 //! Invariants
 //! - the same usage gives the same score on every machine: no float takes part;
@@ -100,9 +101,32 @@ pub fn fit(algorithm: Algorithm, total: Amounts, used: Amounts) -> i64 {
     let cost = BestFit.cost(share(left.cpu_mhz, total.cpu_mhz))
         + BestFit.cost(share(left.memory_mib, total.memory_mib));
     match algorithm {
-        Algorithm::BinPack => BestFit.worth(cost),
+        Algorithm::BinPack | Algorithm::Pack => BestFit.worth(cost),
         Algorithm::Spread => WorstFit.worth(cost),
     }
+}
+
+/// What an alloc leaves of a node's devices.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct DevicesLeft {
+    /// Of those that work, the ones that nobody has once the alloc is there.
+    pub free: u32,
+    /// That work.
+    pub total: u32,
+    /// Of each make that it gets, others have some already: nothing that was whole is broken into.
+    pub is_begun: bool,
+}
+
+/// What a node with devices does not get from who asks for none.
+pub const DEVICES_KEPT: i64 = -ONE;
+
+/// The fit by `Algorithm::Pack` of a node that gives the alloc devices, and whose cpu and memory have
+/// the fit `amounts`. Devices are what runs out on such nodes: they count three times as much.
+#[must_use]
+pub fn fit_with_devices(amounts: i64, left: DevicesLeft) -> i64 {
+    let free = (i64::from(left.free) * ONE).checked_div(left.total.into()).unwrap_or(0);
+    let begun = if left.is_begun { ONE } else { 0 };
+    (10 * amounts + 30 * (ONE - free) + 4 * begun) / 44
 }
 
 /// What is there already that speaks against a node.
@@ -176,19 +200,13 @@ impl Terms {
 /// counts and the fullest is the best.
 #[must_use]
 pub fn score(total: Amounts, used: Amounts, against: Against) -> i64 {
-    score_with(Algorithm::BinPack, (total, used), against, Terms::default())
+    score_with(fit(Algorithm::BinPack, total, used), against, Terms::default())
 }
 
-/// `score`, with what the group would rather have.
+/// The score of a node that has such a `fit`, with what the group would rather have.
 #[must_use]
-pub fn score_with(
-    algorithm: Algorithm,
-    (total, used): (Amounts, Amounts),
-    against: Against,
-    leanings: Terms,
-) -> i64 {
-    let fit = Terms::sum(fit(algorithm, total, used), 1);
-    fit.and(against.terms()).and(leanings).mean()
+pub fn score_with(fit: i64, against: Against, leanings: Terms) -> i64 {
+    Terms::sum(fit, 1).and(against.terms()).and(leanings).mean()
 }
 
 /// What a node with an alloc of the group is worth at most, beside what counts for its stratum; that
@@ -204,6 +222,7 @@ pub(super) fn most_beside(count: u32, wants_of_devices: bool) -> Terms {
 pub(super) struct Leaned {
     pub(super) affinity: i64,
     pub(super) spread: i64,
+    /// How they are liked, and what is kept for those who ask for some.
     pub(super) devices: i64,
 }
 

@@ -1,14 +1,14 @@
 //! Which suitable nodes are alike in all that a group's placing looks at beside room.
 //!
 //! A group may lean towards nodes (`affinity`), be spread over the values of attributes (`spread`), and
-//! be limited in how many share a value (`distinct_property`). Nodes that agree in all of that are a
-//! stratum: what counts for or against them beside their room is one number, and so the best of a
-//! stratum is the one that fits best.
+//! be limited in how many share a value (`distinct_property`); and one that asks for no devices leaves
+//! those of others alone. Nodes that agree in all of that are a stratum: what counts for or against them
+//! beside their room is one number, and so the best of a stratum is the one that fits best.
 //!
 //! Invariants
-//! - two suitable nodes are of one stratum if and only if they have the same affinity and the same
-//!   value of each key;
-//! - a group that asks for none of it has one stratum.
+//! - two suitable nodes are of one stratum if and only if they have the same affinity, the same value of
+//!   each key, and both or neither devices of which the group asks for none;
+//! - a group that asks for none of it has one stratum where no node has devices.
 //!
 //! It knows no allocs: how many have which value is counted by `tally`.
 use alloc::collections::BTreeMap;
@@ -20,7 +20,7 @@ use super::feasible::{Demand, Subject, constraints_of, escapes_class, is_escaped
 use super::score::ONE;
 use crate::state::State;
 use crate::state::bits::Bits;
-use crate::state::fleet::ClassId;
+use crate::state::fleet::{ClassId, ClassKey};
 use crate::types::{Affinity, Constraint, Group, JobSpec, NodeSlot, Operator, Spread};
 
 /// The number of a value that a node does not have, and of the stratum of a node that is in none.
@@ -87,6 +87,8 @@ pub(super) struct Stratum {
     pub(super) affinity: i64,
     /// Of each key.
     pub(super) values: Vec<u32>,
+    /// Its nodes have devices, and the group asks for none.
+    pub(super) has_idle_devices: bool,
     /// Of its nodes, those that may be placed on.
     pub(super) placeable_count: u32,
 }
@@ -175,6 +177,7 @@ pub(super) fn affinities_of<'a>(
 struct Common {
     weight: i64,
     values: Vec<u32>,
+    has_idle_devices: bool,
     /// Where nothing is a node's alone: their stratum, once there is one.
     stratum: Option<u32>,
 }
@@ -187,27 +190,27 @@ struct Making<'a> {
     /// The sum of all weights, without their signs.
     weights: i64,
     attributes: Vec<&'a str>,
+    wants_devices: bool,
     keys: Vec<Key>,
-    numbers: BTreeMap<(i64, Vec<u32>), u32>,
+    numbers: BTreeMap<(i64, Vec<u32>, bool), u32>,
     list: Vec<Stratum>,
 }
 
 impl Strata {
     /// The strata of `suitable` nodes.
     pub(super) fn of(state: &State, spec: &JobSpec, group: &Group, suitable: &Bits) -> Self {
-        let leanings = Leanings::of(spec, group);
-        if leanings.is_empty() {
+        let (leanings, fleet) = (Leanings::of(spec, group), state.fleet());
+        let wants_devices = group.device_asks().next().is_some();
+        if leanings.is_empty() && (wants_devices || !fleet.has_devices()) {
             return Self::default();
         }
-        let fleet = state.fleet();
-        let mut making = Making::of(spec, &leanings);
+        let mut making = Making::of(spec, &leanings, wants_devices);
         let mut classes: Vec<Option<Common>> = vec![None; fleet.class_count()];
         let mut of_slot = vec![NONE; fleet.len()];
         for slot in fleet.slots() {
             let ClassId(class) = fleet.class(slot);
-            let common = classes[class as usize].get_or_insert_with(|| {
-                making.common(Subject::Class(fleet.class_key(ClassId(class))))
-            });
+            let common = classes[class as usize]
+                .get_or_insert_with(|| making.common(fleet.class_key(ClassId(class))));
             let stratum = making.take(state, slot, common, suitable.has(slot));
             if let Some(stratum) = stratum {
                 of_slot[slot.0 as usize] = stratum;
@@ -234,7 +237,7 @@ impl Strata {
 }
 
 impl<'a> Making<'a> {
-    fn of(spec: &'a JobSpec, leanings: &Leanings<'a>) -> Self {
+    fn of(spec: &'a JobSpec, leanings: &Leanings<'a>, wants_devices: bool) -> Self {
         let demand = |one: &&'a Affinity| {
             let demand = Demand::of(&one.left, one.operator, &one.right);
             (demand, i64::from(one.weight))
@@ -250,7 +253,7 @@ impl<'a> Making<'a> {
         let key = |attribute: &&str| Key { attribute: (*attribute).to_string(), ..Key::default() };
         let keys = attributes.iter().map(key).collect();
         let (numbers, list) = (BTreeMap::new(), Vec::new());
-        Self { spec, shared, escaped, weights, attributes, keys, numbers, list }
+        Self { spec, shared, escaped, weights, attributes, wants_devices, keys, numbers, list }
     }
 
     fn is_shared(&self) -> bool {
@@ -264,13 +267,16 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn common(&mut self, subject: Subject<'_>) -> Common {
+    fn common(&mut self, class: &ClassKey) -> Common {
+        let subject = Subject::Class(class);
         let weight = weight_of(&self.shared, self.spec, subject);
         let values = (0..self.keys.len()).map(|nth| match is_escaped(self.attributes[nth]) {
             true => NONE,
             false => self.value(nth, subject),
         });
-        Common { weight, values: values.collect(), stratum: None }
+        let values = values.collect();
+        let has_idle_devices = !self.wants_devices && class.has_devices();
+        Common { weight, values, has_idle_devices, stratum: None }
     }
 
     /// Note the node's values, and which stratum it is of.
@@ -300,20 +306,23 @@ impl<'a> Making<'a> {
             return None;
         }
         let known = common.stratum.filter(|_| self.is_shared());
-        let stratum = known.unwrap_or_else(|| self.stratum(weight, values));
+        let stratum =
+            known.unwrap_or_else(|| self.stratum(weight, values, common.has_idle_devices));
         common.stratum = Some(stratum);
         Some(stratum)
     }
 
-    fn stratum(&mut self, weight: i64, values: Vec<u32>) -> u32 {
+    fn stratum(&mut self, weight: i64, values: Vec<u32>, has_idle_devices: bool) -> u32 {
         let affinity = if planted!(AffinityIgnored) {
             0
         } else {
             (weight * ONE).checked_div(self.weights).unwrap_or(0)
         };
         let list = &mut self.list;
-        *self.numbers.entry((affinity, values)).or_insert_with_key(|(affinity, values)| {
-            list.push(Stratum { affinity: *affinity, values: values.clone(), placeable_count: 0 });
+        let alike = (affinity, values, has_idle_devices);
+        *self.numbers.entry(alike).or_insert_with_key(|(_, values, _)| {
+            let values = values.clone();
+            list.push(Stratum { affinity, values, has_idle_devices, placeable_count: 0 });
             u32::try_from(list.len() - 1).expect("invariant: fewer than 2^32 nodes")
         })
     }

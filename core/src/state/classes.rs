@@ -44,6 +44,12 @@ impl DeviceClass {
 }
 
 impl ClassKey {
+    /// Whether its nodes have devices that work.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.devices.iter().any(|class| 0 < class.healthy_count)
+    }
+
     pub(super) fn of(node: &Node) -> Self {
         let shared = |map: &BTreeMap<String, String>| {
             let kept = map.iter().filter(|(key, _)| !key.starts_with("unique."));
@@ -115,6 +121,11 @@ impl Classes {
     pub(super) fn key(&self, id: ClassId) -> &ClassKey {
         let class = self.classes[id.0 as usize].as_ref();
         &class.expect("invariant: a class that a node is of has a number").key
+    }
+
+    /// The keys of all that have nodes.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ClassKey> {
+        self.classes.iter().flatten().map(|class| &*class.key)
     }
 
     /// One more than the highest number in use.

@@ -288,6 +288,12 @@ impl Fleet {
         self.classes.key(class)
     }
 
+    /// Whether any node has devices that work.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.classes.keys().any(ClassKey::has_devices)
+    }
+
     /// Take the place of `before`: whoever remembers that generation sees that it is over.
     pub(crate) fn follow(&mut self, before: &Self) {
         self.generation += before.generation + 1;

@@ -25,11 +25,13 @@ pub struct SchedulerConfig {
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
 pub enum Algorithm {
-    /// The fullest.
-    #[default]
+    /// The fullest by cpu and memory, as Nomad has it.
     BinPack,
     /// The emptiest.
     Spread,
+    /// The fullest by cpu, memory and devices: devices are for those who ask for some.
+    #[default]
+    Pack,
 }
 
 /// Jobs of which types may have less important allocs stopped for theirs.

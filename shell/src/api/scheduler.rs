@@ -77,6 +77,7 @@ impl Configuration {
 /// How an algorithm is called.
 pub(super) const fn algorithm_word(algorithm: Algorithm) -> &'static str {
     match algorithm {
+        Algorithm::Pack => "pack",
         Algorithm::BinPack => "binpack",
         Algorithm::Spread => "spread",
     }
@@ -85,10 +86,11 @@ pub(super) const fn algorithm_word(algorithm: Algorithm) -> &'static str {
 /// The algorithm that is called so.
 pub(super) fn algorithm(word: &str) -> Result<Algorithm, String> {
     match word {
+        "pack" => Ok(Algorithm::Pack),
         "binpack" => Ok(Algorithm::BinPack),
         "spread" => Ok(Algorithm::Spread),
         other => Err(format!(
-            "SchedulerAlgorithm: there is no \"{other}\"; it is \"binpack\" or \"spread\""
+            "SchedulerAlgorithm: there is no \"{other}\"; it is \"pack\", \"binpack\" or \"spread\""
         )),
     }
 }

@@ -52,11 +52,11 @@ pub fn read(source: &Source) -> Result<Pool, Diagnostics> {
 fn scheduling(reader: Reader<'_>) -> Scheduling {
     let algorithm = reader.text("scheduler_algorithm").unwrap_or_default();
     if let (false, Some(one)) = (
-        ["", "binpack", "spread"].contains(&algorithm.as_str()),
+        ["", "pack", "binpack", "spread"].contains(&algorithm.as_str()),
         reader.attribute("scheduler_algorithm"),
     ) {
         let why = format!("there is no algorithm \"{algorithm}\"");
-        reader.wrong(&one.value_place, why, "\"binpack\" or \"spread\"");
+        reader.wrong(&one.value_place, why, "\"pack\", \"binpack\" or \"spread\"");
     }
     let made = Scheduling {
         scheduler_algorithm: algorithm,

@@ -105,8 +105,12 @@ struct Churned {
     checked: usize,
 }
 
+pub(crate) fn index_rows() -> Vec<Row> {
+    FLEETS.map(index_row).to_vec()
+}
+
 pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = FLEETS.map(index_row).to_vec();
+    let mut rows = Vec::new();
     for nodes in FLEETS {
         let mut churn = Churn::new(nodes);
         churn.fill(nodes, FULL_PERMILLE);

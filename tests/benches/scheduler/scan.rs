@@ -4,7 +4,7 @@
 //! constraints are judged by the few rules that `shapes` uses.
 use std::collections::{BTreeMap, BTreeSet};
 
-use drover_core::scheduler::score::{Against, Terms, score_with};
+use drover_core::scheduler::score::{Against, Terms, fit, score_with};
 use drover_core::state::State;
 use drover_core::state::fits::Amounts;
 use drover_core::types::*;
@@ -132,10 +132,9 @@ fn worth(
         && used.disk_mib <= seen.usable.disk_mib;
     let (collisions, count) = (seen.collisions, group.count);
     let against = Against { collisions, count, failed_before: false };
-    let amounts = (seen.usable, used);
     within.then(|| {
         let terms = leaning(seen, group, racks);
-        (score_with(Algorithm::BinPack, amounts, against, terms), seen.slot)
+        (score_with(fit(Algorithm::Pack, seen.usable, used), against, terms), seen.slot)
     })
 }
 

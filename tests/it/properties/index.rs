@@ -160,7 +160,7 @@ impl Model {
         let quest = Quest { ask, ports: &ports, wanted, allowed: &allowed, excluded: &excluded };
         let algorithm = if rng.chance(300) { Algorithm::Spread } else { Algorithm::BinPack };
         let mut found = match algorithm {
-            Algorithm::BinPack => self.fleet.best(quest, &BestFit).nodes,
+            Algorithm::Pack | Algorithm::BinPack => self.fleet.best(quest, &BestFit).nodes,
             Algorithm::Spread => self.fleet.best(quest, &WorstFit).nodes,
         };
         found.reverse();
@@ -184,7 +184,9 @@ impl Model {
         let of_slot: Vec<u32> = (0..=self.fleet.len()).map(|_| amount(rng, parts)).collect();
         let parting = Parting { of_slot: &of_slot, wanted: &wanted };
         let (found, _) = match algorithm {
-            Algorithm::BinPack => self.fleet.best_of_each(*quest, parting, &BestFit),
+            Algorithm::Pack | Algorithm::BinPack => {
+                self.fleet.best_of_each(*quest, parting, &BestFit)
+            }
             Algorithm::Spread => self.fleet.best_of_each(*quest, parting, &WorstFit),
         };
         for (part, (mut found, wanted)) in (0..).zip(found.into_iter().zip(&wanted)) {

@@ -125,6 +125,9 @@ fn with_room_for_all_and_time_to_pass_every_group_comes_to_its_count() {
 fn the_best_fit_is_the_best_of_all_nodes() {
     for seed in 0..SEEDS {
         let (mut cluster, mut rng) = empty(seed);
+        // The one that is compared with floats.
+        let config = SchedulerConfig { algorithm: Algorithm::BinPack, ..Default::default() };
+        cluster.run(drover_core::fsm::Command::SetSchedulerConfig { config, check_index: None });
         for nth in 0..6 {
             let mut spec = a_job(&mut rng, nth);
             spec.groups.truncate(1);

@@ -26,7 +26,7 @@ pub(crate) struct SetConfigArgs {
     #[arg(
         long,
         value_name = "NAME",
-        help = "binpack: the fullest node is the best; spread: the emptiest"
+        help = "pack: the fullest node is the best; binpack: the same by Nomad's score, which knows no devices; spread: the emptiest"
     )]
     scheduler_algorithm: Option<String>,
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",

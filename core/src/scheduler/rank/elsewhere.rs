@@ -79,7 +79,7 @@ impl Ranking<'_> {
     ) -> Option<Gain> {
         // A node to which nothing may go is left for other reasons. How well the devices are liked that it
         // has, among those that it has not, nobody has asked.
-        if !self.may_follow(from, room, crowd) || self.device_weights != 0 {
+        if !self.may_follow(from, room, crowd) || self.packs_devices || self.device_weights != 0 {
             return None;
         }
         let fit_here = fit(self.subject.algorithm, room.usable(from), room.used(from));
@@ -115,7 +115,8 @@ impl Ranking<'_> {
         let score = Terms::sum(fit, 1).and(against.terms()).and(leanings).mean();
         let (affinity, spread) =
             (strata.list[lane].affinity, self.wanted.spread_of_lane(lane, strata));
-        let parts = parts(fit, against, Leaned { affinity, spread, devices: 0 });
+        let devices = self.wanted.kept_of_lane(lane, strata);
+        let parts = parts(fit, against, Leaned { affinity, spread, devices });
         Standing { slot, score_permille: permille(score), parts }
     }
 
@@ -151,7 +152,8 @@ impl Ranking<'_> {
     fn of_stratum(&self, slot: NodeSlot) -> i64 {
         let strata = &self.subject.suitable.strata;
         let lane = strata.at(slot).expect("invariant: a suitable node is of a stratum");
-        strata.list[lane].affinity + self.wanted.pull_of_lane(lane, strata)
+        let kept = self.wanted.kept_of_lane(lane, strata);
+        strata.list[lane].affinity + kept + self.wanted.pull_of_lane(lane, strata)
     }
 }
 
@@ -177,7 +179,7 @@ impl Fitting {
 
     const fn count(&mut self, algorithm: Algorithm) -> &mut i64 {
         match algorithm {
-            Algorithm::BinPack => &mut self.packed,
+            Algorithm::BinPack | Algorithm::Pack => &mut self.packed,
             Algorithm::Spread => &mut self.spread,
         }
     }

@@ -94,7 +94,8 @@ impl Ranking<'_> {
             let lane = strata.at(slot).expect("invariant: a suitable node is of a stratum");
             let (affinity, spread) =
                 (strata.list[lane].affinity, self.wanted.spread_of_lane(lane, strata));
-            let devices = self.devices(slot, room).total();
+            let kept = self.wanted.kept_of_lane(lane, strata);
+            let devices = self.devices(slot, room).total() + kept;
             let leanings = Leaned { affinity, spread, devices };
             let parts = parts(self.fit(slot, room), against, leanings);
             Standing { slot, score_permille: permille(score), parts }

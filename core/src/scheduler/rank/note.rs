@@ -23,7 +23,8 @@ impl Ranking<'_> {
         let parts = (!is_fit_alone).then(|| {
             let affinity = suitable.strata.list[lane].affinity;
             let spread = self.wanted.spread_of_lane(lane, &suitable.strata);
-            let leaned = Leaned { affinity, spread, devices };
+            let kept = self.wanted.kept_of_lane(lane, &suitable.strata);
+            let leaned = Leaned { affinity, spread, devices: devices + kept };
             parts(top.sum - against.terms().total() - devices, against, leaned)
         });
         let nodes_filtered = suitable.filtered_count + self.kept_out_count(room, crowd);

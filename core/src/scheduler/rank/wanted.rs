@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use super::Subject;
 use crate::scheduler::crowd::Crowd;
-use crate::scheduler::score::Terms;
+use crate::scheduler::score::{DEVICES_KEPT, Terms};
 use crate::scheduler::strata::{NONE, Strata, Within};
 use crate::scheduler::tally::{Limit, Shift, Tally};
-use crate::types::NodeSlot;
+use crate::types::{Algorithm, NodeSlot};
 
 /// See the module.
 pub(super) struct Wanted {
@@ -17,6 +17,8 @@ pub(super) struct Wanted {
     limits: Vec<Limit>,
     /// Strata of which something else is said than before.
     changed: Vec<u32>,
+    /// Devices are kept for those who ask for some.
+    keeps_devices: bool,
 }
 
 impl Wanted {
@@ -40,7 +42,12 @@ impl Wanted {
             }
             limit
         });
-        Self { tallies: tallies.collect(), limits: limits.collect(), changed: Vec::new() }
+        Self {
+            tallies: tallies.collect(),
+            limits: limits.collect(),
+            changed: Vec::new(),
+            keeps_devices: subject.algorithm == Algorithm::Pack,
+        }
     }
 
     /// One more alloc of the group is on the node.
@@ -83,8 +90,17 @@ impl Wanted {
     /// What counts for or against the stratum, and whether nothing may be placed there.
     pub(super) fn of_lane(&self, lane: usize, strata: &Strata) -> (Terms, bool) {
         let affinity = strata.list[lane].affinity;
-        let terms = Terms::default().with(affinity).with(self.spread_of_lane(lane, strata));
+        let terms = Terms::default()
+            .with(affinity)
+            .with(self.spread_of_lane(lane, strata))
+            .with(self.kept_of_lane(lane, strata));
         (terms, self.reached(lane, strata).is_some())
+    }
+
+    /// What speaks against a stratum that has devices of which nothing is asked.
+    pub(super) fn kept_of_lane(&self, lane: usize, strata: &Strata) -> i64 {
+        let is_kept = self.keeps_devices && strata.list[lane].has_idle_devices;
+        if is_kept { DEVICES_KEPT } else { 0 }
     }
 
     pub(super) fn spread_of_lane(&self, lane: usize, strata: &Strata) -> i64 {

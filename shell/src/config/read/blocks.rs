@@ -269,14 +269,16 @@ pub(super) fn consul(reader: &Reader<'_>) -> Option<Consul> {
 /// What is not set is as `SchedulerConfig` has it.
 fn scheduler(reader: Reader<'_>) -> SchedulerConfig {
     let algorithm = match reader.text("scheduler_algorithm").as_deref() {
-        None | Some("" | "binpack") => Algorithm::BinPack,
+        None | Some("") => Algorithm::default(),
+        Some("pack") => Algorithm::Pack,
+        Some("binpack") => Algorithm::BinPack,
         Some("spread") => Algorithm::Spread,
         Some(other) => {
             if let Some(one) = reader.attribute("scheduler_algorithm") {
                 let why = format!("there is no algorithm \"{other}\"");
-                reader.wrong(&one.value_place, why, "\"binpack\" or \"spread\"");
+                reader.wrong(&one.value_place, why, "\"pack\", \"binpack\" or \"spread\"");
             }
-            Algorithm::BinPack
+            Algorithm::default()
         }
     };
     let preemption = reader.one("preemption_config").map(|inner| {

@@ -42,7 +42,8 @@ pub(crate) fn liking(ask: &DeviceAsk, make: &DeviceGroup) -> i8 {
     ask.affinities.first().filter(|_| is_large).map_or(0, |liked| liked.weight)
 }
 
-/// The makes that would do, with those of them that nobody has; the one that is liked best first.
+/// The makes that would do, with those of them that nobody has; the one that is liked best first, and of
+/// those the one of which fewest are left.
 pub(crate) fn free_devices<'a>(
     ask: &'a DeviceAsk,
     node: &'a Node,
@@ -58,7 +59,7 @@ pub(crate) fn free_devices<'a>(
         })
         .filter(|(_, ids)| ask.count as usize <= ids.len())
         .collect();
-    free.sort_by_key(|(make, _)| std::cmp::Reverse(liking(ask, make)));
+    free.sort_by_key(|(make, ids)| (std::cmp::Reverse(liking(ask, make)), ids.len()));
     free
 }
 

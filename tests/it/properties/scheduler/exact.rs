@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use drover_core::fsm::Command;
 use drover_core::rng::Rng;
-use drover_core::scheduler::score::{Against, permille, score_with};
+use drover_core::scheduler::score::{
+    Against, DEVICES_KEPT, DevicesLeft, fit, fit_with_devices, permille, score_with,
+};
 use drover_core::state::State;
 use drover_core::state::fits::Amounts;
 use drover_core::types::*;
@@ -37,6 +39,23 @@ fn is_kept(state: &State, job: JobId, node: &Node) -> bool {
         let by = alloc.preempted_by.filter(|&by| waits(by));
         by.is_some_and(|by| priority(job) <= priority(by))
     })
+}
+
+/// What is left of the node's devices once one more alloc has those that it asks for.
+fn left_after(ask: &DeviceAsk, seen: &Seen<'_>) -> DevicesLeft {
+    let (chosen, _) = free_devices(ask, seen.node, &seen.taken)[0];
+    let mut left = DevicesLeft::default();
+    for make in seen.node.spec.pieces.iter().flat_map(|pieces| &pieces.devices) {
+        let ids: Vec<_> = make.healthy().map(|id| (make.name.clone(), id.clone())).collect();
+        let taken = ids.iter().filter(|id| seen.taken.devices.contains(id)).count();
+        left.total += u32::try_from(ids.len()).expect("a small number");
+        left.free += u32::try_from(ids.len() - taken).expect("a small number");
+        if make.name == chosen.name {
+            left.is_begun = 0 < taken;
+        }
+    }
+    left.free -= ask.count;
+    left
 }
 
 /// One group of a job of which nothing runs.
@@ -146,8 +165,23 @@ impl<'a> Look<'a> {
             // One affinity: all of it, or nothing, which counts as well.
             terms = terms.of_devices(liking(ask, make).signum());
         }
-        let amounts = (seen.node.spec.usable().into(), used);
-        Some((score_with(self.algorithm, amounts, against, terms), Reverse(slot)))
+        let mut fit = fit(self.algorithm, seen.node.spec.usable().into(), used);
+        if self.algorithm == Algorithm::Pack {
+            if let Some(ask) = self.group.device_asks().next() {
+                fit = fit_with_devices(fit, left_after(ask, seen));
+            }
+            if self.leaves_devices_idle(seen) {
+                terms = terms.with(DEVICES_KEPT);
+            }
+        }
+        Some((score_with(fit, against, terms), Reverse(slot)))
+    }
+
+    /// Whether the node has devices of which the group asks for none.
+    fn leaves_devices_idle(&self, seen: &Seen<'_>) -> bool {
+        let mut makes = seen.node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
+        let has_some = makes.any(|make| make.healthy().next().is_some());
+        has_some && self.group.device_asks().next().is_none()
     }
 
     fn filtered_count(&self) -> usize {
@@ -201,9 +235,10 @@ fn each_alloc_goes_where_a_look_at_every_node_would_send_it() {
     let (mut placed, mut failed, mut beside) = (0, 0, 0);
     for seed in 0..SEEDS {
         let (mut cluster, mut rng) = empty(seed);
-        let algorithm = if rng.chance(300) { Algorithm::Spread } else { Algorithm::BinPack };
-        let own = [None, Some(Algorithm::Spread), Some(Algorithm::BinPack)];
-        let own = own[usize::try_from(rng.between(0, 2)).expect("a small number")];
+        let all = [Algorithm::Pack, Algorithm::BinPack, Algorithm::Spread];
+        let one_of_all = |rng: &mut Rng| all[usize::try_from(rng.between(0, 2)).expect("small")];
+        let algorithm = one_of_all(&mut rng);
+        let own = rng.chance(600).then(|| one_of_all(&mut rng));
         let scheduler = PoolScheduler { algorithm: own, memory_oversubscription: None };
         let name = PoolName::of("gpu");
         cluster.run(Command::UpsertNodePool {

@@ -255,6 +255,54 @@ fn devices_are_chosen_by_what_is_demanded_of_them_and_then_by_what_is_liked() {
     assert_eq!(cards_of(&cluster, demanded), ["n3 b0"]);
 }
 
+fn pack_by(cluster: &mut Cluster, algorithm: Algorithm) {
+    let config = SchedulerConfig { algorithm, ..SchedulerConfig::default() };
+    cluster.run(Command::SetSchedulerConfig { config, check_index: None });
+}
+
+fn nodes_of(cluster: &Cluster, job: JobId) -> Vec<u128> {
+    cluster.live(job).iter().map(|alloc| alloc.node.0).collect()
+}
+
+#[test]
+fn who_asks_for_no_devices_leaves_them_to_others_while_there_is_room_elsewhere() {
+    for (algorithm, wanted) in [(Algorithm::Pack, [2, 1]), (Algorithm::BinPack, [1, 1])] {
+        let mut cluster = Cluster::with_nodes(0);
+        pack_by(&mut cluster, algorithm);
+        cluster.add_node(carded(1, &[("a", "8 GiB", 2)]));
+        cluster.add_node(node(2));
+        let carded = cluster.with_running(&carding("carded", 1, &[card("gpu", 1)]));
+        assert_eq!(nodes_of(&cluster, carded), [1]);
+        // The first is as full as it gets by Nomad's score.
+        let plain = cluster.with_running(&with_count(&service(1), 1));
+        assert_eq!(nodes_of(&cluster, plain), [wanted[0]], "{algorithm:?}");
+        let mut pinned = with_count(&service(1), 1);
+        pinned.id = "pinned".to_owned();
+        pinned.constraints.push(constraint("${node.unique.name}", "=", "n1"));
+        let pinned = cluster.with_running(&pinned);
+        assert_eq!(nodes_of(&cluster, pinned), [wanted[1]], "kept, and not forbidden");
+        let parts = cluster.live(pinned)[0].placed.parts;
+        let kept = if algorithm == Algorithm::Pack { -1_000 } else { 0 };
+        assert_eq!(parts.map_or(0, |parts| parts.devices), kept, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn devices_are_packed_and_what_is_whole_stays_whole() {
+    let mut cluster = Cluster::with_nodes(0);
+    cluster.add_node(carded(1, &[("a", "8 GiB", 4)]));
+    cluster.add_node(carded(2, &[("b", "8 GiB", 2), ("c", "8 GiB", 2)]));
+    let first = cluster.with_running(&carding("first", 1, &[card("maker/gpu/c", 1)]));
+    assert_eq!(cards_of(&cluster, first), ["n2 c0"]);
+    // A whole make is left for who asks for two of one.
+    let second = cluster.with_running(&carding("second", 1, &[card("gpu", 1)]));
+    assert_eq!(cards_of(&cluster, second), ["n2 c1"]);
+    let third = cluster.with_running(&carding("third", 1, &[card("gpu", 2)]));
+    assert_eq!(cards_of(&cluster, third), ["n2 b0 b1"], "nothing is left there after it");
+    let fourth = cluster.with_running(&carding("fourth", 1, &[card("gpu", 4)]));
+    assert_eq!(cards_of(&cluster, fourth), ["n1 a0 a1 a2 a3"]);
+}
+
 #[test]
 fn a_sick_device_is_given_to_nobody_and_who_has_it_runs_on() {
     let mut cluster = Cluster::with_nodes(0);
