@@ -8,7 +8,7 @@
 //! | blocked | it waits for room, or for another job |
 //!
 //! Everything follows from the table of evaluations, so a new leader makes its broker from that. What
-//! room a job needs is not known here: whoever asks brings a `Fits` that knows.
+//! room there is and what a job needs is not known here: whoever asks brings a `Yard` that knows.
 //!
 //! Invariants
 //! - an evaluation is in one place; a job has at most one outstanding;
@@ -29,7 +29,7 @@ use self::blocked::Blocked;
 use crate::emit::Emit;
 use crate::limits::ROWS_PER_COMMAND_MAX;
 use crate::time::WallTime;
-use crate::types::{EvalId, EvalStatus, Evaluation, Index, JobId, NodeId};
+use crate::types::{Capacity, EvalId, EvalStatus, Evaluation, Index, JobId, Need, NodeId};
 
 /// What the broker asks for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,9 +38,26 @@ pub enum Output {
     Unblock(Vec<EvalId>),
 }
 
-/// Whether the node has room for an alloc that the job still wants. Too hopeful an answer costs one
-/// scheduling; too strict a one would leave the job waiting.
-pub type Fits<'a> = dyn Fn(JobId, NodeId) -> bool + 'a;
+/// What is known of room.
+#[derive(Clone, Copy)]
+pub struct Yard<'a> {
+    /// Whether the node has room for an alloc that the job still wants. Too hopeful an answer costs one
+    /// scheduling; too strict a one would leave the job waiting.
+    pub fits: &'a dyn Fn(JobId, NodeId) -> bool,
+    /// What is free on the node.
+    pub free: &'a dyn Fn(NodeId) -> Capacity,
+    /// What the job needs: too little costs a scheduling, too much would leave it waiting.
+    pub need: &'a dyn Fn(JobId) -> Need,
+}
+
+impl Yard<'_> {
+    /// Where everything has room for everyone.
+    pub const ENDLESS: Self = Self {
+        fits: &|_, _| true,
+        free: &|_| Capacity::default(),
+        need: &|_| Need { least: Capacity { cpu_mhz: 0, memory_mib: 0, disk_mib: 0 }, alike: 0 },
+    };
+}
 
 /// Where in a queue an evaluation stands: the greatest priority, then the oldest.
 type Turn = (Reverse<u8>, EvalId);
@@ -101,7 +118,7 @@ impl Broker {
             if planted!(EvalsNotRestored) {
                 break;
             }
-            broker.on_eval(eval, clock, &|_, _| true, out);
+            broker.on_eval(eval, clock, &Yard::ENDLESS, out);
         }
         broker
     }
@@ -111,7 +128,7 @@ impl Broker {
         &mut self,
         eval: &Evaluation,
         clock: WallTime,
-        fits: &Fits<'_>,
+        yard: &Yard<'_>,
         out: &mut impl Emit<Output>,
     ) {
         let (id, known) = (eval.id, self.places.get(&eval.id).copied());
@@ -127,7 +144,7 @@ impl Broker {
             None => {
                 let busy = self.queues.get(&eval.job).is_some_and(|q| q.outstanding.is_some());
                 if !busy && eval.blocked.is_none() {
-                    self.blocked.on_job_done(eval.job);
+                    unblock(self.blocked.on_job_done(eval.job, yard), out);
                 }
                 return;
             }
@@ -135,7 +152,7 @@ impl Broker {
             Some(Place::Delayed { until, .. }) => {
                 self.delayed.insert((until, id));
             }
-            Some(Place::Blocked { .. }) => unblock(self.blocked.on_blocked(eval, fits), out),
+            Some(Place::Blocked { .. }) => unblock(self.blocked.on_blocked(eval, yard), out),
         }
         self.places.extend(place.map(|place| (id, place)));
     }
@@ -145,11 +162,11 @@ impl Broker {
         &mut self,
         node: NodeId,
         index: Index,
-        fits: &Fits<'_>,
+        yard: &Yard<'_>,
         out: &mut impl Emit<Output>,
     ) {
         if !planted!(BlockedNotWoken) {
-            unblock(self.blocked.on_room(node, index, fits), out);
+            unblock(self.blocked.on_room(node, index, yard), out);
         }
     }
 
@@ -318,6 +335,11 @@ impl Broker {
         let is_blocked = |place: &&Place| matches!(place, Place::Blocked { .. });
         let blocked = self.places.values().filter(is_blocked).count();
         assert!(count + blocked == self.places.len(), "an evaluation is in one place");
+        let jobs = self.places.values().map(|place| match *place {
+            Place::Queued { job, .. } | Place::Delayed { job, .. } | Place::Blocked { job } => job,
+        });
+        let jobs: BTreeSet<JobId> = jobs.collect();
+        self.blocked.check_invariants(|job| jobs.contains(&job));
     }
 }
 

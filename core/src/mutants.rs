@@ -166,6 +166,8 @@ mutants!(
     EvalsNotRestored,
     /// Blocked evaluations are not woken when room appears.
     BlockedNotWoken,
+    /// Room that who was woken for it has left is offered to nobody else.
+    OfferNotPassedOn,
     /// A node is called down before its time.
     DownEarly,
     /// A node is called down though nobody has looked for it.

@@ -40,6 +40,7 @@ pub mod score;
 mod strata;
 mod system;
 mod tally;
+mod wake;
 
 use alloc::vec::Vec;
 
@@ -49,7 +50,8 @@ pub use self::look::{Asked, Look, Sought, Standing, Tried, look};
 pub use self::memo::Memo;
 pub use self::rank::field::Choice;
 pub use self::rebalance::{Better, Stays, better, may_move};
-pub use self::system::{awaits, may_go_on};
+pub use self::system::awaits;
+pub use self::wake::{free_on, may_go_on, need};
 pub use crate::planner::View;
 use crate::types::{Evaluation, Plan};
 

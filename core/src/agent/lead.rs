@@ -33,7 +33,7 @@ use crate::planner::{self, InFlight};
 use crate::proposals::{Origin, Proposals};
 use crate::raft::{Payload, Raft};
 use crate::rng::Rng;
-use crate::scheduler::{Choice, Memo, View, explain, may_go_on, schedule_with};
+use crate::scheduler::{Choice, Memo, View, explain, free_on, may_go_on, need, schedule_with};
 use crate::stamp::Stamper;
 use crate::state::{Change, State};
 use crate::time::{MonoTime, WallTime};
@@ -134,7 +134,11 @@ impl Leader {
         change: Change,
         out: &mut impl Emit<broker::Output>,
     ) {
-        let fits = |job, node| may_go_on(state, job, node);
+        let yard = broker::Yard {
+            fits: &|job, node| may_go_on(state, job, node),
+            free: &|node| free_on(state, node),
+            need: &|job| need(state, job),
+        };
         match change {
             Change::Node(id) => match state.node(id) {
                 Some(node) if node.status == NodeStatus::Init => {
@@ -145,11 +149,11 @@ impl Leader {
             },
             Change::Eval(id) if self.is_open() => {
                 if let Some(eval) = state.eval(id) {
-                    self.broker.on_eval(eval, self.clock, &fits, out);
+                    self.broker.on_eval(eval, self.clock, &yard, out);
                 }
             }
             Change::Room(node) if self.is_open() => {
-                self.broker.on_room(node, state.index(), &fits, out);
+                self.broker.on_room(node, state.index(), &yard, out);
             }
             Change::Restored if self.is_open() && !planted!(RestoreNotFollowed) => {
                 self.take_stock(state, out);

@@ -67,15 +67,20 @@ impl Memo {
 
 /// Everything that `Feasibility` and `Strata` look at.
 fn demands_hash(spec: &JobSpec, group: &Group) -> u64 {
-    let mut hash = Fold(0);
-    (&spec.region, &spec.node_pool, &spec.datacenters, &spec.constraints).hash(&mut hash);
-    drivers_of(group).for_each(|driver| driver.hash(&mut hash));
-    group.device_asks().for_each(|ask| ask.hash(&mut hash));
-    group.has_services().hash(&mut hash);
-    constraints_of(group).for_each(|constraint| constraint.hash(&mut hash));
+    let mut hash = Fold::default();
+    hash_demands(spec, group, &mut hash);
     affinities_of(spec, group).for_each(|affinity| affinity.hash(&mut hash));
     (&group.spreads, &spec.spreads).hash(&mut hash);
     hash.finish()
+}
+
+/// Everything that `Feasibility` looks at.
+pub(super) fn hash_demands(spec: &JobSpec, group: &Group, hash: &mut Fold) {
+    (&spec.region, &spec.node_pool, &spec.datacenters, &spec.constraints).hash(hash);
+    drivers_of(group).for_each(|driver| driver.hash(hash));
+    group.device_asks().for_each(|ask| ask.hash(hash));
+    group.has_services().hash(hash);
+    constraints_of(group).for_each(|constraint| constraint.hash(hash));
 }
 
 fn demands_equal(one: (&JobSpec, &Group), other: (&JobSpec, &Group)) -> bool {
@@ -100,7 +105,15 @@ fn drivers_of(group: &Group) -> impl Iterator<Item = &str> {
 }
 
 /// The same for the same bytes; who is found is compared whole.
-struct Fold(u64);
+#[derive(Default)]
+pub(super) struct Fold(u64);
+
+impl Fold {
+    /// Of all that was put in so far.
+    pub(super) fn value(&self) -> u64 {
+        self.finish()
+    }
+}
 
 impl Hasher for Fold {
     fn finish(&self) -> u64 {

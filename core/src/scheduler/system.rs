@@ -26,18 +26,17 @@ use alloc::vec::Vec;
 pub(super) use self::look::look;
 use super::change::Change;
 use super::draft::{Draft, position, step as step_between};
-use super::feasible::{Feasibility, is_limited};
+use super::feasible::Feasibility;
 use super::rank::field::Choice;
 use super::room::{Ask, Grants};
 use super::score::{Against, permille, score};
-use crate::planner;
 use crate::rng::mix;
 use crate::state::State;
 use crate::state::by_slot::BySlot;
 use crate::state::fits::Shortage;
 use crate::time::WallTime;
 use crate::types::{
-    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, JobKind, NodeId,
+    Allocation, ClientStatus, DesiredStatus, Evaluation, Group, Index, Job, JobId, NodeId,
     NodeSlot, NodeStatus, Placement, PlacementFailure, PlacementNote, Stop, StopReason, Trigger,
 };
 
@@ -423,14 +422,14 @@ impl<'a> Placing<'a> {
 
 /// What a scheduling of a job would do about one node.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Outlook {
+pub(super) enum Outlook {
     Idle,
     /// It would place something, if there is room.
     Place,
     Change,
 }
 
-fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
+pub(super) fn outlook(state: &State, job: JobId, node: NodeId) -> Outlook {
     let job = state.job(job).filter(|job| !job.stopped && !job.purged);
     let (Some(job), Some(slot)) = (job, state.slot_of(node)) else { return Outlook::Idle };
     let spec = &job.newest().spec;
@@ -472,27 +471,4 @@ fn waits_already(state: &State, job: &Job, group: &Group) -> bool {
 #[must_use]
 pub fn awaits(state: &State, job: JobId, node: NodeId) -> bool {
     outlook(state, job, node) != Outlook::Idle
-}
-
-/// Whether the job may get what it waits for: what the broker asks when room appears on the node, or when
-/// it has become another.
-#[must_use]
-pub fn may_go_on(state: &State, job: JobId, node: NodeId) -> bool {
-    let kind = state.job(job).map(|job| job.newest().spec.kind);
-    if !kind.is_some_and(JobKind::is_on_every_node) {
-        return planner::may_fit(state, job, node) || may_have_freed_a_value(state, job, node);
-    }
-    match outlook(state, job, node) {
-        Outlook::Idle => false,
-        Outlook::Place => planner::may_fit(state, job, node),
-        // What is there makes way.
-        Outlook::Change => true,
-    }
-}
-
-/// Whether the job is limited in how many share a value, and is on the node: with what has changed there,
-/// other nodes may be open to it.
-fn may_have_freed_a_value(state: &State, job: JobId, node: NodeId) -> bool {
-    let is_limited = state.job(job).is_some_and(|job| is_limited(&job.newest().spec));
-    is_limited && state.allocs_of_node(node).any(|alloc| alloc.job == job)
 }

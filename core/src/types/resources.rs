@@ -15,7 +15,9 @@ pub const DYNAMIC_PORT_MIN: u16 = 20_000;
 pub const DYNAMIC_PORT_MAX: u16 = 32_000;
 
 /// The three quantities that are added up per node.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub struct Capacity {
     pub cpu_mhz: u32,
     pub memory_mib: u32,
@@ -43,6 +45,26 @@ impl Capacity {
         })
     }
 
+    /// Each quantity subtracted, down to zero.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self {
+            cpu_mhz: self.cpu_mhz.saturating_sub(other.cpu_mhz),
+            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+            disk_mib: self.disk_mib.saturating_sub(other.disk_mib),
+        }
+    }
+
+    /// The smaller of each quantity.
+    #[must_use]
+    pub fn min_of_each(self, other: Self) -> Self {
+        Self {
+            cpu_mhz: self.cpu_mhz.min(other.cpu_mhz),
+            memory_mib: self.memory_mib.min(other.memory_mib),
+            disk_mib: self.disk_mib.min(other.disk_mib),
+        }
+    }
+
     /// Whether `ask` fits into this, quantity by quantity.
     #[must_use]
     pub const fn holds(self, ask: Self) -> bool {
@@ -50,6 +72,17 @@ impl Capacity {
             && ask.memory_mib <= self.memory_mib
             && ask.disk_mib <= self.disk_mib
     }
+}
+
+/// What a job that waits for room needs.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct Need {
+    /// No alloc of it takes less of any quantity.
+    pub least: Capacity,
+    /// Jobs with the same number are suited by the same nodes.
+    pub alike: u64,
 }
 
 /// What one task asks for. Disk is asked for by the group.

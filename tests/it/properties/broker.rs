@@ -1,7 +1,7 @@
 //! What the broker hands out, and that nobody who could go on is left waiting.
 use std::collections::BTreeMap;
 
-use drover_core::broker::{Broker, Output};
+use drover_core::broker::{Broker, Output, Yard};
 use drover_core::rng::Rng;
 use drover_core::time::WallTime;
 use drover_core::types::*;
@@ -14,20 +14,37 @@ fn eval(id: u64, job: u64, priority: u8) -> Evaluation {
     Evaluation::of(EvalId(id), JobId(job), priority, Trigger::Manual)
 }
 
-/// A broker with its ears and its mouth; every node has room for every job but job 9.
-#[derive(Default)]
+/// A broker with its ears and its mouth. Nodes suit every job but job 9, and each job takes 100 MHz at
+/// least: nodes have more than that for all, until it is said otherwise.
 struct Stage {
     broker: Broker,
     said: Vec<Output>,
+    free_mhz: u32,
 }
 
-fn fits(job: JobId, _: NodeId) -> bool {
-    job != JobId(9)
+impl Default for Stage {
+    fn default() -> Self {
+        Self { broker: Broker::default(), said: Vec::new(), free_mhz: 100_000 }
+    }
+}
+
+const fn mhz(cpu_mhz: u32) -> Capacity {
+    Capacity { cpu_mhz, memory_mib: 0, disk_mib: 0 }
+}
+
+const fn suits(job: JobId, _: NodeId) -> bool {
+    job.0 != 9
+}
+
+const fn need(job: JobId) -> Need {
+    Need { least: mhz(100), alike: job.0 }
 }
 
 impl Stage {
     fn hear(&mut self, eval: &Evaluation) {
-        self.broker.on_eval(eval, at(100), &fits, &mut self.said);
+        let free = |_| mhz(self.free_mhz);
+        let yard = Yard { fits: &suits, free: &free, need: &need };
+        self.broker.on_eval(eval, at(100), &yard, &mut self.said);
         self.broker.check_invariants();
     }
 
@@ -36,7 +53,22 @@ impl Stage {
     }
 
     fn room(&mut self, index: u64) {
-        self.broker.on_room(NodeId(1), Index(index), &fits, &mut self.said);
+        let free = |_| mhz(self.free_mhz);
+        let yard = Yard { fits: &suits, free: &free, need: &need };
+        self.broker.on_room(NodeId(1), Index(index), &yard, &mut self.said);
+        self.broker.check_invariants();
+    }
+
+    /// Jobs that found no room on the state at 5, of these priorities; their evaluations are 11 and up.
+    fn waiting(priorities: &[u8]) -> Self {
+        let mut stage = Self::default();
+        for (id, &priority) in (1..).zip(priorities) {
+            let one = eval(id, id, priority);
+            stage.hear(&one);
+            stage.next(5);
+            stage.block(&one, id + 10, 5);
+        }
+        stage
     }
 
     fn next(&mut self, based_on: u64) -> Option<u64> {
@@ -132,6 +164,59 @@ fn room_that_appeared_while_the_plan_was_made_is_not_missed() {
     assert_eq!(stage.next(12), Some(11));
     stage.block(&eval(11, 1, 50), 13, 12);
     assert_eq!(stage.asked(), [0; 0]);
+}
+
+#[test]
+fn room_is_offered_to_as_many_as_it_holds_the_most_important_first() {
+    let mut stage = Stage::waiting(&[50, 80, 50, 50]);
+    stage.free_mhz = 250;
+    stage.room(20);
+    assert_eq!(stage.asked(), [12, 11]);
+    stage.free_mhz = 350;
+    stage.room(21);
+    assert_eq!(stage.asked(), [13], "the others were woken for the rest, and have not said");
+}
+
+#[test]
+fn what_is_left_of_an_offer_goes_to_those_behind() {
+    let mut stage = Stage::waiting(&[50, 50, 50]);
+    stage.free_mhz = 100;
+    stage.room(20);
+    assert_eq!(stage.asked(), [11]);
+    let woken = eval(11, 1, 50);
+    stage.hear(&woken);
+    assert_eq!(stage.next(21), Some(11));
+    // It went elsewhere.
+    stage.hear_as(&woken, EvalStatus::Complete);
+    assert_eq!(stage.asked(), [12]);
+    let woken = eval(12, 2, 50);
+    stage.hear(&woken);
+    assert_eq!(stage.next(22), Some(12));
+    // It found nothing after all, and is not asked about the same room again.
+    stage.block(&woken, 32, 22);
+    assert_eq!(stage.asked(), [13]);
+    let woken = eval(13, 3, 50);
+    stage.hear(&woken);
+    assert_eq!(stage.next(33), Some(13));
+    // It took it all.
+    stage.free_mhz = 0;
+    stage.hear_as(&woken, EvalStatus::Complete);
+    stage.room(34);
+    assert_eq!(stage.asked(), [0; 0]);
+}
+
+#[test]
+fn who_needs_what_the_node_is_not_is_passed_over() {
+    let mut stage = Stage::default();
+    for (id, job) in [(1, 9), (2, 2)] {
+        let one = eval(id, job, 50);
+        stage.hear(&one);
+        stage.next(5);
+        stage.block(&one, id + 10, 5);
+    }
+    stage.free_mhz = 100;
+    stage.room(20);
+    assert_eq!(stage.asked(), [12]);
 }
 
 #[test]

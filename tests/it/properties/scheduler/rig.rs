@@ -6,7 +6,7 @@ use std::sync::Arc;
 use drover_core::broker::{self, Broker};
 use drover_core::fsm::{Command, Entry, Outcome, apply};
 use drover_core::planner::{self, InFlight, View};
-use drover_core::scheduler::{may_go_on, schedule};
+use drover_core::scheduler::{free_on, may_go_on, need, schedule};
 use drover_core::state::{Change, State};
 use drover_core::time::WallTime;
 use drover_core::types::*;
@@ -84,17 +84,21 @@ impl Cluster {
         let (index, mut changes) = (self.state.index().next(), Vec::new());
         let outcome = apply(&mut self.state, index, &entry, &mut changes);
         let state = &self.state;
-        let fits = |job, node| may_go_on(state, job, node);
+        let yard = broker::Yard {
+            fits: &|job, node| may_go_on(state, job, node),
+            free: &|node| free_on(state, node),
+            need: &|job| need(state, job),
+        };
         let touched: BTreeSet<JobId> =
             changes.iter().filter_map(|change| change.job(state)).collect();
         for change in changes {
             match change {
                 Change::Eval(id) => {
                     if let Some(eval) = state.eval(id) {
-                        self.broker.on_eval(eval, self.stamp, &fits, &mut self.asked);
+                        self.broker.on_eval(eval, self.stamp, &yard, &mut self.asked);
                     }
                 }
-                Change::Room(node) => self.broker.on_room(node, index, &fits, &mut self.asked),
+                Change::Room(node) => self.broker.on_room(node, index, &yard, &mut self.asked),
                 Change::Node(_) | Change::Job(_) | Change::Alloc(_) => {}
                 Change::Deployment(_) => {}
                 Change::Assigned(_) | Change::Pools | Change::Operator | Change::Restored => {}
