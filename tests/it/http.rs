@@ -426,7 +426,7 @@ async fn how_the_servers_schedule_is_set_by_whoever_read_it_last() {
     };
     assert!(said(&plan), "{plan}");
     let read = browser.get(PATH).await.json();
-    assert_eq!(read["SchedulerConfig"]["SchedulerAlgorithm"], "binpack");
+    assert_eq!(read["SchedulerConfig"]["SchedulerAlgorithm"], "pack");
     let mut config = read["SchedulerConfig"].clone();
     config["SchedulerAlgorithm"] = json!("spread");
     config["RejectJobRegistration"] = json!(true);
