@@ -236,6 +236,10 @@ mutants!(
     DevicesNotCounted,
     /// How many allocs a node may have is not looked at where it is asked whether one fits.
     AllocsNotCounted,
+    /// Whether a node has the volumes that a group asks for is not looked at.
+    VolumesIgnored,
+    /// What a node lends only to read is given to who writes.
+    ReadOnlyIgnored,
     /// A server that counted as failed and is heard again still counts as failed.
     ReturnNotHeard,
     /// A server whose log has begun waits to found a cluster.

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod pool;
 pub mod resources;
 pub mod service;
+pub mod volume;
 
 pub use alloc::*;
 pub use client::*;
@@ -41,3 +42,4 @@ pub use plan::*;
 pub use pool::*;
 pub use resources::*;
 pub use service::*;
+pub use volume::*;

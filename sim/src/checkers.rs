@@ -22,6 +22,7 @@
 //! | `down_only_after_ttl` | no node is called down that was just heard |
 //! | `down_only_if_sought` | no node is called down on its leader's word alone |
 //! | `pools_are_kept` | allocs are on nodes of the pool that their job names |
+//! | `volumes_are_kept` | allocs are on nodes that have the volumes they ask for |
 //! | `gates_are_kept` | nothing new is placed before its gates were open |
 //! | `leanings_counted` | affinities and spreads are in the scores of what they placed |
 //! | `min_healthy` | whoever is called healthy has run for long enough |
@@ -91,6 +92,7 @@ pub mod regions_meet;
 pub mod state_machine_safety;
 pub mod stopped_for_a_reason;
 pub mod terms_and_indexes_grow;
+pub mod volumes_are_kept;
 pub mod vote_is_kept;
 
 use children::Memory;
@@ -134,6 +136,7 @@ pub fn check_tables(tables: &State, counters: &Counters) -> Result<(), Violation
     named("one_on_each_node", one_on_each_node::check(tables))?;
     named("leanings_counted", leanings_counted::check(tables))?;
     named("pools_are_kept", pools_are_kept::check(tables))?;
+    named("volumes_are_kept", volumes_are_kept::check(tables))?;
     named("node_not_oversubscribed", node_not_oversubscribed::check(tables))
 }
 

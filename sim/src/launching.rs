@@ -64,6 +64,7 @@ fn parent(job: &str, launch: Launch) -> Request {
         build: 1,
         after: None,
         pieces: PiecesAsk::default(),
+        volume: None,
         update: UpdateAsk::default(),
     });
     let spec = drover_core::types::JobSpec { launch, ..(*spec).clone() };

@@ -6,8 +6,7 @@
 //! Invariants
 //! - a plan read back from its own text is the same plan;
 //! - lines are in the order of time.
-use drover_core::types::DrainDeadline;
-use drover_core::types::JobKind;
+use drover_core::types::{Access, DrainDeadline, JobKind};
 
 use crate::clock::Moment;
 
@@ -401,6 +400,8 @@ pub struct JobAsk {
     /// The job that it comes after.
     pub after: Option<String>,
     pub pieces: PiecesAsk,
+    /// What it does with the volume that some machines have; `None`: it asks for none.
+    pub volume: Option<Access>,
 }
 
 /// What each task asks for beside quantities; zero: nothing.

@@ -10,11 +10,11 @@ use drover_core::rng::Rng;
 use drover_core::state::State;
 use drover_core::time::WallTime;
 use drover_core::types::{
-    self, Affinity, Capacity, Check, Constraint, DelayFunction, DeviceAsk, DeviceGroup,
-    DeviceInstance, DeviceName, DriverInfo, Gate, Group, Index, JobKind, JobSpec, Launch,
-    LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec, Operator,
-    PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Service, Task, TaskResources,
-    UpdatePolicy,
+    self, Access, Affinity, Capacity, Check, Constraint, DelayFunction, DeviceAsk, DeviceGroup,
+    DeviceInstance, DeviceName, DriverInfo, Gate, Group, HostVolume, Index, JobKind, JobSpec,
+    Launch, LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec,
+    Operator, PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Service, Task,
+    TaskResources, UpdatePolicy, VolumeAsk,
 };
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -25,6 +25,8 @@ use crate::plan::{JobAsk, PiecesAsk, Promotion, Spread, UpdateAsk};
 pub const NAMESPACE: &str = "default";
 /// The variable that makes two builds differ.
 const BUILD: &str = "BUILD";
+/// What machines call the volume that some of them have.
+const VOLUME: &str = "data";
 /// How long allocs of a new version must run before others follow.
 const MIN_HEALTHY_MS: u64 = 1_000;
 /// Between two steps of a system job's update.
@@ -122,6 +124,7 @@ fn group_of(ask: &JobAsk) -> Group {
         spreads: spreads_of(ask.spread),
         after: Vec::new(),
         services: if ask.mark.is_multiple_of(3) { Vec::new() } else { vec![service_of(ask)] },
+        volumes: volumes_asked(ask),
     }
 }
 
@@ -195,7 +198,13 @@ fn task_of(ask: &JobAsk, at: u64) -> Task {
         payload_file: String::new(),
         affinities: Vec::new(),
         services: if ask.mark.is_multiple_of(2) { vec![service_of(ask)] } else { Vec::new() },
+        volume_mounts: Vec::new(),
     }
+}
+
+fn volumes_asked(ask: &JobAsk) -> BTreeMap<String, VolumeAsk> {
+    let asked = |access| ("own".to_owned(), VolumeAsk { source: VOLUME.into(), access });
+    ask.volume.map(asked).into_iter().collect()
 }
 
 /// Cards of any make; jobs with an even mark would rather have the larger ones.
@@ -240,8 +249,21 @@ pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
         drivers: [("raw_exec".to_owned(), healthy)].into(),
         pieces: pieces_of(number, capacity.cpu_mhz),
         allocs_max: if number.is_multiple_of(4) { 6 } else { 0 },
+        host_volumes: volumes_of(number),
         ..NodeSpec::default()
     }
+}
+
+/// Most machines have the one volume that there is, and some only to be read.
+fn volumes_of(number: u64) -> BTreeMap<String, HostVolume> {
+    let access = match number {
+        n if n.is_multiple_of(2) => Some(Access::ReadWrite),
+        n if n.is_multiple_of(3) => Some(Access::ReadOnly),
+        n if n.is_multiple_of(5) => Some(Access::ReadWrite),
+        _ => None,
+    };
+    let volume = |access| (VOLUME.to_owned(), HostVolume { path: "/srv/data".into(), access });
+    access.map(volume).into_iter().collect()
 }
 
 /// Machines of two to four cores, and every fifth one without any to give.
@@ -312,6 +334,7 @@ pub fn register_in(state: &mut State, index: u64, count: u64) {
         build: 1,
         after: None,
         pieces: PiecesAsk::default(),
+        volume: None,
     });
     let command = Command::RegisterJob { spec, check_index: None };
     let entry = Entry { stamp: WallTime { unix_ms: 1 }, session: None, command };

@@ -3,6 +3,7 @@ mod gates;
 mod launch;
 mod refused;
 mod services;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -23,6 +23,7 @@ pub(super) fn between(old: &JobSpec, group: &Group, new: &JobSpec, wanted: &Grou
     let same_group = group.disk_mib == wanted.disk_mib
         && group.network == wanted.network
         && group.meta == wanted.meta
+        && group.volumes == wanted.volumes
         && group.affinities == wanted.affinities
         && group.spreads == wanted.spreads
         && old.node_pool == new.node_pool
@@ -56,6 +57,7 @@ fn same_task(one: &Task, other: &Task) -> bool {
         affinities,
         // Others find it elsewhere; to itself it is the same.
         services: _,
+        volume_mounts,
     } = one;
     *name == other.name
         && *driver == other.driver
@@ -71,4 +73,5 @@ fn same_task(one: &Task, other: &Task) -> bool {
         && *logs == other.logs
         && *payload_file == other.payload_file
         && *affinities == other.affinities
+        && *volume_mounts == other.volume_mounts
 }

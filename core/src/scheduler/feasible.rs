@@ -25,13 +25,16 @@ use crate::state::State;
 use crate::state::bits::Bits;
 use crate::state::fleet::ClassKey;
 use crate::types::{
-    CONSUL_VERSION, Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName,
+    Access, CONSUL_VERSION, Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName,
+    VolumeAsk,
 };
 
 /// What excludes a node whose drivers are missing or unhealthy (Nomad's words).
 const MISSING_DRIVERS: &str = "missing drivers";
 /// What excludes a node that has no such devices, or too few (Nomad's words).
 const MISSING_DEVICES: &str = "missing devices";
+/// What excludes a node that lacks a volume, or has it only to read (Nomad's words).
+const MISSING_VOLUMES: &str = "missing compatible host volumes";
 /// What excludes a node beside which no Consul agent was found.
 const MISSING_CONSUL: &str = "missing consul";
 /// What excludes a node that already has an alloc of the job or group (Nomad's words).
@@ -242,6 +245,9 @@ impl<'a> Feasibility<'a> {
         if !devices::are_offered(&class.devices, self.group.device_asks()) {
             return Judgement::Unfit(MISSING_DEVICES.to_string());
         }
+        if !self.group.volumes.values().all(|ask| offers(class, ask)) {
+            return Judgement::Unfit(MISSING_VOLUMES.to_string());
+        }
         if self.group.has_services() && !class.attributes.contains_key(CONSUL_VERSION) {
             return Judgement::Unfit(MISSING_CONSUL.to_string());
         }
@@ -266,7 +272,7 @@ impl<'a> Feasibility<'a> {
         self.judge_class(class) == Judgement::Fit && node.is_some_and(is_fit)
     }
 
-    /// Whether the node meets what was demanded of it by name, drivers aside.
+    /// Whether the node meets what was demanded of it by name, drivers and volumes aside.
     pub(super) fn still_admits(&self, node: &Node) -> bool {
         let subject = Subject::Node(node);
         self.is_within(&node.spec.pool, &node.spec.datacenter)
@@ -303,6 +309,7 @@ impl<'a> Feasibility<'a> {
             let found = is_met.then(|| "there".to_string());
             Tried { asked: Asked::Device, demand, found, is_met }
         }));
+        tried.extend(self.group.volumes.values().map(|ask| tried_volume(class, ask)));
         tried.extend(self.group.has_services().then(|| {
             let found = class.attributes.get(CONSUL_VERSION).cloned();
             let (demand, is_met) = (CONSUL_VERSION.to_string(), found.is_some());
@@ -323,6 +330,23 @@ impl<'a> Feasibility<'a> {
             Some(broken) => Judgement::Unfit(broken.written()),
             None => Judgement::Fit,
         }
+    }
+}
+
+/// Whether nodes of the class have the volume, and may lend it as it is asked for.
+fn offers(class: &ClassKey, ask: &VolumeAsk) -> bool {
+    let offered = class.host_volumes.get(&ask.source);
+    let allows = |access: &Access| access.allows(ask.access) || planted!(ReadOnlyIgnored);
+    offered.is_some_and(allows) || planted!(VolumesIgnored)
+}
+
+fn tried_volume(class: &ClassKey, ask: &VolumeAsk) -> Tried {
+    let word = |access: Access| if access.is_read_only() { "read-only" } else { "read-write" };
+    Tried {
+        asked: Asked::Volume,
+        demand: format!("{}, {}", ask.source, word(ask.access)),
+        found: class.host_volumes.get(&ask.source).map(|&access| word(access).to_string()),
+        is_met: offers(class, ask),
     }
 }
 

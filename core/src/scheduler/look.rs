@@ -74,6 +74,8 @@ pub enum Asked {
     Driver,
     /// That there are such devices, whoever has them.
     Device,
+    /// A host volume, to write to where that is asked.
+    Volume,
     /// That a Consul agent is beside it, for services of the job.
     Consul,
     Constraint,

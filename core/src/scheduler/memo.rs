@@ -79,6 +79,7 @@ pub(super) fn hash_demands(spec: &JobSpec, group: &Group, hash: &mut Fold) {
     (&spec.region, &spec.node_pool, &spec.datacenters, &spec.constraints).hash(hash);
     drivers_of(group).for_each(|driver| driver.hash(hash));
     group.device_asks().for_each(|ask| ask.hash(hash));
+    group.volumes.values().for_each(|ask| ask.hash(hash));
     group.has_services().hash(hash);
     constraints_of(group).for_each(|constraint| constraint.hash(hash));
 }
@@ -93,6 +94,7 @@ fn demands_equal(one: (&JobSpec, &Group), other: (&JobSpec, &Group)) -> bool {
     of_job(one.0, other.0)
         && drivers_of(one.1).eq(drivers_of(other.1))
         && one.1.device_asks().eq(other.1.device_asks())
+        && one.1.volumes.values().eq(other.1.volumes.values())
         && one.1.has_services() == other.1.has_services()
         && constraints_of(one.1).eq(constraints_of(other.1))
         && affinities_of(one.0, one.1).eq(affinities_of(other.0, other.1))

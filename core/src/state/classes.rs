@@ -8,7 +8,7 @@ use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
-use crate::types::{DeviceGroup, DeviceName, Node, PoolName};
+use crate::types::{Access, DeviceGroup, DeviceName, Node, PoolName};
 
 /// A set of nodes that meet the same constraints; a dense number of this process.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,6 +26,8 @@ pub struct ClassKey {
     pub drivers: BTreeSet<String>,
     /// Without what tells one instance from another.
     pub devices: Vec<DeviceClass>,
+    /// By name, wherever they are on each.
+    pub host_volumes: BTreeMap<String, Access>,
 }
 
 /// Devices of one make, as a node has them.
@@ -57,6 +59,7 @@ impl ClassKey {
         };
         let healthy = node.spec.drivers.iter().filter(|(_, info)| info.detected && info.healthy);
         let devices = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
+        let volumes = node.spec.host_volumes.iter();
         Self {
             pool: node.spec.pool.clone(),
             datacenter: node.spec.datacenter.clone(),
@@ -65,6 +68,7 @@ impl ClassKey {
             meta: shared(&node.spec.meta),
             drivers: healthy.map(|(name, _)| name.clone()).collect(),
             devices: devices.map(DeviceClass::of).collect(),
+            host_volumes: volumes.map(|(name, volume)| (name.clone(), volume.access)).collect(),
         }
     }
 }

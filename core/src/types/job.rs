@@ -20,6 +20,7 @@ use super::pieces::{DeviceAsk, NodePieces};
 use super::pool::PoolName;
 use super::resources::{Capacity, NetworkAsk, TaskResources};
 use super::service::Service;
+use super::volume::{VolumeAsk, VolumeMount};
 use crate::time::WallTime;
 
 /// How long a job's allocs are meant to live.
@@ -102,6 +103,8 @@ pub struct Group {
     /// What the group waits for beside its job.
     pub after: Vec<Gate>,
     pub services: Vec<Service>,
+    /// By what its tasks call them.
+    pub volumes: BTreeMap<String, VolumeAsk>,
 }
 
 /// One process, started by a driver.
@@ -128,6 +131,7 @@ pub struct Task {
     pub payload_file: String,
     pub affinities: Vec<Affinity>,
     pub services: Vec<Service>,
+    pub volume_mounts: Vec<VolumeMount>,
 }
 
 /// When a task's log files are rotated and dropped.

@@ -22,6 +22,7 @@ use super::ids::{Index, NodeId};
 use super::pieces::NodePieces;
 use super::pool::PoolName;
 use super::resources::Capacity;
+use super::volume::HostVolume;
 use crate::time::WallTime;
 
 /// What a client finds out about its machine and tells the servers when it registers.
@@ -50,6 +51,8 @@ pub struct NodeSpec {
     pub allocs_max: u32,
     /// Where others may reach it; for people and what runs on it, nothing is placed by them.
     pub networks: Vec<NodeNetwork>,
+    /// The blocks `client.host_volume`, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
 }
 
 /// An interface of a machine that leads elsewhere.

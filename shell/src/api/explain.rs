@@ -296,6 +296,7 @@ const fn kind(asked: Asked) -> &'static str {
         Asked::Allocs => "allocs",
         Asked::Cores => "cores",
         Asked::Device => "device",
+        Asked::Volume => "host volume",
         Asked::Devices => "devices",
         Asked::Port => "port",
     }

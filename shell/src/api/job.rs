@@ -21,12 +21,14 @@ mod resources;
 mod services;
 mod to_spec;
 mod unsupported;
+mod volumes;
 
 pub use from_spec::Row;
 pub use gates::until_word;
 pub use launch::{DispatchPayload, ParameterizedJob, Periodic, ScalingPolicy};
 pub use resources::memory_max_mb;
 pub use services::{Check, Service, status_word};
+pub use volumes::{Volume, VolumeMount};
 
 /// A duration: nanoseconds in JSON, and on the way in also `"30s"`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -135,7 +137,7 @@ pub struct TaskGroup {
     pub disconnect: Json,
     pub scaling: Option<ScalingPolicy>,
     pub consul: Json,
-    pub volumes: Json,
+    pub volumes: Option<BTreeMap<String, Volume>>,
     pub max_run_duration: Option<Ns>,
     /// Ours: what the group waits for beside its job.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,7 +173,7 @@ pub struct Task {
     pub identities: Json,
     pub secrets: Json,
     pub dispatch_payload: Option<DispatchPayload>,
-    pub volume_mounts: Json,
+    pub volume_mounts: Option<Vec<VolumeMount>>,
     #[serde(rename = "CSIPluginConfig")]
     pub csi_plugin_config: Json,
     pub scaling_policies: Json,

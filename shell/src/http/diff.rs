@@ -33,11 +33,12 @@ const APART: [&str; 14] = [
 /// Maps whose entries are fields of the object around them.
 const FLAT: [&str; 2] = ["Env", "Meta"];
 /// What one element of a list is called.
-const SINGULAR: [(&str, &str); 6] = [
+const SINGULAR: [(&str, &str); 7] = [
     ("Constraints", "Constraint"),
     ("Networks", "Network"),
     ("Services", "Service"),
     ("Checks", "Check"),
+    ("VolumeMounts", "VolumeMount"),
     ("DynamicPorts", "Dynamic Port"),
     ("ReservedPorts", "Static Port"),
 ];
@@ -123,6 +124,11 @@ impl Found {
         } else if FLAT.contains(&key) {
             for entry in keys(old, new) {
                 self.field(format!("{key}[{entry}]"), &old[&entry], &new[&entry]);
+            }
+        } else if key == "Volumes" {
+            for label in keys(old, new) {
+                let (old, new) = (&old[&label], &new[&label]);
+                self.object("Volume", old, new, compare(old, new));
             }
         } else if key == "Config" {
             let mut inner = Self::default();

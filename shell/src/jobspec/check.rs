@@ -19,6 +19,7 @@ mod leanings;
 mod resources;
 mod services;
 mod versions;
+mod volumes;
 
 /// Nomad's least of `restart.interval`.
 const RESTART_INTERVAL_MS_MIN: u64 = 5_000;
@@ -148,6 +149,7 @@ impl Check<'_> {
         self.spreads(&group.spreads);
         self.network(&group.network);
         self.services(group);
+        self.volumes(group);
         self.inner("restart").restart(&group.restart);
         self.inner("reschedule").reschedule(&group.reschedule);
         self.inner("update").update(kind, &group.update);
@@ -168,6 +170,7 @@ impl Check<'_> {
                 continue;
             }
             inner.task(task, group.disk_mib);
+            inner.volume_mounts(task, group);
         }
         if group.capacity().is_none() {
             self.wrong("task", "what the tasks ask for together is more than any number holds");

@@ -3,10 +3,12 @@
 //! Invariants
 //! - every block is read to its end: a key is read, refused by name, or unknown.
 mod services;
+mod volumes;
 
 use drover_core::types::Operator;
 
 use self::services::services;
+use self::volumes::{volume_mounts, volumes};
 use super::diagnostic::Findings;
 use super::reader::Reader;
 use super::tree::Block;
@@ -105,10 +107,10 @@ fn group(name: &str, reader: Reader<'_>) -> TaskGroup {
         shutdown_delay: ns(&reader, "shutdown_delay"),
         scaling: reader.one("scaling").map(scaling),
         services: services(&reader),
+        volumes: volumes(&reader),
         ..TaskGroup::default()
     };
     reader.finish(&[
-        "volume",
         "consul",
         "vault",
         "disconnect",
@@ -143,6 +145,7 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         log_config: reader.one("logs").map(logs),
         dispatch_payload: reader.one("dispatch_payload").map(dispatch_payload),
         services: services(&reader),
+        volume_mounts: volume_mounts(&reader),
         ..Task::default()
     };
     reader.finish(&[
@@ -153,7 +156,6 @@ fn task(name: &str, reader: Reader<'_>) -> Task {
         "identity",
         "secret",
         "lifecycle",
-        "volume_mount",
         "csi_plugin",
         "scaling",
         "action",

@@ -14,7 +14,7 @@ use drover_core::types::{
     NodeId, Operator,
 };
 
-use self::room::has_room;
+use self::room::{has_room, has_volumes};
 use super::Verdict;
 
 mod everywhere;
@@ -159,7 +159,10 @@ fn check_missing(state: &State, job: &Job, group: &Group) -> Verdict {
     if state.blocked_eval_of_job(job.id).is_none() {
         return Err("no evaluation is blocked".to_owned());
     }
-    match state.nodes().find(|node| may_lie_on(state, job, node) && has_room(state, node, group)) {
+    let would_do = |node: &&Node| {
+        may_lie_on(state, job, node) && has_volumes(node, group) && has_room(state, node, group)
+    };
+    match state.nodes().find(would_do) {
         Some(node) => Err(format!("there is room on {}", node.spec.name)),
         None => Ok(()),
     }

@@ -79,6 +79,7 @@ impl Filter {
             | "gates_are_kept"
             | "leanings_counted"
             | "pools_are_kept"
+            | "volumes_are_kept"
             | "max_parallel"
             | "min_healthy"
             | "migrate"

@@ -66,6 +66,7 @@ pub const PROMISES: &[(&str, &str)] = &[
     ("gates_are_kept", "nothing new of a group is placed before its gates were open"),
     ("leanings_counted", "affinities and spreads are in the scores of what they placed"),
     ("pools_are_kept", "allocs are on nodes of the pool that their job names"),
+    ("volumes_are_kept", "allocs are on nodes that have the volumes they ask for"),
     (
         "one_on_each_node",
         "a system job has at most one alloc of a group on a node, and none after one that is done",

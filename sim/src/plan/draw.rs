@@ -26,6 +26,7 @@ mod pieces;
 mod rebalances;
 mod regions;
 mod updates;
+mod volumes;
 
 /// Nothing breaks before the servers had time to meet.
 const QUIET_MS: u64 = 3_000;
@@ -77,6 +78,7 @@ impl Plan {
         let foreigners = regions::draw(&mut rng.fork("regions"), size, &mut lines);
         moves::draw(&mut rng.fork("moves"), size, foreigners, &mut lines);
         let spares = draw_spares(&mut rng.fork("spares"), size, &mut lines);
+        volumes::draw(&mut rng.fork("volumes"), &mut lines);
         lines.sort_by_key(|line: &Line| line.at_ms);
         let Size { servers, clients, fault_ms } = size;
         let knobs = draw_knobs(&mut rng.fork("knobs"));
@@ -330,6 +332,7 @@ fn draw_request(rng: &mut Entropy<'_>, size: Size, mark: u64) -> Act {
             build: mark,
             after: None,
             pieces: PiecesAsk::default(),
+            volume: None,
         }),
         45..=54 => Act::StopJob { job, purge: rng.chance(300) },
         55..=61 => Act::Evaluate { job },

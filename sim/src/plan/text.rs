@@ -165,6 +165,7 @@ impl fmt::Display for JobAsk {
             write!(f, " parallel={parallel} canaries={canaries} by={by}")?;
         }
         pieces::write(f, self.pieces)?;
+        pieces::write_volume(f, self.volume)?;
         self.after.as_ref().map_or(Ok(()), |job| write!(f, " after={job}"))
     }
 }
@@ -431,6 +432,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
     let update = if build.is_some() { &update[1..] } else { update };
     let after = update.last().and_then(|word| word.strip_prefix("after="));
     let update = if after.is_some() { &update[..update.len() - 1] } else { update };
+    let (update, volume) = pieces::read_volume(update)?;
     let (update, pieces) = pieces::read(update)?;
     Some(JobAsk {
         job: job.into(),
@@ -447,6 +449,7 @@ fn read_job(words: &[&str]) -> Option<JobAsk> {
         build: build.unwrap_or(mark),
         after: after.map(str::to_owned),
         pieces,
+        volume,
     })
 }
 

@@ -89,6 +89,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
             payload_file: String::new(),
             affinities: Vec::new(),
             services: Vec::new(),
+            volume_mounts: Vec::new(),
         }],
         network: NetworkAsk::default(),
         restart: RestartPolicy::default_of(JobKind::Batch),
@@ -103,6 +104,7 @@ fn group(count: u32, (cpu_mhz, memory_mib, disk_mib): Shape) -> Group {
         spreads: Vec::new(),
         after: Vec::new(),
         services: Vec::new(),
+        volumes: BTreeMap::new(),
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn task(name: &str) -> Task {
         payload_file: String::new(),
         affinities: Vec::new(),
         services: Vec::new(),
+        volume_mounts: Vec::new(),
     }
 }
 
@@ -53,6 +54,7 @@ pub(super) fn spec(kind: JobKind, tasks: Vec<Task>) -> AllocSpec {
         spreads: Vec::new(),
         after: Vec::new(),
         services: Vec::new(),
+        volumes: [].into(),
     };
     AllocSpec {
         job_id: "shop".into(),

@@ -14,16 +14,7 @@ fn a_wrong_file_hears_everything_at_once_with_places() {
 
 #[test]
 fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
-    for name in [
-        "template",
-        "artifact",
-        "vault",
-        "consul",
-        "lifecycle",
-        "volume_mount",
-        "identity",
-        "action",
-    ] {
+    for name in ["template", "artifact", "vault", "consul", "lifecycle", "identity", "action"] {
         says(
             &task(&format!("{name} {{\n x = 1\n}}")),
             &format!(
@@ -31,7 +22,7 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
             ),
         );
     }
-    for name in ["volume", "disconnect", "consul"] {
+    for name in ["disconnect", "consul"] {
         says(
             &group(&format!("{name} \"x\" {{\n}}")),
             &format!("`{name}` is a part of Nomad's job files"),

@@ -15,6 +15,7 @@ mod rebalance;
 mod reconciler;
 pub(crate) mod rig;
 mod rollout;
+mod volumes;
 
 use drover_core::planner::{InFlight, View};
 use drover_core::rng::Rng;

@@ -135,6 +135,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         payload_file: String::new(),
         affinities: Vec::new(),
         services: Vec::new(),
+        volume_mounts: Vec::new(),
     };
     let group = Group {
         name: "group".into(),
@@ -154,6 +155,7 @@ pub fn job_spec(id: &str, kind: JobKind, count: u32) -> JobSpec {
         spreads: Vec::new(),
         after: Vec::new(),
         services: Vec::new(),
+        volumes: BTreeMap::new(),
     };
     JobSpec {
         id: id.into(),

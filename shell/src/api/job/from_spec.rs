@@ -13,7 +13,7 @@ use drover_core::types::{
 use super::{
     Affinity, After, Constraint, DispatchPayload, EphemeralDisk, Job, LogConfig, Migrate, Network,
     Ns, ParameterizedJob, Periodic, Port, ReschedulePolicy, Resources, RestartPolicy,
-    ScalingPolicy, Service, Spread, Task, TaskGroup, Update,
+    ScalingPolicy, Service, Spread, Task, TaskGroup, Update, Volume, VolumeMount,
 };
 
 /// What the tables know of a job beside its specification.
@@ -139,6 +139,7 @@ impl TaskGroup {
             shutdown_delay: ns(group.shutdown_delay_ms).filter(|delay| delay.0 != 0),
             scaling: group.scaling.as_ref().map(ScalingPolicy::of),
             services: Service::list(&group.services),
+            volumes: Volume::map(&group.volumes),
             ..Self::default()
         }
     }
@@ -170,6 +171,7 @@ impl Task {
             }),
             dispatch_payload: DispatchPayload::of(&task.payload_file),
             services: Service::list(&task.services),
+            volume_mounts: VolumeMount::list(&task.volume_mounts),
             ..Self::default()
         }
     }

@@ -179,6 +179,7 @@ impl Conversion {
             spreads: self.spreads(&path, group.spreads.as_ref()),
             after: self.gates(&path, &text(job.id.as_ref(), ""), group.after.as_ref()),
             services,
+            volumes: self.volumes(&path, group.volumes.as_ref()),
             name,
         }
     }
@@ -242,6 +243,7 @@ impl Conversion {
                 Bearer { task: Some(&name), ..bearer },
                 task.services.as_ref(),
             ),
+            volume_mounts: self.volume_mounts(&path, task.volume_mounts.as_ref()),
             name,
         }
     }

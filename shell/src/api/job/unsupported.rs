@@ -119,7 +119,6 @@ pub(super) fn of_group(group: &TaskGroup, path: &str, list: &mut Vec<Problem>) {
         ("prevent_reschedule_on_lost", asks(&group.prevent_reschedule_on_lost)),
         ("disconnect", asks(&group.disconnect)),
         ("consul", asks(&group.consul)),
-        ("volume", asks(&group.volumes)),
         ("max_run_duration", is_ns(group.max_run_duration)),
     ]);
     if let Some(disk) = &group.ephemeral_disk {
@@ -163,7 +162,6 @@ pub(super) fn of_task(task: &Task, path: &str, list: &mut Vec<Problem>) {
         ("consul", asks(&task.consul)),
         ("identity", is_identity(&task.identity) || asks(&task.identities)),
         ("secret", asks(&task.secrets)),
-        ("volume_mount", asks(&task.volume_mounts)),
         ("csi_plugin", asks(&task.csi_plugin_config)),
         ("scaling", asks(&task.scaling_policies)),
         ("action", asks(&task.actions)),

@@ -9,7 +9,7 @@ use drover_core::state::State;
 use drover_core::types::{Allocation, ClientStatus, DesiredStatus, Group, Job, Node, NodeStatus};
 
 use super::Verdict;
-use super::room::{has_room, has_such_devices};
+use super::room::{has_room, has_such_devices, has_volumes};
 
 pub(super) fn check_job(state: &State, job: &Job) -> Verdict {
     for group in &job.newest().spec.groups {
@@ -41,9 +41,10 @@ fn check_node(state: &State, job: &Job, group: &Group, node: &Node) -> Verdict {
     if !live.is_empty() && !may_run {
         return Err("one runs that should not".to_owned());
     }
-    // What runs beside devices that have gone stays, and nothing new comes.
+    // What runs beside devices or volumes that have gone stays, and nothing new comes.
     let is_open = node.status == NodeStatus::Ready && node.eligible;
-    if !(may_run && is_open && has_such_devices(node, group)) {
+    let has_what_it_asks_for = has_such_devices(node, group) && has_volumes(node, group);
+    if !(may_run && is_open && has_what_it_asks_for) {
         return Ok(());
     }
     let waits = state.blocked_eval_of_job(job.id).is_some();
@@ -101,6 +102,7 @@ mod tests {
             build: 1,
             after: None,
             pieces: PiecesAsk::default(),
+            volume: None,
             update: UpdateAsk { parallel: 0, canaries: 0, promotion: Promotion::Operator },
         });
         let nodes = vec![node_id(1)];

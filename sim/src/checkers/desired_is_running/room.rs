@@ -9,6 +9,8 @@ use drover_core::types::{
     Allocation, Capacity, DeviceGroup, DeviceName, Group, Node, NodePieces, NodeStatus,
 };
 
+use crate::checkers::volumes_are_kept;
+
 /// What is taken of a node.
 #[derive(Default)]
 struct Taken<'a> {
@@ -62,6 +64,11 @@ pub(super) fn has_room(state: &State, node: &Node, group: &Group) -> bool {
         && may_have_more
         && taken.leaves_pieces(pieces, group)
         && group.capacity_on(pieces).is_some_and(|ask| free.holds(ask))
+}
+
+/// Whether the node has each volume that is asked for.
+pub(super) fn has_volumes(node: &Node, group: &Group) -> bool {
+    group.volumes.values().all(|ask| volumes_are_kept::has(&node.spec, ask))
 }
 
 /// Whether the node has as many devices of one make as are asked for, whoever has them.

@@ -54,6 +54,7 @@ fn request(rng: &mut Entropy<'_>, (number, ends): (u64, bool), mark: u64) -> Act
             build: mark,
             after: None,
             pieces: PiecesAsk::default(),
+            volume: None,
             update: UpdateAsk {
                 parallel: rng.between(0, 2),
                 canaries: 0,

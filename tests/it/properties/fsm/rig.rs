@@ -204,6 +204,7 @@ pub(crate) fn group(name: &str, kind: JobKind, count: u32) -> Group {
         spreads: Vec::new(),
         after: Vec::new(),
         services: Vec::new(),
+        volumes: BTreeMap::new(),
     }
 }
 
@@ -225,5 +226,6 @@ fn task(name: &str) -> Task {
         payload_file: String::new(),
         affinities: Vec::new(),
         services: Vec::new(),
+        volume_mounts: Vec::new(),
     }
 }

@@ -141,19 +141,26 @@ pub(crate) fn taken_on(state: &State, node: &Node) -> Taken {
     taken
 }
 
-/// Whether the node meets what job, group and tasks demand of it, devices included.
+/// Whether the node meets what job, group and tasks demand of it, devices and volumes included.
 pub(crate) fn is_feasible(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     let devices = group.device_asks().all(|ask| {
         let mut makes = node.spec.pieces.iter().flat_map(|pieces| &pieces.devices);
         makes.any(|make| is_wanted(ask, make) && ask.count as usize <= make.instances.len())
     });
     let beside_consul = node.spec.attributes.contains_key("consul.version");
+    let volumes = group.volumes.values().all(|ask| {
+        let volume = node.spec.host_volumes.get(&ask.source);
+        volume.is_some_and(|volume| {
+            volume.access == Access::ReadWrite || ask.access == Access::ReadOnly
+        })
+    });
     devices
+        && volumes
         && (beside_consul || !group.has_services())
         && is_feasible_without_devices(spec, group, node)
 }
 
-/// The same, whatever devices it has, and whether or not Consul is there.
+/// The same, whatever devices and volumes it has, and whether or not Consul is there.
 pub(crate) fn is_feasible_without_devices(spec: &JobSpec, group: &Group, node: &Node) -> bool {
     let drivers = group.tasks.iter().all(|task| {
         node.spec.drivers.get(&task.driver).is_some_and(|info| info.detected && info.healthy)

@@ -36,7 +36,22 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     if rng.fork("consul").chance(800) {
         spec.attributes.insert("consul.version".to_owned(), "1.20.1".to_owned());
     }
+    with_volumes(&mut rng.fork("volumes"), &mut spec);
     spec
+}
+
+/// A volume somewhere, which not everybody may write to.
+fn with_volumes(rng: &mut Rng, spec: &mut NodeSpec) {
+    for name in ["data", "logs"] {
+        let access = one_of(rng, &[Access::ReadWrite, Access::ReadWrite, Access::ReadOnly]);
+        if rng.chance(850) {
+            spec.host_volumes.insert(name.to_owned(), a_volume(access));
+        }
+    }
+}
+
+pub(crate) fn a_volume(access: Access) -> HostVolume {
+    HostVolume { path: "/srv".to_owned(), access }
 }
 
 fn in_pieces(rng: &mut Rng, spec: &mut NodeSpec) {
@@ -73,6 +88,8 @@ pub(crate) fn add_large_nodes(cluster: &mut Cluster) {
         spec.pool = PoolName::of(if id % 2 == 0 { "default" } else { "gpu" });
         spec.meta.insert("rack".to_owned(), rack.to_string());
         spec.attributes.insert("consul.version".to_owned(), "1.20.1".to_owned());
+        let volumes = ["data", "logs"].map(|name| (name.to_owned(), a_volume(Access::ReadWrite)));
+        spec.host_volumes = volumes.into();
         let cores = (0..40).collect();
         let devices = vec![a_make("a", "8 GiB", 20), a_make("b", "16384 MiB", 20)];
         let pieces = NodePieces { core_mhz: 2_500, cores, devices, ..NodePieces::default() };
@@ -205,6 +222,14 @@ fn ask_for_pieces(rng: &mut Rng, group: &mut Group) {
     }
 }
 
+fn ask_for_volumes(rng: &mut Rng, group: &mut Group) {
+    let access = one_of(rng, &[Access::ReadWrite, Access::ReadOnly]);
+    let source = one_of(rng, &["data", "logs"]).to_owned();
+    if rng.chance(60) {
+        group.volumes = [("v".to_owned(), VolumeAsk { source, access })].into();
+    }
+}
+
 fn fit_out(rng: &mut Rng, group: &mut Group) {
     group.count = small(rng, 0, 6);
     group.disk_mib = small(rng, 0, 500);
@@ -216,6 +241,7 @@ fn fit_out(rng: &mut Rng, group: &mut Group) {
     if rng.fork("services").chance(100) {
         group.services = vec![Service { name: "web".to_owned(), ..Service::default() }];
     }
+    ask_for_volumes(&mut rng.fork("volumes"), group);
     if rng.chance(200) {
         group.constraints.push(constraint("", "distinct_hosts", ""));
     }

@@ -8,14 +8,15 @@ use super::rig::{Cluster, constraint, node, service};
 use super::{SEEDS, empty};
 
 /// What a node is asked before its room is.
-const DEMANDS: &[Asked] = FOR_GOOD.split_at(6).0;
+const DEMANDS: &[Asked] = FOR_GOOD.split_at(7).0;
 
 /// What can only become worse while a plan is made: other allocs of it may make way, room does not grow.
-const FOR_GOOD: [Asked; 14] = [
+const FOR_GOOD: [Asked; 15] = [
     Asked::Pool,
     Asked::Datacenter,
     Asked::Driver,
     Asked::Device,
+    Asked::Volume,
     Asked::Consul,
     Asked::Constraint,
     Asked::Node,

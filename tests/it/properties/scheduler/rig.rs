@@ -376,6 +376,7 @@ pub(crate) fn job(kind: JobKind, count: u32) -> JobSpec {
             spreads: Vec::new(),
             after: Vec::new(),
             services: Vec::new(),
+            volumes: BTreeMap::new(),
         }]
         .into(),
         meta: BTreeMap::new(),
@@ -414,6 +415,7 @@ fn task() -> Task {
         payload_file: String::new(),
         affinities: Vec::new(),
         services: Vec::new(),
+        volume_mounts: Vec::new(),
     }
 }
 
