@@ -13,7 +13,7 @@ use drover_core::agent::{
     Agent, ClientConfig, Config, Event, Guard, Recovered, ServerConfig, snapshot,
 };
 use drover_core::state::State;
-use drover_core::types::{Advert, NodeSpec};
+use drover_core::types::{Advert, HostVolume, NodeSpec};
 use drover_core::{client, gossip, heartbeat, limits, raft, wal};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +65,11 @@ pub enum Failure {
     Transport(#[from] transport::Failure),
     #[error(transparent)]
     Node(#[from] node::Failure),
+    #[error(
+        "client.host_volume[{name}].path: {path} {why}: make it a directory, name another, or take the \
+             block out of the configuration"
+    )]
+    Volume { name: String, path: String, why: String },
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error(
@@ -134,6 +139,7 @@ fn begin(
     drivers: DriversConfig,
     announce: impl FnOnce(&IdentityView),
 ) -> Result<Running, Failure> {
+    check_volumes(resolved)?;
     let _for_tasks = open_files::raise();
     let clock = Arc::new(Clock::new());
     let Found { storage, recovery, snapshot, identity } = found::open(resolved)?;
@@ -367,6 +373,20 @@ fn start_tasks(
         }
     });
     Ok(Some(tasks))
+}
+
+/// Jobs are placed by what the node says it has, so it is there.
+fn check_volumes(resolved: &Resolved) -> Result<(), Failure> {
+    let volumes = resolved.client.iter().flat_map(|client| &client.host_volumes);
+    for (name, HostVolume { path, .. }) in volumes {
+        let why = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => continue,
+            Ok(_) => "is no directory".to_owned(),
+            Err(error) => format!("cannot be looked at ({error})"),
+        };
+        return Err(Failure::Volume { name: name.clone(), path: path.clone(), why });
+    }
+    Ok(())
 }
 
 fn start_node(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use drover_core::agent::LeadConfig;
 use drover_core::raft::Priority;
+use drover_core::types::{Access, HostVolume};
 use drover_shell::config::{
     Certificates, Mode, RawExec, Recorder, Resolved, Surroundings, Written,
 };
@@ -92,6 +93,8 @@ client {
   cni_path = "/opt/cni/bin:/srv/cni"
   fingerprint_interval = "5m"
   max_kill_timeout = "1m"
+  host_volume "certs" { path = "/etc/ssl"  read_only = true }
+  host_volume "data" { path = "/srv/data" }
 }
 /* plugins */
 plugin "raw_exec" { config { enabled = true } }
@@ -149,6 +152,12 @@ fn a_whole_configuration_means_what_it_says() {
     assert_eq!(client.reserved.ports, [22, 8500, 8501, 8502]);
     assert_eq!((client.cpu_total_mhz, client.memory_total_mib), (Some(4000), Some(2048)));
     assert_eq!(client.kill_timeout_ms_max, 60_000);
+    let volume = |path: &str, access| HostVolume { path: path.to_owned(), access };
+    let volumes = [
+        ("certs".to_owned(), volume("/etc/ssl", Access::ReadOnly)),
+        ("data".to_owned(), volume("/srv/data", Access::ReadWrite)),
+    ];
+    assert_eq!(client.host_volumes, volumes.into());
     assert!(!agent.notes.iter().any(|note| note.starts_with("leave_on_")), "{:?}", agent.notes);
     assert!(
         agent.notes.iter().any(|note| note.starts_with("ports.serf has no effect")),
@@ -161,12 +170,14 @@ fn a_whole_configuration_means_what_it_says() {
 fn json_says_the_same_as_hcl() {
     let json = r#"{
       "data_dir": "/d", "server": {"enabled": true, "bootstrap_expect": 1},
-      "client": [{"enabled": true, "options": {"driver.raw_exec.enable": "true"}}],
+      "client": [{"enabled": true, "options": {"driver.raw_exec.enable": "true"},
+        "host_volume": [{"a": {"path": "/a", "read_only": true}, "b": {"path": "/b"}}]}],
       "plugin": {"raw_exec": {"config": {"enabled": true}}},
       "ports": {"http": 1234}
     }"#;
     let hcl = "data_dir = \"/d\"\nserver {\n enabled = true\n bootstrap_expect = 1\n}\nclient {\n enabled = true
-      options {\n \"driver.raw_exec.enable\" = \"true\"\n}\n}\nplugin \"raw_exec\" {\n config {\n enabled = true\n }\n}\nports { http = 1234 }";
+      options {\n \"driver.raw_exec.enable\" = \"true\"\n}\nhost_volume \"a\" {\n path = \"/a\"\n read_only = true\n}\n
+      host_volume \"b\" {\n path = \"/b\"\n}\n}\nplugin \"raw_exec\" {\n config {\n enabled = true\n }\n}\nports { http = 1234 }";
     assert_eq!(written(json), written(hcl));
 }
 
@@ -265,12 +276,17 @@ fn what_nomad_has_and_drover_has_not_is_refused_by_name() {
         "`default_identity_ttl` is longer than `max_identity_ttl`",
     );
     says("plugin_dir = \"/x\"", "`plugin_dir` is a part of Nomad's");
-    says(
-        "client {\n host_volume \"x\" {\n path = \"/x\"\n}\n}",
-        "`host_volume` is a part of Nomad's",
-    );
+    says("client {\n host_volumes_dir = \"/x\"\n}", "`host_volumes_dir` is a part of Nomad's");
     says("plugin \"docker\" {\n}", "there is no plugin \"docker\"");
     says("log_file = \"/x\"", "Drover logs to standard error");
+    let volume = |inside: &str| format!("client {{\n host_volume \"v\" {{\n{inside}\n}}\n}}");
+    let words = "the path of the host volume \"v\" must be absolute";
+    says(&volume("read_only = true"), words);
+    says(&volume("path = \"srv\""), words);
+    says(&volume("path = \"/srv\"\n size = 1"), "`size` is not known in `host_volume`");
+    let twice = "host_volume \"v\" {\n path = \"/v\"\n}\n".repeat(2);
+    says(&format!("client {{\n{twice}}}"), "there are two host volumes called \"v\"");
+    says("client {\n host_volume {\n path = \"/v\"\n}\n}", "`host_volume` has one label: its name");
     says("server {\n encrypt = \"abc\"\n}", "all traffic among agents is encrypted by TLS");
     written(
         "acl {\n enabled = false\n}\nconsul { enabled = false }\nvault { enabled = false }\nui { enabled = false }\ndisable_update_check = true",

@@ -5,6 +5,7 @@ mod gates;
 mod metadata;
 mod pools;
 mod rebalance;
+mod volumes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +34,12 @@ async fn served(api: impl FnOnce(String) -> Api) -> Browser {
 
 /// A server and client in one, and whoever asks it.
 async fn agent(data_dir: &Path) -> (Running, Browser) {
-    let written = Written { ports_http: Some(0), ports_rpc: Some(0), ..Written::default() };
+    agent_with(data_dir, Written::default()).await
+}
+
+/// The same, and it is told more.
+async fn agent_with(data_dir: &Path, more: Written) -> (Running, Browser) {
+    let written = Written { ports_http: Some(0), ports_rpc: Some(0), ..more };
     let around = Surroundings::look(data_dir.to_owned());
     let resolved = Resolved::dev(&written, &around).expect("a dev configuration");
     let drivers = DriversConfig {

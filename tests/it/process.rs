@@ -47,3 +47,5 @@ mod replay;
 mod restored;
 #[path = "process/rig.rs"]
 mod rig;
+#[path = "process/volumes.rs"]
+mod volumes;

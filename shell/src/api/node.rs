@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Capacity, CoreSet, Drain, DrainDeadline, DrainStatus, DriverInfo, LastDrain, Node as Row,
-    NodeEvent, NodePieces, NodeStatus, NodeSubsystem,
+    Capacity, CoreSet, Drain, DrainDeadline, DrainStatus, DriverInfo, HostVolume, LastDrain,
+    Node as Row, NodeEvent, NodePieces, NodeStatus, NodeSubsystem,
 };
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub struct Stub {
     pub status: &'static str,
     pub status_description: String,
     pub drivers: BTreeMap<String, Driver>,
-    pub host_volumes: Absent,
+    pub host_volumes: Option<BTreeMap<String, Volume>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_resources: Option<NodeResources>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ pub struct Node {
     pub csi_controller_plugins: Absent,
     #[serde(rename = "CSINodePlugins")]
     pub csi_node_plugins: Absent,
-    pub host_volumes: Absent,
+    pub host_volumes: Option<BTreeMap<String, Volume>>,
     /// Zero: any number.
     pub node_max_allocs: u32,
     pub last_drain: Option<Drained>,
@@ -98,6 +98,15 @@ pub struct Driver {
     pub healthy: bool,
     pub health_description: String,
     pub update_time: String,
+}
+
+/// A directory that tasks may have.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Volume {
+    pub name: String,
+    pub path: String,
+    pub read_only: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -208,7 +217,7 @@ impl Stub {
             status: status(node.status),
             status_description: String::new(),
             drivers: drivers(node),
-            host_volumes: (),
+            host_volumes: volumes(node),
             node_resources: detail.resources.then(|| resources(node)),
             reserved_resources: detail.resources.then(|| reserved(node)),
             last_drain: node.last_drain.as_ref().map(Drained::of),
@@ -249,13 +258,22 @@ impl Node {
             drivers: drivers(node),
             csi_controller_plugins: (),
             csi_node_plugins: (),
-            host_volumes: (),
+            host_volumes: volumes(node),
             node_max_allocs: spec.allocs_max,
             last_drain: node.last_drain.as_ref().map(Drained::of),
             create_index: node.create_index.0,
             modify_index: node.modify_index.0,
         }
     }
+}
+
+fn volumes(node: &Row) -> Option<BTreeMap<String, Volume>> {
+    let volume = |(name, volume): (&String, &HostVolume)| {
+        let (path, read_only) = (volume.path.clone(), volume.access.is_read_only());
+        (name.clone(), Volume { name: name.clone(), path, read_only })
+    };
+    let all = &node.spec.host_volumes;
+    (!all.is_empty()).then(|| all.iter().map(volume).collect())
 }
 
 /// How the node is being emptied.

@@ -14,6 +14,7 @@ use crate::jobspec::value::Value;
 
 mod blocks;
 mod devices;
+mod volumes;
 
 use blocks::{autopilot, client, consul, plugins, server, tls};
 

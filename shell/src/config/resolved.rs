@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use drover_core::agent::LeadConfig;
 use drover_core::raft::Priority;
-use drover_core::types::{AutopilotConfig, CoreSet, DeviceGroup, PoolName, SchedulerConfig};
+use drover_core::types::{
+    AutopilotConfig, CoreSet, DeviceGroup, HostVolume, PoolName, SchedulerConfig,
+};
 
 use super::address;
 use super::written::{
@@ -172,6 +174,8 @@ pub struct Client {
     pub reservable_cores: Option<CoreSet>,
     /// Beside those that are found; the later of one name goes before the earlier.
     pub devices: Vec<DeviceGroup>,
+    /// What it lends to tasks, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
     /// Zero: any number.
     pub allocs_max: u32,
     /// The one that the node is known by; `None`: the one with the advertised address.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use drover_core::raft::Priority;
-use drover_core::types::{AutopilotConfig, DeviceGroup, PoolName, SchedulerConfig};
+use drover_core::types::{AutopilotConfig, DeviceGroup, HostVolume, PoolName, SchedulerConfig};
 
 use super::{read, syntax};
 use crate::jobspec::diagnostic::{Diagnostics, Dialect, Findings, Source};
@@ -135,6 +135,8 @@ pub struct WrittenClient {
     pub reserved_cores: Option<String>,
     pub reservable_cores: Option<String>,
     pub devices: Vec<DeviceGroup>,
+    /// The blocks `host_volume`, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
     pub node_max_allocs: Option<u32>,
     pub alloc_dir: Option<PathBuf>,
     pub state_dir: Option<PathBuf>,
@@ -299,6 +301,7 @@ impl WrittenClient {
         over(&mut self.reserved_cores, later.reserved_cores);
         over(&mut self.reservable_cores, later.reservable_cores);
         self.devices.extend(later.devices);
+        self.host_volumes.extend(later.host_volumes);
         over(&mut self.node_max_allocs, later.node_max_allocs);
         over(&mut self.alloc_dir, later.alloc_dir);
         over(&mut self.state_dir, later.state_dir);

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::{Findings, Place, nearest};
+use super::diagnostic::{Dialect, Findings, Place, nearest};
 use super::duration;
 use super::tree::{Attribute, Block};
 use super::value::Value;
@@ -205,20 +205,28 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Readers of all blocks called `name`, each with its one label.
+    /// Readers of all blocks called `name`, each with its one label. In JSON the label is a key around it.
     pub(crate) fn labelled(&self, name: &'static str) -> Vec<(String, Self)> {
         self.refuse_attribute(name);
         let mut made = Vec::new();
+        let mut put = |label: &str, place: &Place, block: &'a Block| {
+            let path = format!("{}[{label}]", self.field(name));
+            made.push((label.to_owned(), Reader::new(block, path.clone(), self.findings)));
+            self.findings.place(format!("{path}.name"), place.clone());
+        };
         for block in self.blocks(name) {
-            let [label] = &block.labels[..] else {
-                let hint = format!("write {name} \"NAME\" {{ ... }}");
-                let why = format!("`{name}` has one label: its name");
-                self.wrong(&block.place, why, &hint);
-                continue;
-            };
-            let path = format!("{}[{}]", self.field(name), label.text);
-            made.push((label.text.clone(), Reader::new(block, path.clone(), self.findings)));
-            self.findings.place(format!("{path}.name"), label.place.clone());
+            let may_be_keyed = self.findings.dialect == Dialect::AgentFile;
+            match &block.labels[..] {
+                [label] => put(&label.text, &label.place, block),
+                [] if may_be_keyed && block.attributes.is_empty() && !block.blocks.is_empty() => {
+                    block.blocks.iter().for_each(|inner| put(&inner.name, &inner.place, inner));
+                }
+                _ => {
+                    let hint = format!("write {name} \"NAME\" {{ ... }}");
+                    let why = format!("`{name}` has one label: its name");
+                    self.wrong(&block.place, why, &hint);
+                }
+            }
         }
         made
     }

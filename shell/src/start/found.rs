@@ -94,6 +94,7 @@ fn damaged(failure: &Failure) -> Option<Damaged> {
         | Failure::Transport(_)
         | Failure::Io { .. }
         | Failure::Node(_)
+        | Failure::Volume { .. }
         | Failure::Snapshot { .. } => None,
     }
 }

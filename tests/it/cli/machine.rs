@@ -1,7 +1,7 @@
 //! What `drover node meta` asks and prints, and what `drover node status` shows of a machine.
 use serde_json::{Value, json};
 
-use crate::server::{NODE, Server};
+use crate::server::{ALLOC, NODE, Server};
 
 const PATH: &str = "/v1/client/metadata";
 
@@ -72,4 +72,49 @@ eth1    <none>   1000 Mbit/s   192.168.1.5
     assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
     let ran = server.drover(&["node", "status", NODE]);
     assert!(!ran.out.contains("Host Networks"), "{}", ran.out);
+}
+
+#[test]
+fn the_volumes_of_a_machine_are_named_and_shown_with_their_paths() {
+    let volume = |name: &str, path: &str, read_only: bool| json!({ "Name": name, "Path": path, "ReadOnly": read_only });
+    let volumes = json!({
+        "data": volume("data", "/srv/data", false), "certs": volume("certs", "/etc/ssl", true),
+    });
+    let server = server(&json!({ "ID": NODE, "HostVolumes": volumes }));
+    server.add(&format!("GET /v1/node/{NODE}/allocations"), 200, "[]");
+    let ran = server.drover(&["node", "status", NODE]);
+    assert!(ran.out.contains("Host Volumes  = certs,data\n"), "{}{}", ran.out, ran.err);
+    assert!(!ran.out.contains("/srv/data"), "{}", ran.out);
+    let ran = server.drover(&["node", "status", "-verbose", NODE]);
+    let expected = "\
+Host Volumes
+Name   ReadOnly  Source
+certs  true      /etc/ssl
+data   false     /srv/data
+";
+    assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn an_alloc_is_shown_with_the_volumes_that_its_group_asks_for() {
+    let of = |source: &str, read_only: bool| json!({ "Source": source, "ReadOnly": read_only });
+    let groups = json!([
+        { "Name": "other", "Volumes": { "w": of("elsewhere", true) } },
+        { "Name": "app", "Volumes": { "c": of("certs", true), "d": of("data", false) } },
+    ]);
+    let alloc = json!({ "ID": ALLOC, "TaskGroup": "app", "Job": { "TaskGroups": groups } });
+    let list = json!([alloc]).to_string();
+    let server = Server::with(&[
+        ("GET /v1/allocations", 200, &list),
+        (&format!("GET /v1/allocation/{ALLOC}"), 200, &alloc.to_string()),
+    ]);
+    let ran = server.drover(&["alloc", "status", ALLOC]);
+    let expected = "\
+Host Volumes:
+ID     Read Only
+certs  true
+data   false
+";
+    assert!(ran.out.contains(expected), "{}{}", ran.out, ran.err);
+    assert!(!ran.out.contains("elsewhere"), "{}", ran.out);
 }

@@ -190,6 +190,7 @@ DC            = dc1
 Drain         = false
 Eligibility   = eligible
 Status        = down
+Host Volumes  = <none>
 Driver Status = raw_exec
 
 Allocated Resources

@@ -54,6 +54,10 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     if !addresses.is_empty() {
         terminal.section("Allocation Addresses:", &addresses);
     }
+    let volumes = volumes(&alloc);
+    if !volumes.is_empty() {
+        terminal.section("Host Volumes:", &volumes);
+    }
     for (name, state) in alloc.entries("TaskStates") {
         task(terminal, &alloc, name, state, &stats);
     }
@@ -111,6 +115,18 @@ fn basics(alloc: &Value, format: &Format) -> String {
         }
     }
     block(&pairs)
+}
+
+/// What its group asks for; empty where that is nothing.
+fn volumes(alloc: &Value) -> String {
+    let mut groups = alloc.at("Job").list("TaskGroups").iter();
+    let group = groups.find(|group| group.text("Name") == alloc.text("TaskGroup"));
+    let volumes = group.map(|group| group.entries("Volumes")).unwrap_or_default();
+    let row = |(_, volume): (&str, &Value)| {
+        vec![volume.text("Source").to_owned(), volume.flag("ReadOnly").to_string()]
+    };
+    let rows: Vec<_> = volumes.into_iter().map(row).collect();
+    if rows.is_empty() { String::new() } else { table(&["ID", "Read Only"], &rows) }
 }
 
 /// A whole alloc carries its job; one of a list only the version.

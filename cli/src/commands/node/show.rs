@@ -30,6 +30,10 @@ pub(crate) fn show(typed: &str, format: &Format, session: &mut Session) -> Ended
     let terminal = session.terminal;
     terminal.line(&basics(&node, stats.as_ref()));
     if format.verbose {
+        let volumes = volumes(&node);
+        if !volumes.is_empty() {
+            terminal.section("Host Volumes", &volumes);
+        }
         terminal.section("Drivers", &drivers(&node));
         let networks = networks(&node);
         if !networks.is_empty() {
@@ -90,6 +94,8 @@ fn basics(node: &Value, stats: Option<&Value>) -> String {
     if let Some(uptime) = stats.map(|stats| stats.int("Uptime")).filter(|uptime| *uptime > 0) {
         pairs.push(("Uptime", time::span(uptime)));
     }
+    let volumes: Vec<_> = node.entries("HostVolumes").into_iter().map(|(name, _)| name).collect();
+    pairs.push(("Host Volumes", volumes.join(",")));
     pairs.push(("Driver Status", healthy.join(",")));
     pairs.extend(drained(node));
     block(&pairs)
@@ -131,6 +137,17 @@ fn drivers(node: &Value) -> String {
     };
     let rows: Vec<_> = node.entries("Drivers").into_iter().map(row).collect();
     table(&["Driver", "Detected", "Healthy", "Message", "Time"], &rows)
+}
+
+/// Each directory that tasks may have; empty where there is none.
+fn volumes(node: &Value) -> String {
+    let row = |(name, volume): (&str, &Value)| {
+        let read_only = volume.flag("ReadOnly").to_string();
+        vec![name.to_owned(), read_only, volume.text("Path").to_owned()]
+    };
+    let rows: Vec<_> = node.entries("HostVolumes").into_iter().map(row).collect();
+    let header = ["Name", "ReadOnly", "Source"];
+    if rows.is_empty() { String::new() } else { table(&header, &rows) }
 }
 
 /// Each interface that leads elsewhere; empty where none is known.

@@ -9,6 +9,7 @@ use drover_core::raft::Priority;
 use drover_core::types::{Algorithm, AutopilotConfig, PoolName, Preemption, SchedulerConfig};
 
 use super::devices::devices;
+use super::volumes::host_volumes;
 use super::{addresses_of, directory, duration_ms, join, number};
 use crate::config::address;
 use crate::config::written::{
@@ -90,7 +91,7 @@ const GARBAGE_EVERY_MS_MIN: u64 = 1_000;
 /// How long a node that is emptied because its agent leaves has, unless it says otherwise.
 const DRAIN_DEADLINE_MS: u64 = 3_600_000;
 /// Nomad's keys of the block `client` that have no counterpart yet.
-const CLIENT_FOREIGN: [&str; 36] = [
+const CLIENT_FOREIGN: [&str; 35] = [
     "alloc_mounts_dir",
     "host_volumes_dir",
     "host_volume_plugin_dir",
@@ -113,7 +114,6 @@ const CLIENT_FOREIGN: [&str; 36] = [
     "no_host_uuid",
     "disable_remote_exec",
     "template",
-    "host_volume",
     "cni_config_dir",
     "bridge_network_name",
     "bridge_network_subnet",
@@ -341,6 +341,7 @@ pub(super) fn client(reader: Reader<'_>, notes: &mut Vec<String>) -> WrittenClie
         cpu_total_compute: number(&reader, "cpu_total_compute"),
         memory_total_mb: number(&reader, "memory_total_mb"),
         devices: devices(&reader),
+        host_volumes: host_volumes(&reader),
         node_max_allocs: number(&reader, "node_max_allocs"),
         reservable_cores: list_of_cores(&reader, "reservable_cores"),
         network_interface: reader.text("network_interface"),

@@ -55,6 +55,7 @@ impl Resolution<'_> {
             memory_total_mib: client.memory_total_mb.filter(|&mib| mib != 0),
             reservable_cores: self.cores("reservable_cores", client.reservable_cores.as_ref()),
             devices: client.devices.clone(),
+            host_volumes: client.host_volumes.clone(),
             allocs_max: client.node_max_allocs.unwrap_or(0),
             network_interface: client.network_interface.clone().filter(|name| !name.is_empty()),
             network_speed_mbits: client.network_speed.filter(|&speed| speed != 0),
