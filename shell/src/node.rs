@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use drover_core::agent::Event;
-use drover_core::types::{Capacity, NodeId, NodeSpec};
+use drover_core::types::{Capacity, Named, NodeId, NodeSpec};
 
 use self::metadata::Metadata;
 use crate::config::{Client, Resolved};
@@ -197,11 +197,11 @@ fn laid_together(
     let mut attributes = found.attributes.clone();
     attributes.extend(consul.clone());
     NodeSpec {
-        meta: metadata.told().all,
-        attributes,
+        meta: metadata.told().all.into(),
+        attributes: attributes.into(),
         capacity: found.capacity,
         reserved: Capacity { cpu_mhz: found.reserved_mhz, ..fixed.reserved },
-        drivers: found.drivers.clone(),
+        drivers: found.drivers.clone().into(),
         pieces: Some(found.pieces.clone().into()),
         networks: found.networks.clone(),
         ..fixed.clone()
@@ -229,11 +229,7 @@ fn differences(before: &NodeSpec, now: &NodeSpec) -> String {
     shown.join(", ") + &rest
 }
 
-fn unequal<V: PartialEq>(
-    prefix: &str,
-    before: &BTreeMap<String, V>,
-    now: &BTreeMap<String, V>,
-) -> Vec<String> {
+fn unequal<V: PartialEq>(prefix: &str, before: &Named<V>, now: &Named<V>) -> Vec<String> {
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let other = keys.into_iter().filter(|&key| before.get(key) != now.get(key));
     other.map(|key| format!("{prefix}{key}")).collect()

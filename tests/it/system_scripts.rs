@@ -94,7 +94,7 @@ impl Bench {
                 "rack" => {
                     spec.meta.insert("rack".to_owned(), value.to_owned());
                 }
-                "driver" => spec.drivers.clear(),
+                "driver" => spec.drivers = Named::default(),
                 other => panic!("node: no such key: {other}"),
             }
         }

@@ -25,7 +25,7 @@ use crate::state::State;
 use crate::state::bits::Bits;
 use crate::state::fleet::ClassKey;
 use crate::types::{
-    Access, CONSUL_VERSION, Constraint, Group, JobSpec, Node, NodeSlot, Operator, PoolName,
+    Access, CONSUL_VERSION, Constraint, Group, JobSpec, Named, Node, NodeSlot, Operator, PoolName,
     VolumeAsk,
 };
 
@@ -386,14 +386,14 @@ pub(super) enum Subject<'n> {
 }
 
 impl<'n> Subject<'n> {
-    fn attributes(self) -> &'n BTreeMap<String, String> {
+    fn attributes(self) -> &'n Named<String> {
         match self {
             Self::Class(class) => &class.attributes,
             Self::Node(node) => &node.spec.attributes,
         }
     }
 
-    fn meta(self) -> &'n BTreeMap<String, String> {
+    fn meta(self) -> &'n Named<String> {
         match self {
             Self::Class(class) => &class.meta,
             Self::Node(node) => &node.spec.meta,

@@ -8,7 +8,7 @@ use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
 
-use crate::types::{Access, DeviceGroup, DeviceName, Node, PoolName};
+use crate::types::{Access, DeviceGroup, DeviceName, Named, Node, PoolName};
 
 /// A set of nodes that meet the same constraints; a dense number of this process.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -20,8 +20,8 @@ pub struct ClassKey {
     pub pool: PoolName,
     pub datacenter: String,
     pub class: String,
-    pub attributes: BTreeMap<String, String>,
-    pub meta: BTreeMap<String, String>,
+    pub attributes: Named<String>,
+    pub meta: Named<String>,
     /// Detected and healthy.
     pub drivers: BTreeSet<String>,
     /// Without what tells one instance from another.
@@ -53,7 +53,7 @@ impl ClassKey {
     }
 
     pub(super) fn of(node: &Node) -> Self {
-        let shared = |map: &BTreeMap<String, String>| {
+        let shared = |map: &Named<String>| {
             let kept = map.iter().filter(|(key, _)| !key.starts_with("unique."));
             kept.map(|(key, value)| (key.clone(), value.clone())).collect()
         };

@@ -378,8 +378,7 @@ mod tests {
 
     fn node(id: u128, cpu_mhz: u32) -> Node {
         let capacity = Capacity { cpu_mhz, memory_mib: 1_000, disk_mib: 1_000 };
-        let mut attributes = BTreeMap::new();
-        attributes.insert("unique.hostname".to_string(), id.to_string());
+        let attributes = [("unique.hostname".to_string(), id.to_string())].into();
         Node {
             spec: NodeSpec { id: NodeId(id), capacity, attributes, ..NodeSpec::default() },
             status: NodeStatus::Ready,

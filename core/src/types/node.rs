@@ -10,7 +10,6 @@
 //!
 //! Invariants
 //! - a node is placed on only while it is ready and eligible; while it drains it is not eligible.
-use ::alloc::collections::BTreeMap;
 use ::alloc::string::String;
 use ::alloc::sync::Arc;
 use ::alloc::vec::Vec;
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drain::{Drain, LastDrain};
 use super::ids::{Index, NodeId};
+use super::named::Named;
 use super::pieces::NodePieces;
 use super::pool::PoolName;
 use super::resources::Capacity;
@@ -34,13 +34,13 @@ pub struct NodeSpec {
     /// `client.node_class`; may be empty.
     pub class: String,
     /// Keys without the `attr.` prefix: `kernel.name`, `unique.hostname`, `driver.raw_exec`.
-    pub attributes: BTreeMap<String, String>,
-    pub meta: BTreeMap<String, String>,
+    pub attributes: Named<String>,
+    pub meta: Named<String>,
     pub capacity: Capacity,
     /// Kept back for the machine itself.
     pub reserved: Capacity,
     pub reserved_ports: Vec<u16>,
-    pub drivers: BTreeMap<String, DriverInfo>,
+    pub drivers: Named<DriverInfo>,
     /// `address:port` of its HTTP API, reachable by users of the CLI.
     pub http_address: String,
     /// `client.node_pool`; never `all`.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use drover_core::types::{
-    Capacity, CoreSet, Drain, DrainDeadline, DrainStatus, DriverInfo, HostVolume, LastDrain,
+    Capacity, CoreSet, Drain, DrainDeadline, DrainStatus, DriverInfo, HostVolume, LastDrain, Named,
     Node as Row, NodeEvent, NodePieces, NodeStatus, NodeSubsystem,
 };
 use serde::Serialize;
@@ -206,7 +206,7 @@ impl Stub {
         Self {
             address: address(node),
             id: spec.id.uuid().to_string(),
-            attributes: if detail.attributes { some(&spec.attributes) } else { None },
+            attributes: all_of(&spec.attributes).filter(|_| detail.attributes),
             datacenter: spec.datacenter.clone(),
             name: spec.name.clone(),
             node_class: spec.class.clone(),
@@ -238,13 +238,13 @@ impl Node {
             name: spec.name.clone(),
             http_addr: spec.http_address.clone(),
             tls_enabled: false,
-            attributes: spec.attributes.clone(),
+            attributes: spec.attributes.to_tree(),
             node_resources: resources(node),
             reserved_resources: reserved(node),
             resources: Flat::of(spec.capacity, Some(networks(node))),
             reserved: Flat::of(spec.reserved, None),
             links: (),
-            meta: some(&spec.meta),
+            meta: all_of(&spec.meta),
             node_class: spec.class.clone(),
             node_pool: spec.pool.to_string(),
             computed_class: String::new(),
@@ -367,6 +367,11 @@ pub fn address(node: &Row) -> String {
 
 fn attribute(node: &Row, name: &str) -> String {
     node.spec.attributes.get(name).cloned().unwrap_or_default()
+}
+
+/// `None` where there is nothing, as Nomad has it.
+fn all_of(pairs: &Named<String>) -> Option<BTreeMap<String, String>> {
+    (!pairs.is_empty()).then(|| pairs.to_tree())
 }
 
 fn drivers(node: &Row) -> BTreeMap<String, Driver> {

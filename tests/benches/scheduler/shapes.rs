@@ -35,7 +35,7 @@ fn node(nth: usize, class: &str, capacity: Capacity) -> NodeSpec {
         attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         meta: meta.map(|(key, value)| (key.to_owned(), value)).into(),
         capacity,
-        drivers: BTreeMap::from([("exec".to_owned(), healthy)]),
+        drivers: [("exec".to_owned(), healthy)].into(),
         ..NodeSpec::default()
     }
 }

@@ -1,5 +1,4 @@
 //! Nodes, jobs and events out of a seed.
-use std::collections::BTreeMap;
 
 use drover_core::fsm::Command;
 use drover_core::rng::Rng;
@@ -26,7 +25,7 @@ pub(crate) fn a_node(rng: &mut Rng, id: u128) -> NodeSpec {
     spec.pool = PoolName::of(one_of(rng, &["default", "default", "gpu"]));
     spec.meta.insert("rack".to_owned(), rng.between(1, 3).to_string());
     if rng.chance(100) {
-        spec.drivers = BTreeMap::new();
+        spec.drivers = Named::default();
     }
     if rng.chance(200) {
         spec.reserved_ports = vec![8_080, 22];

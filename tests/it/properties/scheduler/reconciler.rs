@@ -471,7 +471,7 @@ fn no_evaluation_is_made_for_a_failed_alloc_that_one_waits_for_already() {
 fn a_node_that_changes_its_rack_lets_the_job_onto_the_others_of_the_old_one() {
     let in_rack = |id, rack: &str| {
         let meta = BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
-        NodeSpec { meta, ..node(id) }
+        NodeSpec { meta: meta.into(), ..node(id) }
     };
     let mut cluster = Cluster::with_nodes(0);
     cluster.add_node(in_rack(1, "a"));

@@ -333,9 +333,9 @@ pub(crate) fn node(id: u128) -> NodeSpec {
         id: NodeId(id),
         name: format!("n{id}"),
         datacenter: "dc1".to_owned(),
-        attributes: BTreeMap::from([("kernel.name".to_owned(), "linux".to_owned())]),
+        attributes: [("kernel.name".to_owned(), "linux".to_owned())].into(),
         capacity: Capacity { cpu_mhz: 4_000, memory_mib: 8_000, disk_mib: 100_000 },
-        drivers: BTreeMap::from([("mock".to_owned(), healthy)]),
+        drivers: [("mock".to_owned(), healthy)].into(),
         ..NodeSpec::default()
     }
 }
