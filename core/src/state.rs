@@ -38,6 +38,7 @@ mod lookup;
 mod pieces;
 mod restore;
 pub(crate) mod session;
+mod slots;
 mod snapshot;
 mod soundness;
 pub(crate) mod table;

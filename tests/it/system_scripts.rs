@@ -154,7 +154,7 @@ impl Bench {
     fn newest_on(&self, id: u128) -> &Allocation {
         let of_job = self.cluster.state.allocs_of_job(self.job);
         let mut here = of_job.filter(|alloc| alloc.node == NodeId(id));
-        here.next_back().expect("an alloc of the job on that node")
+        here.last().expect("an alloc of the job on that node")
     }
 
     fn end(&mut self, id: u128, status: ClientStatus) {

@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, ClientStatus, DesiredStatus, EvalId, Group, Job, JobKind, JobSpec,
-    Migration, NodeId, NodeStatus,
+    Migration, NodeId,
 };
 
 /// See the module's table.
@@ -177,6 +177,6 @@ impl<'a> Sorter<'a> {
     }
 
     fn is_lost(&self, node: NodeId) -> bool {
-        self.state.node(node).is_none_or(|node| node.status == NodeStatus::Down)
+        self.state.is_down(node) || self.state.slot_of(node).is_none()
     }
 }

@@ -21,6 +21,7 @@ use super::fits::{Amounts, Columns, Overlay, Usage};
 pub use super::grid::{End, Found, Parting, Preference, Quest, SHARE_ONE, share};
 use super::grid::{Grid, Standing};
 use super::pieces::PieceColumn;
+use super::slots::Slots;
 use crate::types::{Claim, Node, NodeId, NodeSlot, NodeStatus, PortGrant};
 
 mod room;
@@ -28,7 +29,7 @@ mod room;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    slots: BTreeMap<NodeId, NodeSlot>,
+    slots: Slots,
     free: BTreeSet<NodeSlot>,
     /// `None` in a free slot.
     ids: Vec<Option<NodeId>>,
@@ -98,8 +99,8 @@ impl Fleet {
             None => {
                 assert!(self.slot_of(node.spec.id).is_none(), "a node has one slot");
                 self.free.remove(&slot);
-                self.slots.insert(node.spec.id, slot);
                 self.ids[at] = Some(node.spec.id);
+                self.slots.insert(slot, &self.ids);
             }
         }
         self.total.set(at, node.spec.usable().into());
@@ -132,10 +133,11 @@ impl Fleet {
 
     /// Forget a node and what is held on it; its slot is free for the next. Nothing if it is unknown.
     pub fn remove_node(&mut self, id: NodeId) {
-        let Some(slot) = self.slots.remove(&id) else {
+        let Some(slot) = self.slot_of(id) else {
             return;
         };
         let at = slot.0 as usize;
+        self.slots.remove(slot, &self.ids);
         self.classes.leave(self.class[at]);
         self.ids[at] = None;
         self.total.set(at, Amounts::default());
@@ -237,7 +239,7 @@ impl Fleet {
     /// Where the node is in the columns.
     #[must_use]
     pub fn slot_of(&self, id: NodeId) -> Option<NodeSlot> {
-        self.slots.get(&id).copied()
+        self.slots.of(id, &self.ids)
     }
 
     /// Who is at `slot`.
@@ -336,9 +338,7 @@ impl Fleet {
     /// When they do not.
     pub fn check_invariants(&self) {
         assert!(self.ids.last().is_none_or(Option::is_some), "the columns end at the last node");
-        let taken: BTreeMap<NodeId, NodeSlot> =
-            self.slots().filter_map(|slot| Some((self.node_at(slot)?, slot))).collect();
-        assert!(taken == self.slots, "a node has one slot, and a slot one node");
+        self.slots.check_invariants(&self.ids);
         let free = (0..self.ids.len()).filter(|&at| self.ids[at].is_none());
         let free: BTreeSet<NodeSlot> = free.map(|at| NodeSlot(slot_number(at))).collect();
         assert!(free == self.free, "a slot without a node is free");

@@ -12,7 +12,7 @@ use super::gates::Waiters;
 use crate::time::WallTime;
 use crate::types::{
     AllocId, Allocation, Deployment, DeploymentId, DesiredStatus, EvalId, EvalStatus, Evaluation,
-    Index, Job, JobId, Node, NodeId,
+    Index, Job, JobId, Node, NodeId, NodeStatus,
 };
 
 /// See the module.
@@ -43,6 +43,7 @@ pub(crate) struct Indexes {
     /// Jobs that want to run on every node.
     pub(crate) everywhere: BTreeSet<JobId>,
     pub(crate) draining: BTreeSet<NodeId>,
+    pub(crate) down: BTreeSet<NodeId>,
     /// Drains by the moment at which the leader must look at them.
     pub(crate) drains_due: BTreeSet<(WallTime, NodeId)>,
     pub(crate) families: Families,
@@ -153,6 +154,8 @@ impl Indexes {
     pub(crate) fn on_node(&mut self, before: Option<&Node>, after: Option<&Node>) {
         let drains = |node: &Node| node.drain.map(|_| node.spec.id);
         shift(&mut self.draining, before.and_then(drains), after.and_then(drains));
+        let down = |node: &Node| (node.status == NodeStatus::Down).then_some(node.spec.id);
+        shift(&mut self.down, before.and_then(down), after.and_then(down));
         let due = |node: &Node| node.drain.and_then(|drain| Some((drain.due?, node.spec.id)));
         shift(&mut self.drains_due, before.and_then(due), after.and_then(due));
     }

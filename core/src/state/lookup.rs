@@ -31,7 +31,7 @@ impl State {
     /// The node's slot in the scheduler's columns.
     #[must_use]
     pub fn slot_of(&self, id: NodeId) -> Option<NodeSlot> {
-        self.nodes.row(id).map(|row| row.slot)
+        self.fleet.slot_of(id)
     }
 
     /// The last assignment that the node is known to have heard.
@@ -103,9 +103,9 @@ impl State {
         self.allocs.iter().map(|(_, alloc)| alloc)
     }
 
-    pub fn allocs_of_job(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Allocation> {
+    pub fn allocs_of_job(&self, job: JobId) -> impl Iterator<Item = &Allocation> {
         let range = (job, AllocId(0))..=(job, AllocId(u64::MAX));
-        self.by.allocs_of_job.range(range).map(|&(_, id)| self.known_alloc(id))
+        self.allocs.rows_of(self.by.allocs_of_job.range(range).map(|&(_, id)| id))
     }
 
     /// By the entry that last changed what the node must do.
@@ -260,6 +260,12 @@ impl State {
         let pool = self.made_pool(pool.as_str());
         let own = pool.and_then(|pool| pool.spec.scheduler.memory_oversubscription);
         own.unwrap_or(self.header.scheduler.config.memory_oversubscription)
+    }
+
+    /// Whether the servers do not hear from the node.
+    #[must_use]
+    pub fn is_down(&self, node: NodeId) -> bool {
+        !self.by.down.is_empty() && self.by.down.contains(&node)
     }
 
     /// Nodes that drain.

@@ -85,6 +85,22 @@ impl<K: Clone + Ord + Serialize, V: Serialize> Table<K, V> {
         self.rows.get(&key).map(|stored| &stored.row)
     }
 
+    /// The rows with these keys, which grow; one that follows the last in the table is not looked for.
+    pub(crate) fn rows_of(&self, keys: impl Iterator<Item = K>) -> impl Iterator<Item = &V> {
+        let mut after = self.rows.range(..);
+        keys.map(move |key| {
+            let (found, stored) = match after.next() {
+                Some(next) if *next.0 == key => next,
+                Some(_) | None => {
+                    after = self.rows.range(key.clone()..);
+                    after.next().expect("invariant: an index names rows that exist")
+                }
+            };
+            assert!(*found == key, "an index names rows that exist");
+            &stored.row
+        })
+    }
+
     /// The row whose key is written so.
     pub(crate) fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
