@@ -184,7 +184,7 @@ fn fixed(resolved: &Resolved, client: &Client, id: NodeId) -> NodeSpec {
         http_address: resolved.http_advertise.to_string(),
         pool: client.node_pool.clone(),
         allocs_max: client.allocs_max,
-        host_volumes: client.host_volumes.clone(),
+        host_volumes: client.host_volumes.clone().into(),
         ..NodeSpec::default()
     }
 }

@@ -12,7 +12,7 @@ use drover_core::time::WallTime;
 use drover_core::types::{
     self, Access, Affinity, Capacity, Check, Constraint, DelayFunction, DeviceAsk, DeviceGroup,
     DeviceInstance, DeviceName, DriverInfo, Gate, Group, HostVolume, Index, JobKind, JobSpec,
-    Launch, LogLimits, MemoryMax, MigratePolicy, NetworkAsk, NodeId, NodePieces, NodeSpec,
+    Launch, LogLimits, MemoryMax, MigratePolicy, Named, NetworkAsk, NodeId, NodePieces, NodeSpec,
     Operator, PoolName, PortAsk, ReschedulePolicy, RestartMode, RestartPolicy, Service, Task,
     TaskResources, UpdatePolicy, VolumeAsk,
 };
@@ -255,7 +255,7 @@ pub fn node_of(number: u64, rng: &mut Rng) -> NodeSpec {
 }
 
 /// Most machines have the one volume that there is, and some only to be read.
-fn volumes_of(number: u64) -> BTreeMap<String, HostVolume> {
+fn volumes_of(number: u64) -> Named<HostVolume> {
     let access = match number {
         n if n.is_multiple_of(2) => Some(Access::ReadWrite),
         n if n.is_multiple_of(3) => Some(Access::ReadOnly),

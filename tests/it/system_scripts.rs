@@ -153,7 +153,7 @@ impl Bench {
 
     fn newest_on(&self, id: u128) -> &Allocation {
         let of_job = self.cluster.state.allocs_of_job(self.job);
-        let mut here = of_job.filter(|alloc| alloc.node == NodeId(id));
+        let here = of_job.filter(|alloc| alloc.node == NodeId(id));
         here.last().expect("an alloc of the job on that node")
     }
 

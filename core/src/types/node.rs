@@ -52,7 +52,7 @@ pub struct NodeSpec {
     /// Where others may reach it; for people and what runs on it, nothing is placed by them.
     pub networks: Vec<NodeNetwork>,
     /// The blocks `client.host_volume`, by name.
-    pub host_volumes: BTreeMap<String, HostVolume>,
+    pub host_volumes: Named<HostVolume>,
 }
 
 /// An interface of a machine that leads elsewhere.
