@@ -38,6 +38,20 @@ fn a_node_is_ready_a_moment_after_its_agent_started() {
 }
 
 #[test]
+fn a_client_beside_a_server_speaks_to_no_other_server() {
+    let mut dev = DevAgent::new();
+    for other in 2..=5 {
+        let peer = PeerId::Server(ServerId(other));
+        dev.step(Event::LinkChanged { peer, up: true });
+        dev.pass_ms(15_000);
+    }
+    let of_node = |(_, message): &&(PeerId, Message)| matches!(message, Message::FromNode(_));
+    assert_eq!(dev.sent.iter().find(of_node), None, "others would take it for a server's word");
+    let node = dev.agent.state().expect("a server").nodes().next().expect("registered");
+    assert_eq!(node.status, drover_core::types::NodeStatus::Ready);
+}
+
+#[test]
 fn an_agent_that_is_alone_and_idle_sleeps() {
     let mut dev = settled();
     let before = dev.inputs.len();

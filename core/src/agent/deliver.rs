@@ -143,12 +143,13 @@ impl Agent {
             PeerId::Server(id) => {
                 if let Some(server) = &mut self.server {
                     server.gossip.on_link(self.now, id, met, &mut self.pending);
-                }
-                self.note_wan_link(id, met);
-                if let Some(client) = &mut self.client {
+                } else if let Some(client) = &mut self.client {
+                    // A client beside a server speaks through that one: to others its words would be
+                    // a server's.
                     let link = if up { client::Link::Up } else { client::Link::Down };
                     client.on_link(at, id, link, &mut self.pending);
                 }
+                self.note_wan_link(id, met);
             }
             PeerId::Client(node) => {
                 if let Some(server) = &mut self.server {

@@ -183,3 +183,25 @@ fn what_ran_on_a_lost_node_runs_elsewhere_and_ends_when_the_node_returns() {
     assert_eq!(server.count("service", "running"), 3);
     drop(second);
 }
+
+#[test]
+fn agents_that_are_servers_and_clients_make_a_cluster() {
+    let site = Site::new();
+    let agents = site.founders(3, Part::Double { expect: 3 });
+    let all: Vec<&Agent> = agents.iter().collect();
+    leader_of(&all);
+    for agent in &agents {
+        wait_until("every node is ready", || {
+            let nodes = agent.get("/v1/nodes");
+            let nodes = nodes.as_array().expect("a list");
+            nodes.len() == 3 && nodes.iter().all(|node| text_of(node, "Status") == "ready")
+        });
+    }
+    agents[0].run(&site.write("wide.hcl", &job("wide", "service", 6, "exec sleep 600")));
+    wait_until("all of it runs", || agents[1].count("wide", "running") == 6);
+    for agent in &agents {
+        let log = agent.log();
+        let complaint = log.lines().find(|line| line.contains("cut off"));
+        assert_eq!(complaint, None, "{}: each takes what the others say", agent.name);
+    }
+}

@@ -10,7 +10,7 @@ fn european(site: &Site, name: &str, part: Part, join: &[u16]) -> Agent {
     let tls = site.path().join("tls");
     let role = match part {
         Part::Client => "client",
-        Part::Both => "server-client",
+        Part::Both | Part::Double { .. } => "server-client",
         Part::Server { .. } => "server",
     };
     let cert = format!("{}/eu-{role}-drover", tls.display());

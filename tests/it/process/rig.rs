@@ -51,6 +51,10 @@ pub(crate) enum Part {
     Client,
     /// Alone and both.
     Both,
+    /// Founds a cluster with so many, and is a client as well.
+    Double {
+        expect: u32,
+    },
 }
 
 /// One agent's place: its configuration, data and ports outlive its process.
@@ -201,7 +205,11 @@ impl Site {
 
     /// Servers that found a cluster together, started.
     pub(crate) fn servers(&self, count: u32) -> Vec<Agent> {
-        let part = Part::Server { expect: count };
+        self.founders(count, Part::Server { expect: count })
+    }
+
+    /// Agents of this kind that found a cluster together, started.
+    pub(crate) fn founders(&self, count: u32, part: Part) -> Vec<Agent> {
         let mut servers: Vec<Agent> =
             (1..=count).map(|nth| self.agent(&format!("s{nth}"), part, &[])).collect();
         let all = rpc_addresses(&servers);
@@ -250,6 +258,7 @@ impl Agent {
                  server_stabilization_time = \"1s\"\n}}\n"
             )
         };
+        let client = "client {\n  enabled = true\n}\n";
         let raw_exec = "plugin \"raw_exec\" {\n  config {\n    enabled = true\n  }\n}\n";
         let (role, parts) = match part {
             Part::Server { expect } => ("server", server(expect)),
@@ -257,9 +266,8 @@ impl Agent {
                 let client = format!("client {{\n  enabled = true\n  servers = [{join}]\n}}\n");
                 ("client", client + raw_exec)
             }
-            Part::Both => {
-                ("server-client", server(1) + "client {\n  enabled = true\n}\n" + raw_exec)
-            }
+            Part::Both => ("server-client", server(1) + client + raw_exec),
+            Part::Double { expect } => ("server-client", server(expect) + client + raw_exec),
         };
         let tls = format!("{}/", tls.display());
         let text = format!(
