@@ -191,14 +191,20 @@ impl Blocked {
         while let Some(Reverse(((_, eval), at))) = heads.pop() {
             let (need, turns) = &mut kinds[at];
             let waiter = &self.waiting[&eval];
+            if !left.holds(need.least) {
+                // Others have taken what all of these need.
+                continue;
+            }
             // Who has seen this room already found that it was of no use.
-            if left.holds(need.least) && waiter.base < offer.index {
-                if !(yard.fits)(waiter.job, node) {
-                    // Nor does it suit those who need the same.
+            if waiter.base < offer.index {
+                if (yard.fits)(waiter.job, node) {
+                    left = left.saturating_sub(need.least);
+                    fitting.push(eval);
+                } else if (yard.need)(waiter.job) == **need {
+                    // Nor does it suit those who need the same. Who needs something else by now, as a new
+                    // version that is not scheduled yet, speaks for nobody.
                     continue;
                 }
-                left = left.saturating_sub(need.least);
-                fitting.push(eval);
             }
             heads.extend(turns.next().map(|&turn| Reverse((turn, at))));
         }

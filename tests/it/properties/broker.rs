@@ -20,11 +20,12 @@ struct Stage {
     broker: Broker,
     said: Vec<Output>,
     free_mhz: u32,
+    need: fn(JobId) -> Need,
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { broker: Broker::default(), said: Vec::new(), free_mhz: 100_000 }
+        Self { broker: Broker::default(), said: Vec::new(), free_mhz: 100_000, need }
     }
 }
 
@@ -43,7 +44,7 @@ const fn need(job: JobId) -> Need {
 impl Stage {
     fn hear(&mut self, eval: &Evaluation) {
         let free = |_| mhz(self.free_mhz);
-        let yard = Yard { fits: &suits, free: &free, need: &need };
+        let yard = Yard { fits: &suits, free: &free, need: &self.need };
         self.broker.on_eval(eval, at(100), &yard, &mut self.said);
         self.broker.check_invariants();
     }
@@ -54,7 +55,7 @@ impl Stage {
 
     fn room(&mut self, index: u64) {
         let free = |_| mhz(self.free_mhz);
-        let yard = Yard { fits: &suits, free: &free, need: &need };
+        let yard = Yard { fits: &suits, free: &free, need: &self.need };
         self.broker.on_room(NodeId(1), Index(index), &yard, &mut self.said);
         self.broker.check_invariants();
     }
@@ -203,6 +204,24 @@ fn what_is_left_of_an_offer_goes_to_those_behind() {
     stage.hear_as(&woken, EvalStatus::Complete);
     stage.room(34);
     assert_eq!(stage.asked(), [0; 0]);
+}
+
+#[test]
+fn who_needs_something_else_by_now_speaks_for_nobody() {
+    let alike = |_| Need { least: mhz(100), alike: 7 };
+    let mut stage = Stage { need: alike, ..Stage::default() };
+    for (id, job) in [(1, 9), (2, 2)] {
+        let one = eval(id, job, 50);
+        stage.hear(&one);
+        stage.next(5);
+        stage.block(&one, id + 10, 5);
+    }
+    stage.room(20);
+    assert_eq!(stage.asked(), [0; 0], "what does not suit the first does not suit the second");
+    // The first has a new version, which is not scheduled yet.
+    stage.need = need;
+    stage.room(21);
+    assert_eq!(stage.asked(), [12]);
 }
 
 #[test]
