@@ -110,13 +110,6 @@ fn drivers_of(group: &Group) -> impl Iterator<Item = &str> {
 #[derive(Default)]
 pub(super) struct Fold(u64);
 
-impl Fold {
-    /// Of all that was put in so far.
-    pub(super) fn value(&self) -> u64 {
-        self.finish()
-    }
-}
-
 impl Hasher for Fold {
     fn finish(&self) -> u64 {
         mix(self.0)

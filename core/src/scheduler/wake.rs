@@ -4,7 +4,7 @@
 //! Invariants
 //! - whoever would be placed on the node may go on;
 //! - of jobs that need the same, one may go on if and only if the others may.
-use core::hash::Hash;
+use core::hash::{Hash, Hasher as _};
 
 use super::feasible::{Feasibility, is_limited};
 use super::memo::{Fold, hash_demands};
@@ -58,25 +58,22 @@ pub fn need(state: &State, job: JobId) -> Need {
     let mut hash = Fold::default();
     let Some(row) = state.job(job) else { return Need::default() };
     let spec = &row.newest().spec;
-    let is_gated = spec.groups.iter().any(|group| !group.after.is_empty());
-    let is_own = 1 < row.versions.len() || is_gated || !spec.after.is_empty();
     if spec.kind.is_on_every_node() || is_limited(spec) {
         // What suits it is not a question of room alone.
         (1_u8, job.0).hash(&mut hash);
-        return Need { least: Capacity::default(), alike: hash.value() };
+        return Need { least: Capacity::default(), alike: hash.finish() };
     }
-    if is_own {
+    if 1 < row.versions.len() || spec.has_gates() {
         (2_u8, job.0).hash(&mut hash);
     }
-    let all = spec.groups.iter().filter_map(|group| {
+    let mut least: Option<Capacity> = None;
+    for group in &*spec.groups {
         hash_demands(spec, group, &mut hash);
         let capacity = group.capacity();
-        let cores = group.core_count();
-        let fixed = group.network.ports.iter().map(|port| port.fixed);
-        (capacity, cores).hash(&mut hash);
-        fixed.for_each(|port| port.hash(&mut hash));
-        capacity
-    });
-    let least = all.reduce(Capacity::min_of_each).unwrap_or_default();
-    Need { least, alike: hash.value() }
+        (capacity, group.core_count()).hash(&mut hash);
+        group.network.ports.iter().for_each(|port| port.fixed.hash(&mut hash));
+        let known = least;
+        least = capacity.map(|own| known.map_or(own, |known| known.min_of_each(own))).or(known);
+    }
+    Need { least: least.unwrap_or_default(), alike: hash.finish() }
 }

@@ -265,7 +265,7 @@ impl State {
     /// Whether the servers do not hear from the node.
     #[must_use]
     pub fn is_down(&self, node: NodeId) -> bool {
-        !self.by.down.is_empty() && self.by.down.contains(&node)
+        self.by.down.contains(&node)
     }
 
     /// Nodes that drain.
