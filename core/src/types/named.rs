@@ -20,10 +20,6 @@ impl<V> Named<V> {
         self.0.get(name)
     }
 
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut V> {
-        self.0.get_mut(name)
-    }
-
     #[must_use]
     pub fn contains_key(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -32,11 +28,6 @@ impl<V> Named<V> {
     /// What had the name before.
     pub fn insert(&mut self, name: String, value: V) -> Option<V> {
         self.0.insert(name, value)
-    }
-
-    /// What had the name.
-    pub fn remove(&mut self, name: &str) -> Option<V> {
-        self.0.remove(name)
     }
 
     /// In the order of names.
@@ -93,12 +84,6 @@ impl<V, const COUNT: usize> From<[(String, V); COUNT]> for Named<V> {
 impl<V> From<BTreeMap<String, V>> for Named<V> {
     fn from(tree: BTreeMap<String, V>) -> Self {
         tree.into_iter().collect()
-    }
-}
-
-impl<V> Extend<(String, V)> for Named<V> {
-    fn extend<I: IntoIterator<Item = (String, V)>>(&mut self, pairs: I) {
-        pairs.into_iter().for_each(|(name, value)| drop(self.insert(name, value)));
     }
 }
 
