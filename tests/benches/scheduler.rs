@@ -52,8 +52,8 @@ struct Part {
     measure: fn() -> Vec<Row>,
 }
 
-/// What is measured first: the process has had nothing else in its memory.
 const PARTS: &[Part] = &[
+    // First, while the process has had nothing else in its memory.
     Part { name: "memory", measure: memory::rows },
     Part { name: "batch", measure: batch },
     Part { name: "leaning", measure: leaning::rows },

@@ -147,7 +147,7 @@ impl<P: Preference, F: Fn(NodeSlot) -> bool, K: Keeper> Search<'_, P, F, K> {
             let row = &kind.rows[row_level as usize];
             let mut columns = row.levels & (u64::MAX << first);
             if columns == 0 {
-                // In most rows memory is what is scarce: they are passed over at no cost.
+                // Where memory is what is scarce, many rows are passed over at no cost.
                 continue;
             }
             let left = level_floor(row_level).saturating_sub(cpu_mhz);
